@@ -1,0 +1,99 @@
+"""Every command of `consumer`: its name, the file that has it, and its line in the help. Reading this imports nothing."""
+
+from typing import Final, NamedTuple
+
+
+class Verb(NamedTuple):
+    """A command: `name` within the Typer app of `module`."""
+
+    module: str
+    name: str
+    summary: str
+    hidden: bool = False
+
+
+class Noun(NamedTuple):
+    """A group of commands about one kind of thing."""
+
+    summary: str
+    verbs: dict[str, Verb]
+
+
+def _verbs(**files: dict[str, str]) -> dict[str, Verb]:
+    return {
+        verb: Verb(f"cli.commands.{file}", verb, summary)
+        for file, commands in files.items()
+        for verb, summary in commands.items()
+    }
+
+
+JOB: Final = Noun(
+    "Submit, watch and change jobs.",
+    _verbs(
+        job_create={
+            "create": "Submit jobs from a file or from flags; prints their ids.",
+            "validate": "Check a spec and print it in full; changes nothing.",
+        },
+        job_list={"list": "List jobs, newest first."},
+        job_show={
+            "show": "Show one job with its attempts.",
+            "why": "Explain why a job does not run yet.",
+            "result": "Show how a job ended: exit code, times, usage, checksums.",
+        },
+        job_logs={"logs": "Print what a job wrote; -f goes on until it ends."},
+        job_wait={"wait": "Wait until jobs end."},
+        job_change={
+            "update": "Change priority, labels, time-out or queue.",
+            "cancel": "Stop jobs gracefully, or take them out of the line.",
+            "kill": "Stop jobs at once (SIGKILL).",
+            "hold": "Park waiting jobs.",
+            "release": "Let held jobs go on.",
+            "rerun": "Submit the same spec again as a new job.",
+            "delete": "Delete the records of finished jobs.",
+        },
+    ),
+)
+WORKER: Final = Noun(
+    "See and manage the workers.",
+    _verbs(
+        worker={
+            "list": "List workers.",
+            "show": "Show one worker.",
+            "cordon": "Give a worker no new jobs.",
+            "uncordon": "Let a worker take jobs again.",
+            "drain": "Give a worker no new jobs and let its jobs end.",
+        }
+    ),
+)
+LOG: Final = Noun(
+    "Read and write the system's log.",
+    _verbs(
+        log_read={
+            "list": "List log records, newest first.",
+            "search": "List log records that contain a text.",
+            "follow": "Print log records as they come.",
+            "show": "Show one log record.",
+        },
+        log_write={
+            "record": "Write a log record.",
+            "update": "Change a log record (operators).",
+            "delete": "Delete log records (operators).",
+        },
+    ),
+)
+QUEUE: Final = Noun("See the queues.", _verbs(queue={"list": "List queues."}))
+
+COMMANDS: Final[dict[str, Noun | Verb]] = {
+    "run": Verb("cli.commands.run", "run", "Run a container to its end, as docker run does."),
+    "job": JOB,
+    "worker": WORKER,
+    "log": LOG,
+    "queue": QUEUE,
+    "stats": Verb("cli.commands.status", "stats", "Counts, rates and latencies."),
+    "events": Verb("cli.commands.status", "events", "State changes as they happen."),
+    "login": Verb("cli.commands.session", "login", "Log in and keep the token in the profile."),
+    "logout": Verb("cli.commands.session", "logout", "Log out and forget the token."),
+    "whoami": Verb("cli.commands.session", "whoami", "Show who is logged in, and where."),
+    "ps": JOB.verbs["list"]._replace(summary="Same as job list."),
+    "submit": JOB.verbs["create"]._replace(summary="Same as job create."),
+}

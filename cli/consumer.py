@@ -1,0 +1,67 @@
+"""The entry of `consumer`: parses the command line, runs one command, and turns its end into an exit code."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.bundles import examples
+from cli.lazy_group import LazyGroup
+
+app = typer.Typer(
+    cls=LazyGroup,
+    help="Run containers as jobs on the workers of a SwarmSync.",
+    epilog=examples(
+        "consumer run alpine:3.20 echo hello",
+        "consumer job create -f job.yaml",
+        "consumer ps --state failed --since 1d",
+        "consumer job logs -f last",
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"consumer {version('swarmsync')}")
+        raise typer.Exit
+
+
+@app.callback()
+def consumer(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before any command."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no crash
+    try:
+        app(arguments, prog_name="consumer")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        # docker run answers 125 to its own usage errors, because 2 could be the container's
+        return 125 if code == 2 and arguments[:1] == ["run"] else code
+    except Exception as error:
+        from cli import exits
+        from swarmsync.errors import SwarmError
+
+        if not isinstance(error, SwarmError):
+            raise
+        exits.report(error)
+        return exits.management_code(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Typed settings, read once and passed down. Only this file reads the environment and the configuration file.
+
+Order: the defaults here, then the TOML file (`--config`), then `SWARMSYNC_*` variables. A wrong key or value is a
+ConfigError that names it; programs end with exit code 3.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from swarmsync.errors import ConfigError
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class PulseSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[pulse]: the engine's beats, and when a module counts as late, hung and dead."""
+
+    fast_ms: Positive = 100
+    medium_ms: Positive = 1_000
+    slow_ms: Positive = 10_000
+    late_ms: Positive = 1_500
+    abort_ms: Positive = 3_000
+    kill_ms: Positive = 4_000
+
+
+class DatabaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[database]: empty `url` means the embedded PostgreSQL."""
+
+    url: str = ""
+    pool_size: Positive = 3
+    api_pool_size: Positive = 8
+    acquire_timeout_s: float = 5.0
+    statement_timeout_ms: Positive = 30_000
+
+
+class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    url: str = ""
+
+
+class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    url: str = ""
+
+
+class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[api]: where people and programs reach Core."""
+
+    bind: str = "127.0.0.1"
+    port: Port = 8420
+    processes: Positive = 2
+    body_max_bytes: Positive = 8 << 20
+    batch_jobs_max: Positive = 10_000
+    session_hours: Positive = 12
+
+
+class SchedulerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    batch_places_max: Positive = 2_048
+    backlog_jobs_max: Positive = 5_000_000
+
+
+class DispatcherSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    receipt_ms: Positive = 3_000
+    resends_max: Positive = 3
+    orders_per_message_max: Positive = 200
+
+
+class WorkerPolicy(Struct, frozen=True, forbid_unknown_fields=True):
+    """[workers]: what Core allows a worker. Lease per assignment: max(lease_ms, 2 x stop grace + 10 s)."""
+
+    pulse_ms: Positive = 1_000
+    suspect_ms: Positive = 15_000
+    lost_ms: Positive = 35_000
+    lease_ms: Positive = 30_000
+    lease_slack_ms: Positive = 5_000
+    crash_limit: Positive = 5
+
+
+class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[worker]: the worker of this machine. `runtime` auto takes Docker where it answers, else plain processes."""
+
+    enabled: bool = True
+    runtime: str = "auto"
+    name: str = ""
+    cpus: float = 0
+    memory: str = ""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    simulated_count: Positive = 1
+
+
+class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[retention]: days; whole day partitions are dropped."""
+
+    output_days: Positive = 30
+    log_days: Positive = 14
+    event_days: Positive = 30
+
+
+class SupervisorSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    restarts_max: Positive = 10
+    restarts_window_ms: Positive = 60_000
+    backoff_max_ms: Positive = 5_000
+    stop_grace_ms: Positive = 8_000
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    data_dir: str = ""
+    log_level: str = "info"
+    pulse: PulseSettings = PulseSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    nats: NatsSettings = NatsSettings()
+    redis: RedisSettings = RedisSettings()
+    api: ApiSettings = ApiSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    dispatcher: DispatcherSettings = DispatcherSettings()
+    workers: WorkerPolicy = WorkerPolicy()
+    worker: LocalWorkerSettings = LocalWorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).expanduser().absolute()
+
+
+#: Environment variables and the setting that each replaces.
+VARIABLES: Final[Mapping[str, str]] = {
+    "SWARMSYNC_DATA_DIR": "data_dir",
+    "SWARMSYNC_LOG_LEVEL": "log_level",
+    "SWARMSYNC_DATABASE_URL": "database.url",
+    "SWARMSYNC_NATS_URL": "nats.url",
+    "SWARMSYNC_REDIS_URL": "redis.url",
+    "SWARMSYNC_API_BIND": "api.bind",
+    "SWARMSYNC_API_PORT": "api.port",
+    "SWARMSYNC_WORKER_RUNTIME": "worker.runtime",
+    "SWARMSYNC_WORKER_NAME": "worker.name",
+    "SWARMSYNC_WORKER_CPUS": "worker.cpus",
+    "SWARMSYNC_WORKER_MEMORY": "worker.memory",
+    "SWARMSYNC_WORKER_ENABLED": "worker.enabled",
+}
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """`$XDG_DATA_HOME/swarmsync`, usually `~/.local/share/swarmsync`."""
+    base = environ.get("XDG_DATA_HOME") or str(Path(environ.get("HOME", "/")) / ".local" / "share")
+    return Path(base) / "swarmsync"
+
+
+def profile_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file with the logins of `consumer`: `$XDG_CONFIG_HOME/swarmsync/profiles.json`."""
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
+    return Path(base) / "swarmsync" / "profiles.json"
+
+
+def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """Read the settings. `overrides` are dotted keys with `__` for the dot. Raises ConfigError."""
+    document: dict[str, Any] = {}
+    if config is not None:
+        try:
+            document = tomllib.loads(config.read_text())
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration file {config}: {error.strerror}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{config} is not TOML: {error}") from None
+    for variable, key in VARIABLES.items():
+        if environ.get(variable):
+            _put(document, key, environ[variable])
+    for key, value in overrides.items():
+        if value is not None:
+            _put(document, key.replace("__", "."), value)
+    document.setdefault("data_dir", str(default_data_dir(environ)))
+    try:
+        settings = msgspec.convert(document, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"a setting is wrong: {error}") from None
+    if settings.worker.runtime not in ("auto", "docker", "process", "simulated"):
+        raise ConfigError(f"worker.runtime is {settings.worker.runtime!r}; it is auto, docker, process or simulated")
+    return settings
+
+
+def _put(document: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        document = document.setdefault(section, {})
+    document[last] = value

@@ -1,0 +1,80 @@
+"""Which orders nobody has confirmed yet, and when to send them again. Pure.
+
+An order message has a number per (epoch, worker). Sending an order again puts it into a new message with a higher
+number, after PostgreSQL was told that number: see `Orders` in `protocol/messages.py` for why that makes repeats safe.
+After `resends_max` the clock lets go: the worker's pulses (or its silence) decide, in the Harvester.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from swarmsync.model.job import JobRef
+
+
+class _Open(Struct):
+    ref: JobRef
+    seq: int
+    due_ms: int
+    resends: int
+
+
+class InFlight:
+    def __init__(self, epoch: int, *, receipt_ms: int, resends_max: int) -> None:
+        self.epoch = epoch
+        self._receipt_ms = receipt_ms
+        self._resends_max = resends_max
+        self._seqs: dict[int, int] = {}  # worker id -> number of its last message
+        self._open: dict[int, dict[int, _Open]] = {}  # worker id -> job id -> order
+
+    def __len__(self) -> int:
+        return sum(len(orders) for orders in self._open.values())
+
+    def next_seq(self, worker_id: int) -> int:
+        """Number the next message to a worker."""
+        self._seqs[worker_id] = seq = self._seqs.get(worker_id, 0) + 1
+        return seq
+
+    def sent(self, worker_id: int, seq: int, refs: Iterable[JobRef], now_ms: int) -> None:
+        """Start (or restart) the clock of each order in message `seq`."""
+        orders = self._open.setdefault(worker_id, {})
+        for ref in refs:
+            known = orders.get(ref.job_id)
+            resends = known.resends + 1 if known is not None and known.ref == ref else 0
+            orders[ref.job_id] = _Open(ref, seq, now_ms + self._receipt_ms, resends)
+
+    def receipt(self, worker_id: int, seq: int, *, stale: bool) -> list[JobRef]:
+        """A worker answered message `seq`: close its orders and return them; keep them when it was `stale`."""
+        orders = self._open.get(worker_id, {})
+        closed = [order.ref for order in orders.values() if order.seq == seq]
+        if stale:
+            for ref in closed:
+                orders[ref.job_id].due_ms = 0  # the worker has seen a higher number: send again at once
+            return []
+        for ref in closed:
+            del orders[ref.job_id]
+        return closed
+
+    def knows(self, worker_id: int, ref: JobRef) -> bool:
+        """Tell whether a clock runs for this order."""
+        order = self._open.get(worker_id, {}).get(ref.job_id)
+        return order is not None and order.ref == ref
+
+    def ended(self, job_id: int, worker_id: int) -> None:
+        """The assignment is over by other news; stop asking."""
+        self._open.get(worker_id, {}).pop(job_id, None)
+
+    def overdue(self, now_ms: int) -> dict[int, list[JobRef]]:
+        """Return the orders to send again, per worker; those sent too often are let go."""
+        again: dict[int, list[JobRef]] = {}
+        for worker_id, orders in self._open.items():
+            for order in [order for order in orders.values() if order.due_ms <= now_ms]:
+                if order.resends >= self._resends_max:
+                    del orders[order.ref.job_id]
+                else:
+                    again.setdefault(worker_id, []).append(order.ref)
+        return again
+
+    def next_due_ms(self) -> int | None:
+        """When `overdue` has something to say at the earliest; None when nothing is in flight."""
+        return min((order.due_ms for orders in self._open.values() for order in orders.values()), default=None)

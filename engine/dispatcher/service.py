@@ -1,0 +1,244 @@
+"""The Dispatcher's shell: placements become guarded rows, rows become orders, and orders go out until confirmed.
+
+Order of duties, which makes a crash anywhere harmless: rows (committed), then `Offered` to the Harvester, then NATS. A
+successor finds the rows that wait to be accepted and sends their orders again in newer messages.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from nats.aio.msg import Msg
+
+from engine.dispatcher.inflight import InFlight
+from engine.service import Every, Service
+from engine.service_channels import Role
+from swarmsync.bus import Bus
+from swarmsync.errors import Unavailable
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import EndReason
+from swarmsync.protocol import codec, subjects
+from swarmsync.protocol.messages import (
+    Changed,
+    Offered,
+    Order,
+    Orders,
+    Place,
+    PlacementVoid,
+    Refused,
+    Revoke,
+    RunJob,
+    ShapeWaits,
+    StopJob,
+)
+from swarmsync.store import jobs
+from swarmsync.store import workers as worker_store
+from swarmsync.store.jobs import Dispatched
+from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
+
+SPECS_KEPT = 4_096
+RESENDS_PER_TURN = 2_000
+MESSAGE_BYTES_MAX = 512 << 10
+
+
+class DispatcherService(Service):
+    role: ClassVar[Role] = Role.DISPATCHER
+
+    def __init__(
+        self,
+        store: Store,
+        nats_url: str,
+        *,
+        receipt_ms: int,
+        resends_max: int,
+        orders_max: int,
+        slow_ms: int,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self._store = store
+        self._nats_url = nats_url
+        self._receipt_ms, self._resends_max, self._orders_max = receipt_ms, resends_max, orders_max
+        self._bounces = self.wiring.writer("bounces")
+        self._names: dict[int, str] = {}
+        self._ids: dict[str, int] = {}
+        self._specs: dict[int, bytes] = {}
+        self._receipts: list[tuple[str, bytes]] = []
+        self._words: list[Any] = []
+        self._in_doubt = False
+        self._slow = Every(slow_ms)
+
+    async def on_start(self) -> None:
+        self._bus = await Bus.connect(self._nats_url, "dispatcher")
+        await self._bus.subscribe(subjects.ALL_RECEIPTS, self._on_receipt)
+        epoch = await jobs.next_epoch(self._store)
+        self._inflight = InFlight(epoch, receipt_ms=self._receipt_ms, resends_max=self._resends_max)
+        await self._resend(await self._forgotten())
+
+    async def _on_receipt(self, message: Msg) -> None:
+        self._receipts.append((subjects.worker_of(message.subject), message.data))
+        self.poke()
+
+    async def duty(self) -> int:
+        self._take_receipts()
+        if not self._words:
+            self._words = self.readers["placements"].take()
+        done = len(self._words)
+        try:
+            await self._take_words()
+            overdue = self._inflight.overdue(self.clock.monotonic_ms())
+            if self._slow() or self._in_doubt:
+                self._in_doubt = False
+                overdue |= await self._forgotten()
+            if overdue:
+                await self._resend(overdue)
+        except Unavailable:
+            self._in_doubt = True  # a commit may have passed although its answer was lost
+            raise
+        return done + len(overdue)
+
+    async def _take_words(self) -> None:
+        """Do what the ring said. Each kind leaves the list once it is done: the guards make trying again safe."""
+        places = [word for word in self._words if isinstance(word, Place)]
+        if places:
+            await self._place(places)
+            self._words = [word for word in self._words if not isinstance(word, Place)]
+        waits = [word for word in self._words if isinstance(word, ShapeWaits)]
+        if waits:
+            await jobs.save_shape_waits(self._store, waits)
+            self._words = [word for word in self._words if isinstance(word, Revoke)]
+        if self._words:
+            await self._revoke([word.job_id for word in self._words])
+            self._words = []
+
+    async def _forgotten(self) -> dict[int, list[JobRef]]:
+        """Orders that wait to be accepted although no clock runs for them here."""
+        found: dict[int, list[JobRef]] = {}
+        for row in await self._store.fetch(sql("offered")):
+            ref = JobRef(row["id"], row["fence"])
+            if not self._inflight.knows(row["worker_id"], ref):
+                found.setdefault(row["worker_id"], []).append(ref)
+        return found
+
+    async def on_stop(self) -> None:
+        await self._bus.close()
+        await self._store.close()
+
+    # ------------------------------------------------ placements
+
+    async def _place(self, places: Sequence[Place]) -> None:
+        by_worker: dict[int, list[int]] = {}
+        for place in places:
+            by_worker.setdefault(place.worker_id, []).append(place.job_id)
+        rows = []
+        for worker_id, job_ids in by_worker.items():
+            for start in range(0, len(job_ids), self._orders_max):
+                seq = self._inflight.next_seq(worker_id)
+                rows += [(job_id, worker_id, seq) for job_id in job_ids[start : start + self._orders_max]]
+        won = await jobs.dispatch(self._store, rows, self._inflight.epoch)
+        there = {entry.ref.job_id for entry in won}
+        void = [PlacementVoid(place.job_id, place.worker_id) for place in places if place.job_id not in there]
+        await self._send(won, void)
+
+    async def _resend(self, by_worker: dict[int, list[JobRef]]) -> None:
+        again: list[tuple[JobRef, int]] = []
+        workers = {ref: worker_id for worker_id, refs in by_worker.items() for ref in refs}
+        for worker_id, refs in by_worker.items():
+            for start in range(0, len(refs), self._orders_max):
+                seq = self._inflight.next_seq(worker_id)
+                again += [(ref, seq) for ref in refs[start : start + self._orders_max]]
+        for start in range(0, len(again), RESENDS_PER_TURN):
+            part = again[start : start + RESENDS_PER_TURN]
+            still = await jobs.resend(self._store, part, self._inflight.epoch)
+            there = {entry.ref for entry in still}
+            for ref, _ in part:
+                if ref not in there:
+                    self._inflight.ended(ref.job_id, workers[ref])
+            await self._send(still, [])
+
+    async def _send(self, won: Sequence[Dispatched], void: Sequence[PlacementVoid]) -> None:
+        epoch = self._inflight.epoch
+        offered = [
+            Offered(entry.ref, entry.worker_id, entry.need, entry.grace_ms, epoch, entry.orders_seq) for entry in won
+        ]
+        await self._bounces.put([*void, *offered])
+        await self._know_workers({entry.worker_id for entry in won})
+        await self._know_specs({entry.spec_id for entry in won})
+        messages: dict[tuple[int, int], list[Dispatched]] = {}
+        for entry in won:
+            messages.setdefault((entry.worker_id, entry.orders_seq), []).append(entry)
+        now_ms = self.clock.monotonic_ms()
+        for (worker_id, seq), entries in sorted(messages.items()):
+            self._inflight.sent(worker_id, seq, [entry.ref for entry in entries], now_ms)
+            await self._publish(worker_id, seq, [_run_job(entry) for entry in entries])
+        if won:
+            await self._hint([entry.ref.job_id for entry in won])
+
+    async def _publish(self, worker_id: int, seq: int, orders: Sequence[Order]) -> None:
+        name = self._names.get(worker_id)
+        if name is None:
+            return  # the worker was deleted; its assignments end with their leases
+        spec_ids = {order.spec_id for order in orders if isinstance(order, RunJob)}
+        specs = {spec_id: self._specs[spec_id] for spec_id in spec_ids if spec_id in self._specs}
+        payload = codec.encode(Orders(self._inflight.epoch, seq, tuple(orders), specs))
+        try:
+            await self._bus.publish(subjects.orders(name), payload)
+        except Unavailable as problem:
+            self.journal("warning", f"orders to {name} wait: {problem}")  # the in-flight clock sends them again
+
+    # ------------------------------------------------ stops and receipts
+
+    async def _revoke(self, job_ids: Sequence[int]) -> None:
+        rows = await self._store.fetch(sql("stops"), job_ids)
+        await self._know_workers({row["worker_id"] for row in rows})
+        for row in rows:
+            order = StopJob(JobRef(row["id"], row["fence"]), row["stop_kill"], EndReason(row["stop_reason"]))
+            await self._publish(row["worker_id"], self._inflight.next_seq(row["worker_id"]), [order])
+
+    def _take_receipts(self) -> None:
+        receipts, self._receipts = self._receipts, []
+        refused: list[Refused] = []
+        for name, payload in receipts:
+            worker_id = self._ids.get(name)
+            try:
+                receipt = codec.decode_receipt(payload)
+            except codec.DecodeError:
+                self.journal("warning", f"worker {name} sent a receipt that is none")
+                continue
+            if worker_id is None or receipt.epoch != self._inflight.epoch:
+                continue
+            closed = set(self._inflight.receipt(worker_id, receipt.seq, stale=receipt.stale))
+            refused += [
+                Refused(ref, worker_id, receipt.epoch, receipt.seq, why)
+                for ref, why in receipt.refused
+                if ref in closed
+            ]
+        if refused:
+            self._bounces.offer(refused)  # what does not fit is found by the worker's next pulse
+
+    # ------------------------------------------------ what orders are made of
+
+    async def _know_workers(self, worker_ids: Iterable[int]) -> None:
+        if all(worker_id in self._names for worker_id in worker_ids):
+            return
+        for view, _ in await worker_store.load(self._store):
+            self._names[view.worker_id] = view.name
+            self._ids[view.name] = view.worker_id
+
+    async def _know_specs(self, spec_ids: set[int]) -> None:
+        missing = [spec_id for spec_id in spec_ids if spec_id not in self._specs]
+        if not missing:
+            return
+        if len(self._specs) + len(missing) > SPECS_KEPT:
+            self._specs = {spec_id: self._specs[spec_id] for spec_id in spec_ids if spec_id in self._specs}
+        self._specs |= await jobs.specs(self._store, missing)
+
+    async def _hint(self, job_ids: Sequence[int]) -> None:
+        try:
+            await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(job_ids[:10_000]))))
+        except Unavailable:
+            return  # followers poll
+
+
+def _run_job(entry: Dispatched) -> RunJob:
+    return RunJob(entry.ref, entry.spec_id, entry.name, entry.need.memory_bytes, entry.array_index, entry.array_size)

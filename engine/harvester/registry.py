@@ -1,0 +1,230 @@
+"""Workers, their sessions and what they hold; who is silent, what is gone. Pure: time is an argument.
+
+Three proofs let an assignment go back to the queue, and nothing else does:
+- the worker says it refused the order;
+- the worker's pulse does not hold it although it has seen the order message (or a later one) that carried it;
+- the worker was silent for the assignment's whole lease, after which it has stopped its containers by itself.
+Each `Gone` names the order message it rests on; PostgreSQL lets it pass only if the order was not sent again since.
+"""
+
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import Eligibility, EndReason, Liveness
+from swarmsync.model.resources import Need
+from swarmsync.model.worker import WorkerView
+from swarmsync.protocol.messages import Holding, Offered, Pulse, PulseAnswer, Refusal, Refused, StopJob
+
+#: A pause of ours (SIGSTOP, a suspended laptop) longer than this is not held against the workers.
+OWN_PAUSE_MS: Final = 3_000
+
+
+class Limits(Struct, frozen=True):
+    suspect_ms: int
+    lost_ms: int
+    lease_ms: int
+    lease_slack_ms: int
+
+    def lease_of(self, grace_ms: int) -> int:
+        """How long an assignment may live without an answered pulse: it must leave time to stop within it."""
+        return max(self.lease_ms, 2 * grace_ms + 10_000)
+
+
+class Live(Struct):
+    """An assignment that is not over, as far as Core knows."""
+
+    ref: JobRef
+    worker_id: int
+    need: Need
+    lease_ms: int
+    orders: tuple[int, int]  # (epoch, seq) of the last message that carried its order
+    held: bool = False  # the worker has shown it at least once
+    stop: StopJob | None = None
+
+
+class Known(Struct):
+    """A worker. `holds` is None until this session said what it has."""
+
+    view: WorkerView
+    session: str
+    last_ms: int
+    holds: dict[int, int] | None = None  # job id -> fence
+    orders: tuple[int, int] = (0, 0)
+
+
+class Gone(Struct, frozen=True):
+    """The assignment will never produce a result. `began` tells whether it may have run (and so costs crash budget)."""
+
+    ref: JobRef
+    worker_id: int
+    orders: tuple[int, int]
+    began: bool
+    reason: EndReason
+    message: str
+
+
+class LivenessChanged(Struct, frozen=True):
+    worker_id: int
+    liveness: Liveness
+
+
+Effect: TypeAlias = Gone | LivenessChanged
+
+
+class Registry:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.workers: dict[str, Known] = {}  # by name: names are the identity on the wire
+        self.names: dict[int, str] = {}
+        self.live: dict[int, Live] = {}
+        self._of_worker: dict[int, set[int]] = {}
+        self._last_tick_ms: int | None = None
+
+    # ------------------------------------------------ told by PostgreSQL, the Dispatcher and people
+
+    def load(self, workers: Iterable[Known], live: Iterable[Live]) -> None:
+        """Begin from the rows. Every worker gets a whole lease from now (`last_ms`)."""
+        for known in workers:
+            self.workers[known.view.name] = known
+            self.names[known.view.worker_id] = known.view.name
+        for entry in live:
+            self._add(entry)
+
+    def offered(self, said: Offered) -> None:
+        known = self.live.get(said.ref.job_id)
+        if known is not None and known.ref == said.ref:
+            known.orders = max(known.orders, (said.epoch, said.orders_seq))
+        elif known is None or known.ref.fence < said.ref.fence:
+            lease_ms = self._limits.lease_of(said.grace_ms)
+            self._add(Live(said.ref, said.worker_id, said.need, lease_ms, (said.epoch, said.orders_seq)))
+
+    def refused(self, said: Refused) -> list[Effect]:
+        known = self.live.get(said.ref.job_id)
+        if known is None or known.ref != said.ref:
+            return []
+        return [_gone(known, f"the worker refused it: {said.message}", EndReason.WORKER_DRAINED)]
+
+    def stop_wanted(self, job_id: int, *, kill: bool, reason: EndReason) -> None:
+        """Repeat the stop in pulse answers until the assignment is over, should the order get lost."""
+        known = self.live.get(job_id)
+        if known is not None:
+            known.stop = StopJob(known.ref, kill, reason)
+
+    def over(self, job_id: int, fence: int) -> Live | None:
+        """Forget an assignment whose end is committed; None when it was not known (a repeat)."""
+        known = self.live.get(job_id)
+        if known is None or known.ref.fence != fence:
+            return None
+        self._of_worker[known.worker_id].discard(job_id)
+        return self.live.pop(job_id)
+
+    def changed(self, worker_id: int, eligibility: Eligibility) -> None:
+        known = self.workers.get(self.names.get(worker_id, ""))
+        if known is not None:
+            known.view.eligibility = eligibility
+
+    # ------------------------------------------------ told by workers
+
+    def high_water(self, worker_id: int) -> tuple[int, int]:
+        """The highest order message that any of the worker's assignments rests on."""
+        return max((self.live[job_id].orders for job_id in self._of_worker.get(worker_id, ())), default=(0, 0))
+
+    def joined(
+        self, view: WorkerView, session: str, holds: Iterable[Holding], now_ms: int
+    ) -> tuple[tuple[int, int], list[StopJob], list[Effect]]:
+        """A session began. Return (void order messages up to here, held ones to stop, what is gone)."""
+        self.names[view.worker_id] = view.name
+        high = self.high_water(view.worker_id)
+        known = self.workers[view.name] = Known(view, session, now_ms, None, high)
+        stops, effects = self._reconcile(known, tuple(holds))
+        return high, stops, effects
+
+    def pulse(self, name: str, said: Pulse, now_ms: int) -> tuple[PulseAnswer | Refusal, list[Effect]]:
+        known = self.workers.get(name)
+        if known is None or known.session != said.session:
+            return Refusal("this session is not known here; join again", rejoin=True), []
+        known.last_ms = now_ms
+        known.orders = max(known.orders, (said.orders_epoch, said.orders_seq))
+        effects: list[Effect] = []
+        if said.leaving:
+            effects += self._set_liveness(known, Liveness.OFFLINE)
+        elif known.view.liveness is not Liveness.READY:
+            effects += self._set_liveness(known, Liveness.READY)
+        if said.holds is None and known.holds is None:
+            return PulseAnswer(send_holds=True), effects
+        stops, gone = self._reconcile(known, said.holds)
+        return PulseAnswer(stop=tuple(stops)), effects + gone
+
+    def tick(self, now_ms: int) -> list[Effect]:
+        """Look at the silent ones; call about once a second."""
+        paused = self._last_tick_ms is not None and now_ms - self._last_tick_ms > OWN_PAUSE_MS
+        self._last_tick_ms = now_ms
+        effects: list[Effect] = []
+        for known in self.workers.values():
+            if paused:
+                known.last_ms = max(known.last_ms, now_ms - self._limits.suspect_ms + OWN_PAUSE_MS)
+            silent_ms = now_ms - known.last_ms
+            if silent_ms <= self._limits.suspect_ms:
+                continue
+            if silent_ms > self._limits.lost_ms:
+                effects += self._set_liveness(known, Liveness.LOST)
+            else:
+                effects += self._set_liveness(known, Liveness.SUSPECT)
+            effects += self._expired(known, silent_ms)
+        return effects
+
+    # ------------------------------------------------ inside
+
+    def _add(self, entry: Live) -> None:
+        old = self.live.get(entry.ref.job_id)
+        if old is not None:
+            self._of_worker[old.worker_id].discard(entry.ref.job_id)
+        self.live[entry.ref.job_id] = entry
+        self._of_worker.setdefault(entry.worker_id, set()).add(entry.ref.job_id)
+
+    def _reconcile(self, known: Known, holds: tuple[Holding, ...] | None) -> tuple[list[StopJob], list[Effect]]:
+        """Compare what the worker has with what it should have."""
+        if holds is not None:
+            known.holds = {holding.ref.job_id: holding.ref.fence for holding in holds}
+        held = known.holds or {}
+        worker_id = known.view.worker_id
+        stops = []
+        for job_id, fence in held.items():
+            entry = self.live.get(job_id)
+            if entry is None or entry.ref.fence != fence or entry.worker_id != worker_id:
+                stops.append(StopJob(JobRef(job_id, fence), kill=True, reason=EndReason.WORKER_LOST))
+                continue
+            entry.held = True
+            if entry.stop is not None:
+                stops.append(entry.stop)
+        effects: list[Effect] = []
+        for job_id in self._of_worker.get(worker_id, ()):
+            entry = self.live[job_id]
+            if job_id not in held and entry.orders <= known.orders:
+                message = f"worker {known.view.name} does not have it (any more)"
+                effects.append(_gone(entry, message, EndReason.WORKER_LOST))
+        return stops, effects
+
+    def _expired(self, known: Known, silent_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for job_id in self._of_worker.get(known.view.worker_id, ()):
+            entry = self.live[job_id]
+            if silent_ms > entry.lease_ms + self._limits.lease_slack_ms:
+                message = f"worker {known.view.name} was silent for {silent_ms / 1000:.0f} s; the lease has ended"
+                effects.append(Gone(entry.ref, entry.worker_id, entry.orders, True, EndReason.WORKER_LOST, message))
+        return effects
+
+    def _set_liveness(self, known: Known, liveness: Liveness) -> list[Effect]:
+        if known.view.liveness is liveness or (
+            known.view.liveness is Liveness.OFFLINE and liveness is not Liveness.READY
+        ):
+            return []
+        known.view.liveness = liveness
+        return [LivenessChanged(known.view.worker_id, liveness)]
+
+
+def _gone(entry: Live, message: str, reason: EndReason) -> Gone:
+    return Gone(entry.ref, entry.worker_id, entry.orders, entry.held, reason, message)

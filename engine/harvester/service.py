@@ -1,0 +1,391 @@
+"""The Harvester's shell: what workers, the API and the Dispatcher say becomes rows, replies and news for the Scheduler.
+
+A turn takes everything that has arrived, in an order that matters: first the Dispatcher's ring (an order is announced
+there before it is sent, so a worker can never tell of an assignment that is unknown here), then pulses, joins, reports,
+and last the feed of committed changes. Replies go out after the commit.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from nats.aio.msg import Msg
+
+from engine.harvester import settlements
+from engine.harvester.registry import Gone, Known, Limits, Live, LivenessChanged, Registry
+from engine.service import Every, Service
+from engine.service_channels import Role
+from swarmsync.bus import Bus
+from swarmsync.errors import Unavailable
+from swarmsync.ids import IdSource
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import EndReason, JobState, Liveness
+from swarmsync.protocol import codec, subjects
+from swarmsync.protocol.messages import (
+    AssignmentEnded,
+    Changed,
+    Ended,
+    JobsSubmitted,
+    Join,
+    Offered,
+    PlacementVoid,
+    Progress,
+    Pulse,
+    Refusal,
+    Refused,
+    Reports,
+    ReportsAck,
+    Resync,
+    Started,
+    StopJob,
+    StopWanted,
+    ToScheduler,
+    Welcome,
+    WorkerChanged,
+    WorkerJoined,
+    WorkerLost,
+)
+from swarmsync.store import jobs
+from swarmsync.store import workers as worker_store
+from swarmsync.store.jobs import Settlement, need_of
+from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
+
+FEED_MAX = 5_000
+REPORTS_PER_TURN = 4_000
+MESSAGES_WAITING_MAX = 100_000
+
+
+class HarvesterService(Service):
+    role: ClassVar[Role] = Role.HARVESTER
+
+    def __init__(
+        self,
+        store: Store,
+        nats_url: str,
+        *,
+        limits: Limits,
+        pulse_ms: int,
+        crash_limit: int,
+        join_token: str,
+        medium_ms: int,
+        slow_ms: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._store = store
+        self._nats_url = nats_url
+        self._limits, self._pulse_ms, self._crash_limit, self._join_token = limits, pulse_ms, crash_limit, join_token
+        self._inbox = self.wiring.writer("inbox")
+        self._fast, self._medium, self._slow = Every(round(self._fast_s * 1000)), Every(medium_ms), Every(slow_ms)
+        self._arrived: list[tuple[Msg, Any]] = []
+        self._look_at_feed = True
+        self._check_workers = False
+        self._must_resync = False
+        self._arrays: set[int] = set()
+        self._changed: list[int] = []
+        self._machines: dict[str, str] = {}
+        self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
+
+    # ------------------------------------------------ start
+
+    async def on_start(self) -> None:
+        number = await self._store.fetchval("SELECT nextval('generator_numbers')")
+        self._ids = IdSource(number, self.clock.wall_ms)
+        self._cursor = await jobs.feed_start(self._store)
+        self._registry = Registry(self._limits)
+        now_ms = self.clock.monotonic_ms()
+        known = [Known(view, session, now_ms) for view, session in await worker_store.load(self._store)]
+        self._registry.load(known, [self._live_of(row) for row in await self._store.fetch(sql("load_placed"))])
+        self._say([Resync()])
+        self._bus = await Bus.connect(self._nats_url, "harvester")
+        for subject in (subjects.ALL_JOINS, subjects.ALL_PULSES, subjects.ALL_REPORTS):
+            await self._bus.subscribe(subject, self._on_worker)
+        await self._bus.subscribe(subjects.CHANGED, self._on_changed)
+        await self._bus.subscribe(subjects.WORKERS_CHANGED, self._on_workers_changed)
+
+    def _live_of(self, row: Any) -> Live:
+        ref = JobRef(row["id"], row["fence"])
+        live = Live(
+            ref,
+            row["worker_id"],
+            need_of(row),
+            self._limits.lease_of(row["grace_ms"]),
+            (row["orders_epoch"], row["orders_seq"]),
+            held=row["assignment_state"] != "offered",
+        )
+        if row["state"] == "stopping":
+            live.stop = StopJob(ref, row["stop_kill"], EndReason(row["stop_reason"]))
+        return live
+
+    # ------------------------------------------------ what arrives
+
+    async def _on_worker(self, message: Msg) -> None:
+        if len(self._arrived) >= MESSAGES_WAITING_MAX:
+            return  # the worker asks again; its lease outlives this
+        try:
+            self._arrived.append((message, codec.decode_from_worker(message.data)))
+        except codec.DecodeError as problem:
+            self.journal("warning", f"{subjects.worker_of(message.subject)} sent what is no message: {problem}")
+        self.poke()
+
+    async def _on_changed(self, _message: Msg) -> None:
+        self._look_at_feed = True
+        self.poke()
+
+    async def _on_workers_changed(self, _message: Msg) -> None:
+        self._check_workers = True
+        self.poke()
+
+    # ------------------------------------------------ the turn
+
+    async def duty(self) -> int:
+        settling: list[Settlement] = []
+        bounced = self.readers["bounces"].take(64)
+        for word in bounced:
+            match word:
+                case Offered():
+                    self._registry.offered(word)
+                case Refused():
+                    settling += [settlements.of_gone(e) for e in self._registry.refused(word) if isinstance(e, Gone)]
+                case PlacementVoid():
+                    self._say([word])
+        arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
+        effects: list[Any] = []
+        try:
+            for message, word in arrived:
+                if isinstance(word, Pulse):
+                    effects += await self._pulse(message, word)
+                elif isinstance(word, Join):
+                    effects += await self._join(message, word)
+            if self._medium():
+                effects += self._registry.tick(self.clock.monotonic_ms())
+            await self._liveness([effect for effect in effects if isinstance(effect, LivenessChanged)])
+            gone = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
+            await self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in gone.values())])
+            await self._reports([(m, w) for m, w in arrived if isinstance(w, Reports)])
+            fed = await self._feed()
+            await self._sweep()
+        finally:
+            await self._hint()
+        return len(bounced) + len(arrived) + fed
+
+    async def on_stop(self) -> None:
+        await self._bus.close()
+        await self._store.close()
+
+    # ------------------------------------------------ workers
+
+    async def _pulse(self, message: Msg, word: Pulse) -> list[Any]:
+        name = subjects.worker_of(message.subject)
+        answer, effects = self._registry.pulse(name, word, self.clock.monotonic_ms())
+        await self._reply(message, answer)
+        return effects
+
+    async def _join(self, message: Msg, word: Join) -> list[Any]:
+        name = subjects.worker_of(message.subject)
+        refusal = self._refuses(name, word)
+        if refusal is not None:
+            self.journal("warning", f"worker {name} may not join: {refusal}")
+            await self._reply(message, Refusal(refusal))
+            return []
+        view = await worker_store.join(self._store, self._ids.next(), word.offer, word.session)
+        self._machines[name] = word.offer.machine
+        high, stops, effects = self._registry.joined(view, word.session, word.holds, self.clock.monotonic_ms())
+        self._say([WorkerJoined(view, tuple((holding.ref.job_id, holding.need) for holding in word.holds))])
+        welcome = Welcome(view.worker_id, self._pulse_ms, self._limits.lease_ms, high[0], high[1], tuple(stops))
+        await self._reply(message, welcome)
+        self.journal("info", f"worker {name} joined", runtime=word.offer.runtime, holds=len(word.holds))
+        return effects
+
+    def _refuses(self, name: str, word: Join) -> str | None:
+        if word.offer.name != name or not subjects.WORKER_NAME.fullmatch(name):
+            return "a worker's name is its subject: letters, digits, - and _"
+        if word.token != self._join_token:
+            return "the join token is wrong"
+        known = self._registry.workers.get(name)
+        other = self._machines.get(name)
+        if known is None or other is None or other == word.offer.machine:
+            return None
+        if self.clock.monotonic_ms() - known.last_ms < 3 * self._pulse_ms and known.view.liveness is Liveness.READY:
+            return f"another machine works under the name {name}; give this one another name"
+        return None
+
+    async def _liveness(self, changes: Sequence[LivenessChanged]) -> None:
+        if not changes:
+            return
+        last = {change.worker_id: change.liveness for change in changes}
+        for worker_id, liveness in last.items():
+            known = self._registry.workers[self._registry.names[worker_id]]
+            if liveness is Liveness.LOST:
+                self._say([WorkerLost(worker_id)])
+            else:
+                self._say([WorkerChanged(worker_id, liveness, known.view.eligibility)])
+            level = "info" if liveness in (Liveness.READY, Liveness.OFFLINE) else "warning"
+            self.journal(level, f"worker {known.view.name} is {liveness}")
+        await worker_store.save_liveness(self._store, last)
+
+    # ------------------------------------------------ ends
+
+    async def _settle_gone(self, batch: Sequence[Settlement]) -> None:
+        if not batch:
+            return
+        rows = await jobs.ends(self._store, [entry.ref for entry in batch])
+        judged = [
+            settlements.judge_gone(entry, rows[entry.ref], self._crash_limit, self._chance.random())
+            for entry in batch
+            if entry.ref in rows
+        ]
+        await self._settle(judged)
+        lost = {entry.ref for entry in batch} - rows.keys()
+        await self._refresh(list(lost))
+
+    async def _reports(self, messages: Sequence[tuple[Msg, Reports]]) -> None:
+        if not messages:
+            return
+        ends: dict[JobRef, Ended] = {}
+        starts: dict[JobRef, Started] = {}
+        steps: dict[JobRef, Progress] = {}
+        for _, word in messages:
+            for report in word.reports:
+                match report:
+                    case Ended():
+                        ends[report.ref] = report
+                    case Started():
+                        starts[report.ref] = report
+                    case Progress():
+                        steps[report.ref] = report
+        now_ms = self.clock.wall_ms()
+        fresh = [(s.ref, max(0, now_ms - s.at_ms)) for ref, s in starts.items() if ref not in ends]
+        if fresh:
+            self._changed += await jobs.started(self._store, fresh)
+        moved = [step for ref, step in steps.items() if ref not in ends]
+        if moved:
+            await jobs.progress(self._store, moved)
+        await self._settle(await self._judge(list(ends.values())))
+        for message, word in messages:
+            await self._reply(message, ReportsAck(word.first_seq + len(word.reports) - 1))
+
+    async def _judge(self, ends: Sequence[Ended]) -> list[Settlement]:
+        """Successes need no look at the job; the others are judged with its spec and what it has been through."""
+        good = [settlements.succeeded(end) for end in ends if end.reason is EndReason.COMPLETED]
+        bad = [end for end in ends if end.reason is not EndReason.COMPLETED]
+        if not bad:
+            return good
+        rows = await jobs.ends(self._store, [end.ref for end in bad])
+        stale = [end.ref for end in bad if end.ref not in rows]
+        if stale:
+            await jobs.supersede(self._store, stale)
+            await self._refresh(stale)
+        return good + [
+            settlements.judge(end, rows[end.ref], self._crash_limit, self._chance.random())
+            for end in bad
+            if end.ref in rows
+        ]
+
+    async def _settle(self, batch: Sequence[Settlement]) -> None:
+        if not batch:
+            return
+        unique = {entry.ref: entry for entry in batch}
+        won = await jobs.settle(self._store, list(unique.values()))
+        for entry in won:
+            self._registry.over(entry.ref.job_id, entry.ref.fence)
+            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])
+            if entry.array_id is not None:
+                self._arrays.add(entry.array_id)
+            self._changed.append(entry.ref.job_id)
+            if entry.state in (JobState.QUEUED, JobState.SCHEDULED):
+                self._look_at_feed = True
+        passed = {entry.ref for entry in won}
+        for row in unique.values():
+            if row.crashes and row.ref in passed:
+                self.journal("warning", row.assignment_message, job_id=row.ref.job_id, reason=row.assignment_reason)
+        lost = unique.keys() - passed
+        if lost:
+            await jobs.supersede(self._store, list(lost))
+            await self._refresh(list(lost))
+
+    async def _refresh(self, refs: Sequence[JobRef]) -> None:
+        """A guarded write did not pass: the row knows better than the registry."""
+        if not refs:
+            return
+        rows = {row["id"]: row for row in await self._store.fetch(sql("refresh"), [ref.job_id for ref in refs])}
+        for ref in refs:
+            row = rows.get(ref.job_id)
+            live = self._registry.live.get(ref.job_id)
+            if live is None or live.ref != ref:
+                continue
+            if row is None or row["fence"] != ref.fence or row["state"] not in ("starting", "running", "stopping"):
+                self._registry.over(ref.job_id, ref.fence)
+                self._say([AssignmentEnded(ref.job_id, live.worker_id)])
+            else:
+                live.orders = (row["orders_epoch"], row["orders_seq"])
+
+    # ------------------------------------------------ the feed of committed changes
+
+    async def _feed(self) -> int:
+        if not self._look_at_feed and not self._fast():
+            return 0  # hints may be lost: each fast pulse looks all the same
+        self._look_at_feed = False
+        self._cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
+        waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
+        stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
+        for entry in stopped:
+            if entry.state is JobState.STOPPING and entry.stop_reason is not None:
+                self._registry.stop_wanted(entry.job_id, kill=entry.stop_kill, reason=EndReason(entry.stop_reason))
+            if entry.array_id is not None:
+                self._arrays.add(entry.array_id)
+        for start in range(0, len(waiting), 500):
+            self._say([JobsSubmitted(waiting[start : start + 500])])
+        if stopped:
+            self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
+        if len(entries) >= FEED_MAX:
+            self._look_at_feed = True
+        if self._arrays:
+            arrays, self._arrays = self._arrays, set()
+            self._changed += await jobs.finish_arrays(self._store, sorted(arrays))
+        return len(entries)
+
+    async def _sweep(self) -> None:
+        if self._must_resync:
+            self._must_resync = False
+            self._say([Resync()])
+        slow = self._slow()
+        if slow or self._check_workers:
+            self._check_workers = False
+            await self._load_eligibility()
+        if slow:
+            now_ms = self.clock.monotonic_ms()
+            ages = [(k.view.worker_id, now_ms - k.last_ms) for k in self._registry.workers.values()]
+            if ages:
+                await worker_store.save_pulses(self._store, ages)
+            self._arrays.update(row["id"] for row in await self._store.fetch(sql("open_arrays")))
+
+    async def _load_eligibility(self) -> None:
+        for view, _ in await worker_store.load(self._store):
+            known = self._registry.workers.get(view.name)
+            if known is not None and known.view.eligibility is not view.eligibility:
+                self._registry.changed(view.worker_id, view.eligibility)
+                self._say([WorkerChanged(view.worker_id, known.view.liveness, view.eligibility)])
+
+    # ------------------------------------------------ saying things
+
+    def _say(self, words: list[ToScheduler]) -> None:
+        """Tell the Scheduler. This edge never waits: what does not fit is made good by one Resync."""
+        if not self._inbox.offer_or_drop(words):
+            self._must_resync = True
+
+    async def _reply(self, message: Msg, word: msgspec.Struct) -> None:
+        try:
+            await self._bus.publish(message.reply, codec.encode(word))
+        except Unavailable:
+            return  # the worker asks again
+
+    async def _hint(self) -> None:
+        changed, self._changed = self._changed, []
+        try:
+            for start in range(0, len(changed), 10_000):
+                await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(changed[start : start + 10_000]))))
+        except Unavailable:
+            return  # followers poll

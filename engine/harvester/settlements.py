@@ -1,0 +1,130 @@
+"""From the end of an assignment to the row that records it. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.harvester.registry import Gone
+from engine.harvester.verdicts import INFRASTRUCTURE, End, decide
+from swarmsync.model.lifecycle import EndReason, JobState
+from swarmsync.protocol.codec import decode_stored_spec
+from swarmsync.protocol.messages import Ended, StreamSum
+from swarmsync.store.jobs import Settlement
+
+
+def succeeded(end: Ended) -> Settlement:
+    """The common case, which needs no look at the job."""
+    return Settlement(
+        end.ref,
+        JobState.SUCCEEDED,
+        EndReason.COMPLETED,
+        end.message,
+        end.exit_code,
+        0,
+        0,
+        0,
+        ran_ms(end),
+        result_of(end),
+        "ended",
+        JobState.SUCCEEDED,
+        EndReason.COMPLETED,
+        end.message,
+    )
+
+
+def judge(end: Ended, row: Mapping[str, Any], crash_limit: int, chance: float) -> Settlement:
+    """Judge an end that is no success; `row` as `store.jobs.ends` reads it."""
+    stop = EndReason(row["stop_reason"]) if row["stop_reason"] else None
+    facts = End(end.reason, end.message, end.exit_code, row["tries"], row["crashes"], stop)
+    verdict = decide(facts, decode_stored_spec(row["document"]).retry, crash_limit=crash_limit, chance=chance)
+    return Settlement(
+        end.ref,
+        verdict.state,
+        verdict.reason,
+        verdict.message,
+        end.exit_code,
+        verdict.delay_ms,
+        verdict.tries,
+        verdict.crashes,
+        ran_ms(end),
+        result_of(end),
+        "lost" if end.reason is EndReason.WORKER_LOST else "ended",
+        _outcome(end.reason),
+        end.reason,
+        end.message,
+    )
+
+
+def of_gone(gone: Gone) -> Settlement:
+    """A first draft for an assignment without a report; `judge_gone` fills in the job's next state."""
+    return Settlement(
+        gone.ref,
+        JobState.QUEUED,
+        "",
+        gone.message,
+        None,
+        0,
+        0,
+        1 if gone.began else 0,
+        None,
+        None,
+        "lost",
+        "lost",
+        gone.reason,
+        gone.message,
+        gone.orders,
+    )
+
+
+def judge_gone(draft: Settlement, row: Mapping[str, Any], crash_limit: int, chance: float) -> Settlement:
+    """What the loss means for the job. An order that never began costs nothing, unless the job was to stop anyway."""
+    stop = EndReason(row["stop_reason"]) if row["stop_reason"] else None
+    if not draft.crashes and stop is None:
+        return draft
+    facts = End(EndReason.WORKER_LOST, draft.message, None, row["tries"], row["crashes"], stop)
+    retry = decode_stored_spec(row["document"]).retry
+    verdict = decide(facts, retry, crash_limit=crash_limit, chance=chance)
+    return Settlement(
+        draft.ref,
+        verdict.state,
+        verdict.reason,
+        verdict.message,
+        None,
+        verdict.delay_ms,
+        0,
+        verdict.crashes,
+        None,
+        None,
+        draft.assignment_state,
+        draft.outcome,
+        draft.assignment_reason,
+        draft.assignment_message,
+        draft.orders,
+    )
+
+
+def ran_ms(end: Ended) -> int | None:
+    """How long the container ran by the worker's clock: only the difference is used, so its zone and skew are not."""
+    return None if end.started_ms is None else max(0, end.at_ms - end.started_ms)
+
+
+def result_of(end: Ended) -> dict[str, Any]:
+    return {
+        "stdout": _stream(end.stdout),
+        "stderr": _stream(end.stderr),
+        "cpu_ms": end.cpu_ms,
+        "memory_peak_bytes": end.memory_peak_bytes,
+    }
+
+
+def _stream(stream: StreamSum) -> dict[str, Any]:
+    return {"size": stream.size, "kept": stream.kept, "sha256": stream.sha256}
+
+
+def _outcome(reason: EndReason) -> str:
+    if reason in INFRASTRUCTURE:
+        return "lost"
+    if reason is EndReason.TIMEOUT:
+        return JobState.TIMED_OUT
+    if reason in (EndReason.CANCELLED_BY_USER, EndReason.CANCELLED_BY_POLICY):
+        return JobState.CANCELLED
+    return JobState.FAILED

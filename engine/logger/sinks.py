@@ -1,0 +1,88 @@
+"""Where lines and bytes end up: batches into PostgreSQL. The one file beside `service.py` that touches the world."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from swarmsync.model.job import JobRef
+from swarmsync.protocol.messages import JournalLine, LogChunk
+from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
+
+STREAMS_KNOWN_MAX = 20_000
+
+
+class JournalSink:
+    """System log records, by COPY."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def write(self, lines: Sequence[JournalLine]) -> None:
+        rows = [
+            (
+                datetime.fromtimestamp(line.at_ms / 1000, UTC),
+                line.source[:64],
+                line.level if line.level in ("debug", "info", "warning", "error") else "info",
+                line.message.replace("\x00", "\\0"),
+                line.job_id,
+                msgspec.json.encode(line.fields).decode().replace("\\u0000", ""),
+            )
+            for line in lines
+        ]
+        async with self._store.connection() as connection:
+            await connection.copy_records_to_table(
+                "log_records", records=rows, columns=["at", "source", "level", "message", "job_id", "fields"]
+            )
+
+
+class OutputSink:
+    """Output of jobs, each byte of a stream once: chunks are cut to what is not stored yet; a gap is not stored.
+
+    The Logger is the only writer, so how far a stream is stored is known here, and read from the rows for a stream that
+    was not seen since the start.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ends: dict[tuple[int, int, int], int] = {}
+
+    async def ends(self, refs: Sequence[JobRef]) -> list[tuple[JobRef, int, int]]:
+        """Return (assignment, stream, offset up to which everything is stored) for both streams of each."""
+        await self._load(refs)
+        return [(ref, stream, self._ends[ref.job_id, ref.fence, stream]) for ref in refs for stream in (1, 2)]
+
+    async def write(self, chunks: Sequence[LogChunk]) -> list[tuple[JobRef, int, int]]:
+        """Store what is new of these chunks; return how far each stream is stored then."""
+        await self._load([chunk.ref for chunk in chunks])
+        ends = dict(self._ends)
+        rows: list[tuple[int, int, int, int, int, bytes]] = []
+        touched = set()
+        for chunk in chunks:
+            key = (chunk.ref.job_id, chunk.ref.fence, chunk.stream)
+            touched.add(key)
+            end = ends[key]
+            if chunk.offset <= end < chunk.offset + len(chunk.data):
+                data = chunk.data[end - chunk.offset :]
+                rows.append((*key, end, chunk.at_ms, data))
+                ends[key] = end + len(data)
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            await self._store.run(lambda c: c.execute(sql("store_output"), *columns))
+        if len(ends) > STREAMS_KNOWN_MAX:
+            ends = {key: ends[key] for key in touched}
+        self._ends = ends
+        return [
+            (JobRef(job_id, fence), stream, ends[job_id, fence, stream]) for job_id, fence, stream in sorted(touched)
+        ]
+
+    async def _load(self, refs: Sequence[JobRef]) -> None:
+        new = sorted({ref for ref in refs if (ref.job_id, ref.fence, 1) not in self._ends})
+        if not new:
+            return
+        stored = await self._store.fetch(sql("output_ends"), [r.job_id for r in new], [r.fence for r in new])
+        for ref in new:
+            self._ends[ref.job_id, ref.fence, 1] = self._ends[ref.job_id, ref.fence, 2] = 0
+        for row in stored:
+            self._ends[row["job_id"], row["fence"], row["stream"]] = row["stored"]

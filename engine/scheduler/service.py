@@ -1,0 +1,70 @@
+"""The Scheduler's shell: rings in, rings out. It reads PostgreSQL at its start and on Resync; no other network."""
+
+from typing import ClassVar
+
+from engine.scheduler.placement import Scheduler
+from engine.service import Every, Service
+from engine.service_channels import Role
+from swarmsync.model.job import Waiting
+from swarmsync.model.resources import Need
+from swarmsync.protocol.messages import JobsSubmitted, ToDispatcher, ToScheduler, WorkerJoined
+from swarmsync.store import workers as worker_store
+from swarmsync.store.jobs import need_of, waiting_of
+from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
+
+BYTES_PER_WORD = 64  # a Place is 30 bytes on the wire; room for sentences
+RESYNC_PAUSE_MS = 1_000
+
+
+class SchedulerService(Service):
+    role: ClassVar[Role] = Role.SCHEDULER
+
+    def __init__(self, store: Store, *, places_max: int, backlog_jobs_max: int, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self._store = store
+        self._places_max = places_max
+        self._backlog_jobs_max = backlog_jobs_max
+        self._core = Scheduler(backlog_jobs_max)
+        self._placements = self.wiring.writer("placements")
+        self._unsent: list[ToDispatcher] = []
+        self._may_resync = Every(RESYNC_PAUSE_MS)
+
+    async def on_start(self) -> None:
+        await self._load()
+
+    async def duty(self) -> int:
+        damaged = sum(reader.damaged for reader in self.readers.values())
+        events: list[ToScheduler] = [word for reader in self.readers.values() for word in reader.take()]
+        if sum(reader.damaged for reader in self.readers.values()) != damaged:
+            self.journal("error", "a ring was damaged and given up; reading PostgreSQL again")
+            self._core.wants_resync = True
+        room = 0 if self._unsent else min(self._places_max, self._placements.ring.room_bytes() // BYTES_PER_WORD)
+        effects = self._core.handle(events, now_ms=self.clock.monotonic_ms(), places_max=room)
+        self._unsent += effects
+        sent = self._placements.offer(self._unsent)
+        del self._unsent[:sent]
+        if self._core.wants_resync and self._may_resync():
+            await self._load()
+            return 1
+        return len(events) + sent
+
+    async def on_stop(self) -> None:
+        await self._store.close()
+
+    async def _load(self) -> None:
+        """Begin anew from the rows. Placements still under way are void there: the Dispatcher's guard says so."""
+        core = Scheduler(self._backlog_jobs_max)
+        views = await worker_store.load(self._store)
+        holds: dict[int, list[tuple[int, Need]]] = {}
+        for row in await self._store.fetch(sql("load_placed")):
+            holds.setdefault(row["worker_id"], []).append((row["id"], need_of(row)))
+        waiting: list[Waiting] = [
+            waiting_of(row) for row in await self._store.fetch(sql("load_queued"), self._backlog_jobs_max)
+        ]
+        joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
+        self._unsent += core.handle(
+            [*joined, JobsSubmitted(tuple(waiting))], now_ms=self.clock.monotonic_ms(), places_max=0
+        )
+        self._core = core
+        self.journal("info", "read the backlog", jobs=len(waiting), workers=len(views))

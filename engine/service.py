@@ -1,0 +1,156 @@
+"""Five services, one anatomy. A module is a process: one uvloop, one `duty` in a loop, a pulse after each turn.
+
+The pulse is written by the loop itself, so a loop that is stuck stops beating. Between turns the module sleeps until a
+ring it reads gets a frame, somebody pokes it (a NATS message arrived), or the fast pulse is over.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from engine.service_channels import ChannelReader, ChannelWriter, Role, Wiring
+from swarmsync.clock import SystemClock
+from swarmsync.errors import StaleEpoch, Unavailable
+from swarmsync.protocol.messages import JournalLine
+
+
+class Service(ABC):
+    """What every module is. `url_*` and settings come from its handle; the ends of its rings from the wiring."""
+
+    role: ClassVar[Role]
+
+    def __init__(self, wiring: Wiring, *, fast_ms: int, beat: Callable[[], None]) -> None:
+        self.clock = SystemClock()
+        self.wiring = wiring
+        self.readers: dict[str, ChannelReader] = wiring.readers(self.role)
+        self._journal: ChannelWriter | None = None
+        if self.role is not Role.LOGGER:
+            self._journal = wiring.writer(f"journal.{self.role}")
+        self._bell = wiring.bells[self.role]
+        self._fast_s = fast_ms / 1000
+        self._beat = beat
+        self._idle: asyncio.Future[bool] | None = None
+        self._poked = False
+        self.stopping = False
+        self.last_error = ""
+
+    async def on_start(self) -> None:  # noqa: B027 a module may have nothing to prepare
+        """Connect and load; may raise Unavailable, then it is called again."""
+
+    @abstractmethod
+    async def duty(self) -> int:
+        """One bounded turn: drain, decide, act. Returns the work done; 0 lets the module sleep."""
+
+    async def on_stop(self) -> None:  # noqa: B027 a module may hold nothing
+        """Hand back what is held."""
+
+    # ------------------------------------------------ for the modules
+
+    def poke(self) -> None:
+        """Wake the loop: something arrived that no ring tells of."""
+        self._poked = True
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(True)
+
+    def journal(self, level: str, message: str, *, job_id: int | None = None, **fields: Any) -> None:
+        """Write a line into the system log, by way of the Logger; dropped and counted when its ring is full."""
+        texts = {key: str(value)[:512] for key, value in fields.items()}
+        line = JournalLine(self.clock.wall_ms(), self.role.value, level, message[:2048], job_id, texts)
+        if level == "error":
+            self.last_error = message
+        self.write_journal([line])
+
+    def write_journal(self, lines: list[JournalLine]) -> None:
+        if self._journal is not None:
+            self._journal.offer_or_drop(lines)
+
+    # ------------------------------------------------ the loop
+
+    async def run(self) -> None:
+        """Live: start, turn until told to stop, stop. Runs in the module's own process."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        beating = asyncio.create_task(self._beat_while_waiting())
+        try:
+            await self._start()
+            while not self.stopping:
+                await self._turn()
+        finally:
+            beating.cancel()
+            with contextlib.suppress(Unavailable, TimeoutError):
+                await asyncio.wait_for(self.on_stop(), 5)
+
+    def _end(self) -> None:
+        self.stopping = True
+        self.poke()
+
+    async def _start(self) -> None:
+        while not self.stopping:
+            try:
+                await self.on_start()
+            except Unavailable as problem:
+                self.journal("warning", f"cannot start yet: {problem}")
+                await asyncio.sleep(0.2)
+            else:
+                self.journal("info", "started", pid=os.getpid())
+                return
+
+    async def _turn(self) -> None:
+        self._beat()
+        self._poked = False
+        try:
+            done = await self.duty()
+        except StaleEpoch:
+            self.stopping = True
+            return
+        except Unavailable as problem:
+            if str(problem) != self.last_error:
+                self.journal("error", str(problem))
+            await asyncio.sleep(0.1)
+            return
+        if done == 0 and not self.stopping:
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        rings = [reader.ring for reader in self.readers.values()]
+        for ring in rings:
+            ring.set_reader_sleeps(True)
+        self._idle = idle
+        self._bell.arm(idle)
+        try:
+            if not self._poked and not any(ring.has_frames() for ring in rings):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(idle, self._fast_s)
+        finally:
+            self._bell.disarm(idle)
+            self._idle = None
+            for ring in rings:
+                ring.set_reader_sleeps(False)
+
+    async def _beat_while_waiting(self) -> None:
+        """A turn that waits for PostgreSQL is not stuck: the loop still turns, so the pulse goes on."""
+        while True:
+            self._beat()
+            await asyncio.sleep(self._fast_s)
+
+
+class Every:
+    """True at most once per period; for what a duty does on the medium and slow pulse."""
+
+    def __init__(self, period_ms: int) -> None:
+        self._period_s = period_ms / 1000
+        self._due = 0.0
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._due = max(self._due + self._period_s, now)
+        return True

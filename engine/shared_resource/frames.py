@@ -1,0 +1,100 @@
+"""What goes into the bytes of one frame and what is believed of it when it comes out. Knows no positions but its own.
+
+`layout` has the picture. Everything is checked on a copy, so what was checked is what is handed out.
+"""
+
+import mmap
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from zlib import crc32
+
+from engine.shared_resource.layout import (
+    FRAME_ALIGN_BYTES,
+    FRAME_CHECK,
+    FRAME_FIELDS,
+    FRAME_HEADER,
+    FRAME_HEADER_BYTES,
+    FRAME_OVERHEAD_BYTES,
+    KIND_BATCH,
+    KIND_PADDING,
+    KIND_RECORDS,
+    TABLE_ENTRY_BYTES,
+)
+
+
+class FrameBad(Exception):
+    """The bytes contradict each other, or the place they are in; says what was seen."""
+
+
+def write_frame(memory: mmap.mmap, start: int, fields: tuple[int, int, int, int, int], payload: bytes) -> None:
+    """Write header and payload at byte `start` of the segment, into free bytes; the closing total is the caller's.
+
+    `fields` are length, sequence, records total, records, kind. Padding has a length and no payload.
+    """
+    packed = FRAME_FIELDS.pack(*fields)
+    body = start + FRAME_HEADER_BYTES
+    memory[start:body] = FRAME_CHECK.pack(crc32(payload, crc32(packed))) + packed
+    if payload:
+        memory[body : body + len(payload)] = payload
+
+
+def read_frame(memory: mmap.mmap, start: int, position: int, bytes_max: int) -> tuple[int, int, int, int, bytes]:
+    """Copy the frame at byte `start` and check the copy. It must be of `position` and end within `bytes_max`.
+
+    Returns its size, records total, records, kind and payload. Raises FrameBad; reads nothing beyond `bytes_max`, which
+    is at least one cache line.
+    """
+    body = start + FRAME_HEADER_BYTES
+    header = memory[start:body]
+    crc, length, sequence, total, records, kind = FRAME_HEADER.unpack(header)
+    size = (length + FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1) & -FRAME_ALIGN_BYTES
+    if sequence != position or size > bytes_max:
+        raise FrameBad(f"sequence {sequence}, length {length}, kind {kind}, with {bytes_max} bytes published")
+    payload = b"" if kind == KIND_PADDING else memory[body : body + length]
+    check = crc32(payload, crc32(header[FRAME_CHECK.size :]))
+    if check != crc:
+        raise FrameBad(f"CRC {check:08x}, written as {crc:08x}")
+    return size, total, records, kind, payload
+
+
+def join_records(records: Sequence[bytes], ends: list[int], bytes_max: int) -> tuple[int, bytes]:
+    """Return how many leading records fit into a payload of `bytes_max`, and that payload. (0, b"") when none does.
+
+    `ends` is the running end of each record.
+    """
+    count = len(ends)
+    if count * TABLE_ENTRY_BYTES + ends[-1] > bytes_max:
+        count = bisect_right(range(count), bytes_max, key=lambda last: (last + 1) * TABLE_ENTRY_BYTES + ends[last])
+        if count == 0:
+            return 0, b""
+        records = records[:count]
+        ends = ends[:count]
+    return count, b"".join((array("I", ends), *records))
+
+
+def records_of(kind: int, records: int, payload: bytes) -> Sequence[bytes]:
+    """Return the records of a frame: a batch is one, padding has none. Raises FrameBad.
+
+    The CRC was right, so a table that is wrong is the writer's doing.
+    """
+    if kind == KIND_BATCH:
+        return (payload,)
+    if kind == KIND_PADDING:
+        return ()
+    table_bytes = records * TABLE_ENTRY_BYTES
+    ends = memoryview(payload)[:table_bytes].cast("I").tolist() if table_bytes <= len(payload) else []
+    if kind != KIND_RECORDS or ends[-1:] != [len(payload) - table_bytes]:
+        raise FrameBad(f"kind {kind}, {records} records end at {ends[-1:]} of {len(payload)} bytes")
+    body = payload[table_bytes:]
+    return [body[start:end] for start, end in pairwise((0, *ends))]
+
+
+def batch_of(kind: int, records: int, payload: bytes) -> Sequence[bytes]:
+    """Return the payload of a batch, and nothing for padding. Raises FrameBad for what is neither."""
+    if kind == KIND_BATCH:
+        return (payload,)
+    if kind == KIND_PADDING:
+        return ()
+    raise FrameBad(f"kind {kind} with {records} records where batches travel")

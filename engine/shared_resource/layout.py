@@ -1,0 +1,103 @@
+"""Where every byte of a ring lies. Only offsets and their proofs; the behaviour is in `ring`.
+
+One segment holds one ring: a header page, then `capacity` bytes of frames. Every word is 8 bytes, aligned, and has one
+writer. Words of different writers are two cache lines apart, because processors fetch lines in pairs.
+
+     byte                                                                      written by
+        0  MAGIC      VERSION      CAPACITY                                    the creator, once; MAGIC last
+      128  WRITER_EPOCH   READER_EPOCH                                         the supervisor
+      256  TAIL   PUTS_REFUSED   RECORDS_DROPPED                               the writer
+      384  HEAD   SLEEPING   RECORDS_TAKEN   RECORDS_ABANDONED   ABANDONS      the reader
+     4096  frames                                                              the writer
+
+TAIL and HEAD count bytes since the ring was made and only grow; the byte of a position is DATA + position % capacity.
+Bytes from HEAD to TAIL hold whole frames; all others are free, whatever they contain.
+
+A frame never wraps: where it does not fit before the end of the data, a padding frame fills the rest. Frames begin on a
+cache line, so a gap at the end always has room for a padding frame.
+
+      0      4        8          16              24        28     32                               size - 8
+      ├──────┼────────┼──────────┼───────────────┼─────────┼──────┼───────────────┬─────────────────┼──────────────┤
+      │ CRC  │ length │ sequence │ records total │ records │ kind │ payload ...   │ unused          │ records total│
+      │ u32  │ u32    │ u64      │ u64           │ u32     │ u32  │ length bytes  │ to 64 bytes     │ u64          │
+      └──────┴────────┴──────────┴───────────────┴─────────┴──────┴───────────────┴─────────────────┴──────────────┘
+
+- CRC is the CRC-32 of bytes 4 to 32 and of the payload (of a padding frame: of bytes 4 to 32 only).
+- sequence is the position of the frame itself. So the one word TAIL says where the next frame goes and which sequence
+  it has; there is no second word that a crash could leave behind, and a frame of an earlier lap never passes for new.
+- records total counts all records put since the ring was made, this frame included. Its second copy ends the frame:
+  it is the word just before TAIL, published by the same store, so a writer that comes back knows the count exactly.
+- A RECORDS payload starts with one u32 per record, the running end of it, then the records. A BATCH is opaque.
+"""
+
+import struct
+from itertools import pairwise
+from typing import Final
+
+WORD_BYTES: Final = 8
+CACHE_LINE_BYTES: Final = 64
+DATA: Final = 4096
+
+#: "SWRMRING", the same in memory and in a hex dump.
+RING_MAGIC: Final = int.from_bytes(b"SWRMRING", "little")
+RING_VERSION: Final = 1
+
+# Word indices (byte / 8).
+MAGIC: Final = 0
+VERSION: Final = 1
+CAPACITY: Final = 2
+WRITER_EPOCH: Final = 16
+READER_EPOCH: Final = 17
+TAIL: Final = 32
+PUTS_REFUSED: Final = 33
+RECORDS_DROPPED: Final = 34
+HEAD: Final = 48
+SLEEPING: Final = 49
+RECORDS_TAKEN: Final = 50
+RECORDS_ABANDONED: Final = 51
+ABANDONS: Final = 52
+
+CREATOR_WORDS: Final = (MAGIC, VERSION, CAPACITY)
+SUPERVISOR_WORDS: Final = (WRITER_EPOCH, READER_EPOCH)
+WRITER_WORDS: Final = (TAIL, PUTS_REFUSED, RECORDS_DROPPED)
+READER_WORDS: Final = (HEAD, SLEEPING, RECORDS_TAKEN, RECORDS_ABANDONED, ABANDONS)
+
+CAPACITY_BYTES_MIN: Final = 4096
+CAPACITY_BYTES_MAX: Final = 1 << 30
+
+FRAME_CHECK: Final = struct.Struct("<I")  # CRC
+FRAME_FIELDS: Final = struct.Struct("<IQQII")  # length, sequence, records total, records, kind
+FRAME_HEADER: Final = struct.Struct("<IIQQII")  # both, for reading
+FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
+FRAME_ALIGN_BYTES: Final = CACHE_LINE_BYTES
+#: What a frame costs beside its payload, before rounding up.
+FRAME_OVERHEAD_BYTES: Final = FRAME_HEADER_BYTES + WORD_BYTES
+
+#: A RECORDS table entry is an `array("I")` item.
+TABLE_ENTRY_BYTES: Final = 4
+#: Bounds the work of one put, whatever the caller holds.
+RECORDS_PER_FRAME_MAX: Final = 4096
+
+KIND_PADDING: Final = 1
+KIND_RECORDS: Final = 2
+KIND_BATCH: Final = 3
+
+
+def _prove() -> None:
+    """Check the picture above; runs at import, costs microseconds."""
+    groups = (CREATOR_WORDS, SUPERVISOR_WORDS, WRITER_WORDS, READER_WORDS)
+    for earlier, later in pairwise(groups):
+        assert later[0] * WORD_BYTES % (2 * CACHE_LINE_BYTES) == 0, "each writer's words begin a pair of cache lines"
+        assert max(earlier) < later[0], "words of two writers overlap"
+    every = [word for group in groups for word in group]
+    assert len(set(every)) == len(every), "two names for one word"
+    assert max(every) * WORD_BYTES < DATA, "a word lies in the data"
+    assert DATA % FRAME_ALIGN_BYTES == 0
+    assert FRAME_HEADER_BYTES == FRAME_CHECK.size + FRAME_FIELDS.size == 32, (
+        "the payload starts at byte 32 of its frame"
+    )
+    assert FRAME_OVERHEAD_BYTES <= FRAME_ALIGN_BYTES, "a padding frame must fit into the smallest gap"
+    assert CAPACITY_BYTES_MIN & (CAPACITY_BYTES_MIN - 1) == 0
+
+
+_prove()

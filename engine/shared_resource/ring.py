@@ -1,0 +1,333 @@
+"""A byte ring in shared memory: one writing process, one reading process, batches, no lock.
+
+**What ordering rests on.** The writer copies a frame and then stores TAIL; the reader loads TAIL and then copies. That
+is right where stores become visible in program order and loads are not moved before earlier loads: x86-64 (total store
+order). CPython adds nothing and takes nothing away: each step is a C call of its own, and an item store through
+`memoryview.cast("Q")` is one aligned 8-byte store, so a reader sees the old or the new position, never a mixture.
+`struct.pack_into` does not promise that (it clears the bytes first, and readers did see the zero) and is used for
+nothing that another process may be looking at. On other machines `Ring` refuses to start until it has real barriers.
+
+**What a crash can do.** Either side may be killed between any two instructions; its successor attaches and goes on. A
+frame exists from the store of TAIL on, and everything about it was stored before. A reader stores HEAD after it has
+copied, so its successor may read the same frames again, never fewer. What a reader had taken and not yet acted upon
+dies with it: records are hints, and whoever sends them has another way to the same end.
+
+**Two writers** are ruled out by the supervisor, which reaps a process before it starts the next. The epoch words are
+the second line: a replaced process that still runs gets StaleEpoch at its next call.
+
+Frames carry a CRC, their position and their length. What does not fit together is never handed out: it is RingCorrupt.
+"""
+
+import platform
+import struct
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Final, Self
+
+from msgspec import Struct
+
+from engine.shared_resource import frames, layout
+from engine.shared_resource.layout import DATA, FRAME_ALIGN_BYTES, FRAME_OVERHEAD_BYTES, HEAD, TAIL, WORD_BYTES
+from engine.shared_resource.segment import Segment, refuse_weak_ordering
+from swarmsync.errors import StaleEpoch, SwarmError
+
+_U64: Final = (1 << 64) - 1
+
+
+class RingCorrupt(SwarmError):
+    """The bytes in the ring contradict each other; the message says what was seen. See `Ring.abandon`."""
+
+
+class RecordTooLarge(SwarmError):
+    """A record or batch that would not fit even into an empty ring; nothing was put."""
+
+
+class RingStats(Struct, frozen=True):
+    """One look at a ring. Bytes are frames with their headers; record counts include what was before any restart."""
+
+    capacity_bytes: int
+    used_bytes: int
+    records_put: int
+    records_taken: int
+    records_abandoned: int
+    records_dropped: int
+    puts_refused: int
+    abandons: int
+    reader_sleeps: bool
+    writer_epoch: int
+    reader_epoch: int
+
+
+class Ring:
+    """One process's grip on a ring. It holds no position of its own, so it may be inherited over fork.
+
+    The writer calls `put` and `put_frame`, the reader `take`, `take_frames` and `abandon`; anybody may look. A ring
+    carries either records or batches: `take_frames` finds a ring of records corrupt.
+    """
+
+    def __init__(self, segment: Segment, epoch: int | None) -> None:
+        refuse_weak_ordering(platform.machine(), struct.calcsize("P"))
+        self._memory = segment.memory
+        self._words = segment.words
+        found = tuple(self._words[index] for index in layout.CREATOR_WORDS)
+        capacity = found[layout.CAPACITY]
+        if found[:2] != (layout.RING_MAGIC, layout.RING_VERSION):
+            raise RingCorrupt(f"segment {segment.name} holds no ring of version {layout.RING_VERSION}: {found[:2]}")
+        if not _is_capacity(capacity) or DATA + capacity > segment.size_bytes:
+            raise RingCorrupt(f"segment {segment.name} of {segment.size_bytes} bytes says its capacity is {capacity}")
+        self.name = segment.name
+        self.capacity_bytes = capacity
+        self.record_bytes_max = capacity // 4
+        self.payload_bytes_max = capacity // 2 - FRAME_OVERHEAD_BYTES
+        self._mask = capacity - 1
+        self._writer_epoch = self._words[layout.WRITER_EPOCH] if epoch is None else epoch
+        self._reader_epoch = self._words[layout.READER_EPOCH] if epoch is None else epoch
+
+    @classmethod
+    def create(cls, segment: Segment, capacity_bytes: int) -> Self:
+        """Format `segment` as an empty ring. `capacity_bytes` is a power of two, 4 KiB to 1 GiB.
+
+        Formatting again is the way out of a ring whose words are broken; neither side may be running then.
+        """
+        if not _is_capacity(capacity_bytes):
+            raise ValueError(f"a ring of {capacity_bytes} bytes: the capacity is a power of two, 4 KiB to 1 GiB")
+        if segment.size_bytes < cls.segment_bytes(capacity_bytes):
+            raise ValueError(f"segment {segment.name} is too small for a ring of {capacity_bytes} bytes")
+        words = segment.words
+        for index in range(DATA // WORD_BYTES):
+            words[index] = 0
+        words[layout.VERSION] = layout.RING_VERSION
+        words[layout.CAPACITY] = capacity_bytes
+        words[layout.MAGIC] = layout.RING_MAGIC
+        return cls(segment, None)
+
+    @classmethod
+    def attach(cls, segment: Segment, epoch: int | None = None) -> Self:
+        """Go on with a ring that exists. `epoch` is what the supervisor gave this process; without it, today's."""
+        return cls(segment, epoch)
+
+    @staticmethod
+    def segment_bytes(capacity_bytes: int) -> int:
+        """Return the size of the segment that a ring of this capacity needs."""
+        return DATA + capacity_bytes
+
+    # The supervisor's side.
+
+    def fence_writer(self, epoch: int) -> None:
+        """From now on only a writer attached with `epoch` or a later one may put."""
+        self._words[layout.WRITER_EPOCH] = max(epoch, self._words[layout.WRITER_EPOCH])
+
+    def fence_reader(self, epoch: int) -> None:
+        """From now on only a reader attached with `epoch` or a later one may take."""
+        self._words[layout.READER_EPOCH] = max(epoch, self._words[layout.READER_EPOCH])
+
+    # The writer's side.
+
+    def put(self, records: Sequence[bytes]) -> int:
+        """Put as many leading records as fit into one frame, with one publish; return how many. 0 means full.
+
+        At most 4,096 at a time. Raises StaleEpoch, RingCorrupt, and RecordTooLarge when one of them has more than a
+        quarter of the capacity: then none is taken.
+        """
+        records = records[: layout.RECORDS_PER_FRAME_MAX]
+        if not records:
+            return 0
+        ends = list(accumulate(map(len, records)))
+        if ends[-1] > self.record_bytes_max:  # otherwise no single one can be too large
+            largest = max(map(len, records))
+            if largest > self.record_bytes_max:
+                raise RecordTooLarge(f"ring {self.name} takes records of {self.record_bytes_max} bytes, not {largest}")
+        count, payload = frames.join_records(records, ends, self.room_bytes())
+        if count == 0:
+            self._count(layout.PUTS_REFUSED, 1)
+            return 0
+        published = self._publish(payload, count, layout.KIND_RECORDS)
+        assert published, "room only grows while the writer looks"
+        return count
+
+    def put_frame(self, payload: bytes, records: int = 1) -> bool:
+        """Put one opaque batch that counts as `records`; False means full. The cheapest way through the ring.
+
+        Raises RecordTooLarge over `payload_bytes_max`, about half the capacity; StaleEpoch; RingCorrupt.
+        """
+        if len(payload) > self.payload_bytes_max:
+            raise RecordTooLarge(
+                f"ring {self.name} takes batches of {self.payload_bytes_max} bytes, not {len(payload)}"
+            )
+        if self._publish(payload, records, layout.KIND_BATCH):
+            return True
+        self._count(layout.PUTS_REFUSED, 1)
+        return False
+
+    def count_dropped(self, records: int) -> None:
+        """Note that the writer gave up on so many records because the ring was full."""
+        self._count(layout.RECORDS_DROPPED, records)
+
+    def room_bytes(self) -> int:
+        """Return the largest payload that `put_frame` would take now; for the writer, it can only grow meanwhile."""
+        tail, head = self._span()
+        free = self.capacity_bytes - (tail - head)
+        ahead = self.capacity_bytes - (tail & self._mask)
+        # Before the end of the data, or after padding at its start; never more than half, see _publish.
+        frame = min(max(min(ahead, free), free - ahead), self.capacity_bytes // 2)
+        return max(frame - FRAME_OVERHEAD_BYTES, 0)
+
+    def _publish(self, payload: bytes, records: int, kind: int) -> bool:
+        """Write a frame, with padding before it if need be, and make both visible with one store; False if full.
+
+        The bytes just before TAIL stay whole until that store, also the records total there: a frame is at most half
+        the capacity, and padding is only needed when it is smaller than the frame.
+        """
+        words = self._words
+        if words[layout.WRITER_EPOCH] > self._writer_epoch:
+            raise StaleEpoch(f"the writer of ring {self.name} with epoch {self._writer_epoch} was replaced")
+        tail, head = self._span()
+        length = len(payload)
+        size = (length + FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1) & -FRAME_ALIGN_BYTES
+        offset = tail & self._mask
+        ahead = self.capacity_bytes - offset
+        padding = ahead if size > ahead else 0
+        if padding + size > self.capacity_bytes - (tail - head):
+            return False
+        total = self._total_at(tail)
+        if padding:
+            fields = (padding - FRAME_OVERHEAD_BYTES, tail, total, 0, layout.KIND_PADDING)
+            frames.write_frame(self._memory, DATA + offset, fields, b"")
+            words[(DATA + offset + padding) // WORD_BYTES - 1] = total
+            tail += padding
+            offset = 0
+        total = (total + records) & _U64
+        frames.write_frame(self._memory, DATA + offset, (length, tail, total, records, kind), payload)
+        words[(DATA + offset + size) // WORD_BYTES - 1] = total
+        words[TAIL] = tail + size
+        return True
+
+    # The reader's side.
+
+    def take(self, records_max: int = 4096) -> list[bytes]:
+        """Take whole frames, oldest first, until there are `records_max` records or nothing is left.
+
+        The last frame may bring up to 4,095 more. Publishes HEAD once; the records are copies. A batch of `put_frame`
+        is one record. Raises StaleEpoch, and RingCorrupt when the first frame is bad; good frames before a bad one are
+        returned first.
+        """
+        return self._take(records_max, frames.records_of)
+
+    def take_frames(self, limit: int) -> list[bytes]:
+        """Take up to `limit` batches of `put_frame`, oldest first, and publish HEAD once. Raises as `take` does."""
+        return self._take(limit, frames.batch_of)
+
+    def abandon(self) -> int:
+        """Drop everything up to the published tail and return how many records that were; the next take goes on.
+
+        For the reader, after RingCorrupt; its owner then reloads from the truth. Raises RingCorrupt when TAIL itself is
+        broken: only formatting the ring again helps then.
+        """
+        self._check_reader_epoch()
+        words = self._words
+        tail = words[TAIL]
+        if tail % FRAME_ALIGN_BYTES:
+            raise RingCorrupt(f"ring {self.name}: tail {tail} is no frame's end; the ring must be created again")
+        before = words[layout.RECORDS_ABANDONED]
+        # Computed, not added up: a reader that is killed here and replaced counts the same records once.
+        after = max(before, self._total_at(tail) - words[layout.RECORDS_TAKEN])
+        words[layout.RECORDS_ABANDONED] = after
+        words[layout.ABANDONS] = (words[layout.ABANDONS] + 1) & _U64
+        words[HEAD] = tail
+        return after - before
+
+    def has_frames(self) -> bool:
+        return self._words[TAIL] != self._words[HEAD]
+
+    def reader_sleeps(self) -> bool:
+        return self._words[layout.SLEEPING] != 0
+
+    def set_reader_sleeps(self, asleep: bool) -> None:  # noqa: FBT001 it is the value of the word
+        """Say whether the writer must ring. For the reader, which looks once more before it really sleeps."""
+        self._words[layout.SLEEPING] = asleep
+
+    def _check_reader_epoch(self) -> None:
+        if self._words[layout.READER_EPOCH] > self._reader_epoch:
+            raise StaleEpoch(f"the reader of ring {self.name} with epoch {self._reader_epoch} was replaced")
+
+    def _take(self, limit: int, unpack: Callable[[int, int, bytes], Sequence[bytes]]) -> list[bytes]:
+        self._check_reader_epoch()
+        taken: list[bytes] = []
+        tail, first = self._span()
+        head, total_passed = first, 0
+        try:
+            while head < tail and len(taken) < limit:
+                offset = head & self._mask
+                bytes_max = min(tail - head, self.capacity_bytes - offset)
+                size, total, records, kind, payload = frames.read_frame(self._memory, DATA + offset, head, bytes_max)
+                if self._total_at(head + size) != total:
+                    raise frames.FrameBad(f"total {self._total_at(head + size)}, written as {total}")
+                taken += unpack(kind, records, payload)
+                head += size
+                total_passed = total
+        except frames.FrameBad as seen:
+            if head == first:
+                raise RingCorrupt(f"ring {self.name} at {head}, tail {tail}: {seen}") from None
+        if head > first:
+            self._pass(head, total_passed)
+        return taken
+
+    def _pass(self, head: int, total: int) -> None:
+        """Free what was copied. The count first: it is absolute, so a successor that reads again stores the same."""
+        self._words[layout.RECORDS_TAKEN] = (total - self._words[layout.RECORDS_ABANDONED]) & _U64
+        self._words[HEAD] = head
+
+    # Anybody's side.
+
+    @property
+    def records_put(self) -> int:
+        """Records published since the ring was made, also by writers that were killed. Exact."""
+        while True:
+            tail = self._words[TAIL]
+            total = self._total_at(tail)
+            if self._words[TAIL] == tail:  # otherwise the writer may have come round to that word
+                return total
+
+    @property
+    def records_taken(self) -> int:
+        """Records handed to a reader; after a reader's death briefly ahead by what its successor reads again."""
+        return self._words[layout.RECORDS_TAKEN]
+
+    def fill(self) -> float:
+        """Return the used part of the capacity, 0.0 to 1.0."""
+        return min(max(self._words[TAIL] - self._words[HEAD], 0) / self.capacity_bytes, 1.0)
+
+    def stats(self) -> RingStats:
+        words = self._words
+        return RingStats(
+            capacity_bytes=self.capacity_bytes,
+            used_bytes=max(words[TAIL] - words[HEAD], 0),
+            records_put=self.records_put,
+            records_taken=words[layout.RECORDS_TAKEN],
+            records_abandoned=words[layout.RECORDS_ABANDONED],
+            records_dropped=words[layout.RECORDS_DROPPED],
+            puts_refused=words[layout.PUTS_REFUSED],
+            abandons=words[layout.ABANDONS],
+            reader_sleeps=self.reader_sleeps(),
+            writer_epoch=words[layout.WRITER_EPOCH],
+            reader_epoch=words[layout.READER_EPOCH],
+        )
+
+    def _span(self) -> tuple[int, int]:
+        """Load TAIL and HEAD and refuse what no writer and reader could have left."""
+        head = self._words[HEAD]
+        tail = self._words[TAIL]
+        if not 0 <= tail - head <= self.capacity_bytes or (tail | head) % FRAME_ALIGN_BYTES:
+            raise RingCorrupt(f"ring {self.name} of {self.capacity_bytes} bytes: tail {tail}, head {head}")
+        return tail, head
+
+    def _total_at(self, tail: int) -> int:
+        """Records put before `tail`: the last word of the frame that ends there."""
+        return self._words[(DATA + ((tail - WORD_BYTES) & self._mask)) // WORD_BYTES] if tail else 0
+
+    def _count(self, index: int, amount: int) -> None:
+        self._words[index] = (self._words[index] + amount) & _U64
+
+
+def _is_capacity(capacity: int) -> bool:
+    return layout.CAPACITY_BYTES_MIN <= capacity <= layout.CAPACITY_BYTES_MAX and capacity.bit_count() == 1

@@ -1,0 +1,101 @@
+"""NATS behind four verbs. Hints, orders and reports travel here; nothing that is lost here is lost for good.
+
+The client's defaults give up after 60 tries and notice a half-open link after minutes; these settings never give up and
+notice within 20 s (measured, docs/decisions/0005). Dropped messages of a slow subscriber are counted, never silent.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from swarmsync.errors import Unavailable
+
+Handler = Callable[[Msg], Awaitable[None]]
+
+
+class Bus:
+    """One connection. `publish` and `request` raise Unavailable while NATS is away; subscriptions come back alone."""
+
+    def __init__(self) -> None:
+        self._client = Client()
+        self.errors = 0
+        self.last_error = ""
+        self.on_reconnect: Callable[[], None] | None = None
+
+    @classmethod
+    async def connect(cls, url: str, name: str, *, wait: bool = True) -> "Bus":
+        """Connect. With `wait` this goes on trying for ever; else Unavailable is raised at the first failure."""
+        bus = cls()
+
+        async def error(problem: Exception) -> None:
+            bus.errors += 1
+            bus.last_error = f"{type(problem).__name__}: {problem}"
+
+        async def reconnected() -> None:
+            if bus.on_reconnect is not None:
+                bus.on_reconnect()
+
+        while True:
+            try:
+                bus._client = await nats.connect(
+                    url,
+                    name=name,
+                    allow_reconnect=True,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.2,
+                    connect_timeout=2,
+                    ping_interval=5,
+                    max_outstanding_pings=3,
+                    pending_size=16 << 20,
+                    flusher_queue_size=4096,
+                    error_cb=error,
+                    reconnected_cb=reconnected,
+                )
+            except (NatsError, OSError, TimeoutError) as problem:
+                if not wait:
+                    raise Unavailable(f"NATS does not answer ({type(problem).__name__})") from problem
+                await asyncio.sleep(0.2)
+            else:
+                return bus
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        try:
+            await self._client.publish(subject, payload, reply=reply)
+        except (NatsError, OSError) as problem:
+            raise Unavailable(f"NATS does not take messages ({type(problem).__name__})") from problem
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        """Publish and wait for one reply. Raises Unavailable after `timeout_s`, or at once when nobody listens."""
+        try:
+            reply = await self._client.request(subject, payload, timeout=timeout_s)
+        except (NatsError, OSError, TimeoutError) as problem:
+            raise Unavailable(f"no answer on {subject} ({type(problem).__name__})") from problem
+        data: bytes = reply.data
+        return data
+
+    async def subscribe(self, subject: str, handler: Handler, *, pending_max: int = 65_536) -> Any:
+        """Call `handler` for each message, one after the other, in order."""
+        return await self._client.subscribe(
+            subject, cb=handler, pending_msgs_limit=pending_max, pending_bytes_limit=256 << 20
+        )
+
+    async def flush(self) -> None:
+        try:
+            await self._client.flush(timeout=2)
+        except (NatsError, OSError, TimeoutError) as problem:
+            raise Unavailable(f"NATS does not answer ({type(problem).__name__})") from problem
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._client.close(), 2)
+        except (NatsError, OSError, TimeoutError):
+            return

@@ -1,0 +1,235 @@
+"""A job's spec: the document that a user submits. Decoding it checks its shape; `check` checks its sense.
+
+The field names are those of Compose where Compose has one. A spec is never edited by the system: what it means for
+placement is derived (`need`, `shape`), and defaults are filled in once, when it is read.
+"""
+
+import builtins
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from swarmsync.errors import FieldError
+from swarmsync.model.fields import Duration, Environment, Size, Words
+from swarmsync.model.resources import Need
+
+ARRAY_MAX: Final = 100_000
+NAME_MAX: Final = 128
+LOG_MAX_DEFAULT: Final = Size(50 << 20)
+
+Text = Annotated[str, Meta(max_length=4096)]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+
+
+class Resources(Struct, frozen=True, forbid_unknown_fields=True):
+    """Requested and enforced: one number is both the reservation and the limit."""
+
+    cpus: Annotated[float, Meta(gt=0, le=4096)] = 1.0
+    memory: Size = Size(512 << 20)
+    pids: Annotated[int, Meta(ge=1, le=4_194_304)] = 1024
+    gpus: Annotated[int, Meta(ge=0, le=1024)] = 0
+    disk: Size | None = None
+
+
+class VolumeSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A named volume, a tmpfs, or (where an admin allows it) a path of the worker's machine."""
+
+    target: Text
+    type: Literal["volume", "tmpfs", "bind"] = "volume"
+    source: Text = ""
+    read_only: bool = False
+    size: Size | None = None
+
+
+class Stop(Struct, frozen=True, forbid_unknown_fields=True):
+    signal: Annotated[str, Meta(pattern=r"^(SIG)?[A-Z0-9+]{2,12}$")] = "SIGTERM"
+    grace: Duration = Duration(10_000)
+
+
+class Retry(Struct, frozen=True, forbid_unknown_fields=True):
+    """How failures that are the job's own are tried again; infrastructure losses have their own budget."""
+
+    attempts: Annotated[int, Meta(ge=1, le=100)] = 1
+    backoff: Literal["none", "fixed", "exponential"] = "exponential"
+    delay: Duration = Duration(10_000)
+    max_delay: Duration = Duration(600_000)
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    on: tuple[Literal["error", "oom", "timeout"], ...] = ("error", "oom")
+    not_on_exit: tuple[int | str, ...] = ()
+    memory_factor: Annotated[float, Meta(ge=1, le=16)] = 1.0
+    memory_max: Size | None = None
+
+
+class Array(Struct, frozen=True, forbid_unknown_fields=True):
+    range: Annotated[str, Meta(pattern=r"^\d{1,9}-\d{1,9}$")]
+    max_parallel: Annotated[int, Meta(ge=1)] | None = None
+    max_failures: Annotated[int, Meta(ge=0)] | None = None
+
+    def indexes(self) -> Sequence[int]:
+        first, last = self.range.split("-")
+        return builtins.range(int(first), int(last) + 1)
+
+
+class Logs(Struct, frozen=True, forbid_unknown_fields=True):
+    max: Size = LOG_MAX_DEFAULT
+    on_limit: Literal["truncate", "fail"] = "truncate"
+    keep: Duration | None = None
+
+
+class Concurrency(Struct, frozen=True, forbid_unknown_fields=True):
+    key: Name
+    limit: Annotated[int, Meta(ge=1)]
+    on_limit: Literal["queue", "reject", "cancel_oldest"] = "queue"
+
+
+class After(Struct, frozen=True, forbid_unknown_fields=True):
+    job: Name
+    when: Literal["succeeded", "finished", "failed"] = "succeeded"
+
+
+class Affinity(Struct, frozen=True, forbid_unknown_fields=True):
+    match: Text
+    weight: Annotated[int, Meta(ge=-100, le=100)] = 50
+
+
+class Output(Struct, frozen=True, forbid_unknown_fields=True):
+    path: Text
+    name: Name
+    max: Size = Size(64 << 20)
+
+
+class SecretUse(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Name
+    env: Text | None = None
+
+
+class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    image: Annotated[str, Meta(min_length=1, max_length=512)]
+    name: Annotated[str, Meta(max_length=NAME_MAX)] = ""
+    entrypoint: Words | None = None
+    command: Words | None = None
+    environment: Environment = field(default_factory=Environment)
+    secrets: tuple[str | SecretUse, ...] = ()
+    working_dir: Text | None = None
+    user: Annotated[str, Meta(max_length=128)] | None = None
+    init: bool = True
+    volumes: tuple[str | VolumeSpec, ...] = ()
+    network: Annotated[str, Meta(min_length=1, max_length=128)] = "bridge"
+    resources: Resources = Resources()
+    queue: Name = "default"
+    priority: Annotated[int, Meta(ge=0, le=100)] = 50
+    labels: dict[str, str] = field(default_factory=dict)
+    constraints: tuple[Text, ...] = ()
+    affinity: tuple[Affinity, ...] = ()
+    timeout: Duration | None = None
+    queue_timeout: Duration | None = None
+    stop: Stop = Stop()
+    retry: Retry = Retry()
+    concurrency: Concurrency | None = None
+    after: tuple[After, ...] = ()
+    array: Array | None = None
+    run_at: datetime | None = None
+    delay: Duration | None = None
+    outputs: tuple[Output, ...] = ()
+    logs: Logs = Logs()
+
+
+_IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@+-]*")
+_VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
+#: Fields that this version knows but does not act on yet: refused, never ignored.
+NOT_YET: Final = ("secrets", "constraints", "affinity", "concurrency", "after", "outputs")
+
+
+def check(spec: JobSpec, root: str = "$") -> list[FieldError]:
+    """Return what is wrong with a decoded spec, each with its path and the remedy; empty when it can run."""
+    return [FieldError(root + path, message) for path, message in _problems(spec)]
+
+
+def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if not _IMAGE.fullmatch(spec.image):
+        yield ".image", f"{spec.image[:80]!r} is not an image name; write it like alpine:3.20"
+    for name in NOT_YET:
+        if getattr(spec, name):
+            yield f".{name}", "is not supported by this version of SwarmSync; remove it"
+    if spec.run_at is not None and spec.delay is not None:
+        yield ".delay", "give run_at or delay, not both"
+    if spec.run_at is not None and spec.run_at.tzinfo is None:
+        yield ".run_at", "has no offset; write it like 2026-11-24T02:00:00+01:00"
+    if len(spec.labels) > 64:
+        yield ".labels", "more than 64 labels"
+    for key, value in spec.labels.items():
+        if not 0 < len(key) <= 128 or len(value) > 256:
+            yield ".labels", f"label {key[:40]!r}: a key has 1-128 characters, a value 256 at most"
+    if len(spec.environment) > 1024:
+        yield ".environment", "more than 1024 variables"
+    if spec.resources.cpus < 0.001:
+        yield ".resources.cpus", "the smallest share is 0.001"
+    if spec.resources.memory < 6 << 20:
+        yield ".resources.memory", "Docker's smallest limit is 6MiB"
+    if spec.timeout is not None and spec.timeout < 1:
+        yield ".timeout", "must be more than 0"
+    if spec.stop.grace > 3_600_000:
+        yield ".stop.grace", "one hour at most"
+    if spec.array is not None:
+        yield from _array_problems(spec.array)
+    for entry in spec.retry.not_on_exit:
+        if not _EXIT_RANGE.fullmatch(str(entry)):
+            yield ".retry.not_on_exit", f"{str(entry)[:20]!r} is no exit code; write 2 or 64-78"
+    for index, volume in enumerate(spec.volumes):
+        problem = _volume_problem(volume)
+        if problem:
+            yield f".volumes[{index}]", problem
+
+
+def _array_problems(array: Array) -> Iterator[tuple[str, str]]:
+    size = len(array.indexes())
+    if size == 0:
+        yield ".array.range", f"{array.range} is empty; write it like 0-999"
+    if size > ARRAY_MAX:
+        yield ".array.range", f"{size} members; {ARRAY_MAX} at most"
+    for name in ("max_parallel", "max_failures"):
+        if getattr(array, name) is not None:
+            yield f".array.{name}", "is not supported by this version of SwarmSync; remove it"
+
+
+def _volume_problem(volume: str | VolumeSpec) -> str | None:
+    try:
+        mount = read_volume(volume)
+    except ValueError as error:
+        return str(error)
+    if not mount.target.startswith("/"):
+        return f"the target {mount.target[:80]!r} must be an absolute path"
+    if mount.type == "bind":
+        return "paths of the worker's machine are not allowed; use a named volume"
+    if mount.type == "volume" and not _VOLUME.fullmatch(mount.source):
+        return f"{mount.source[:80]!r} is not a volume name"
+    return None
+
+
+def read_volume(volume: str | VolumeSpec) -> VolumeSpec:
+    """Read `name:/target[:ro]` as Docker does. Raises ValueError with a remedy."""
+    if isinstance(volume, VolumeSpec):
+        return volume
+    source, _, rest = volume.partition(":")
+    target, _, mode = rest.partition(":")
+    if not target or mode not in ("", "ro", "rw"):
+        raise ValueError(f"{volume[:80]!r} is not a volume; write it like name:/target or name:/target:ro")
+    kind: Literal["volume", "bind"] = "bind" if source.startswith(("/", ".", "~")) else "volume"
+    return VolumeSpec(target=target, type=kind, source=source, read_only=mode == "ro")
+
+
+def need(spec: JobSpec) -> Need:
+    """What one assignment of this spec takes from a worker."""
+    wanted = spec.resources
+    return Need(round(wanted.cpus * 1000), wanted.memory, wanted.gpus, wanted.disk or 0)
+
+
+def shape_of(wanted: Need, constraints: tuple[str, ...] = ()) -> int:
+    """Return the 63-bit name of what placement looks at: jobs of one shape fit the same workers."""
+    text = repr((wanted.cpus_milli, wanted.memory_bytes, wanted.gpus, wanted.disk_bytes, sorted(constraints)))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1

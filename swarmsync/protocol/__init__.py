@@ -1,0 +1,1 @@
+"""What crosses a process boundary: `messages.py` (the words), `codec.py` (bytes), `subjects.py` (NATS names)."""

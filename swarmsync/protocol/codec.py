@@ -1,0 +1,77 @@
+"""Bytes to words and back: msgpack between processes, JSON towards people and in PostgreSQL.
+
+A decoder is made once per union. Everything that comes from another process may be damaged or forged: `DecodeError` is
+what a reader must be ready for, and it is never fatal.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from swarmsync.errors import FieldError, SpecError
+from swarmsync.model.fields import dec_hook, enc_hook
+from swarmsync.model.spec import JobSpec
+from swarmsync.protocol.messages import (
+    FromWorker,
+    JournalLine,
+    Orders,
+    Receipt,
+    ToDispatcher,
+    ToHarvester,
+    ToScheduler,
+    ToWorker,
+)
+
+T = TypeVar("T")
+
+DecodeError = msgspec.DecodeError  # msgspec.ValidationError is one too
+encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
+
+decode_to_scheduler: Final = msgspec.msgpack.Decoder(list[ToScheduler]).decode
+decode_to_dispatcher: Final = msgspec.msgpack.Decoder(list[ToDispatcher]).decode
+decode_to_harvester: Final = msgspec.msgpack.Decoder(list[ToHarvester]).decode
+decode_journal: Final = msgspec.msgpack.Decoder(list[JournalLine]).decode
+decode_orders: Final = msgspec.msgpack.Decoder(Orders).decode
+decode_receipt: Final = msgspec.msgpack.Decoder(Receipt).decode
+decode_from_worker: Final = msgspec.msgpack.Decoder(FromWorker).decode
+decode_to_worker: Final = msgspec.msgpack.Decoder(ToWorker).decode
+
+
+def decoder_of(kind: type[T]) -> Callable[[bytes], T]:
+    """Return a decoder of one word, for the hints that have a subject of their own."""
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+_spec_decoder: Final = msgspec.json.Decoder(JobSpec, dec_hook=dec_hook)
+_json_encoder: Final = msgspec.json.Encoder(enc_hook=enc_hook)
+
+
+def encode_json(value: Any) -> bytes:
+    return _json_encoder.encode(value)
+
+
+def decode_stored_spec(document: bytes | str) -> JobSpec:
+    """Read a spec that was checked before it was stored."""
+    return _spec_decoder.decode(document)
+
+
+def convert_spec(document: Any, root: str = "$") -> JobSpec:
+    """Read a spec from plain JSON or YAML values. Raises SpecError that names the field and its neighbour."""
+    try:
+        return msgspec.convert(document, JobSpec, dec_hook=dec_hook, strict=True)
+    except msgspec.ValidationError as error:
+        raise SpecError([explain(str(error), root)]) from None
+
+
+def explain(message: str, root: str = "$") -> FieldError:
+    """Turn msgspec's `... - at `$.a.b`` into a path and a sentence; an unknown key gets its nearest known neighbour."""
+    from swarmsync.protocol.neighbours import nearest_key  # noqa: PLC0415 difflib is slow to import, rarely needed
+
+    text, _, place = message.partition(" - at `")
+    path = root + place.rstrip("`").removeprefix("$")
+    prefix = "Object contains unknown field `"
+    if text.startswith(prefix):
+        unknown = text.removeprefix(prefix).rstrip("`")
+        return FieldError(f"{path}.{unknown}", f"is not a known field{nearest_key(unknown, place.rstrip('`'))}")
+    return FieldError(path, text)

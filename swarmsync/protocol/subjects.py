@@ -1,0 +1,37 @@
+"""NATS subjects. Worker W publishes below `w.W.up` and listens below `w.W.down`: the subject is its identity.
+
+A worker's NATS name is its name in the registry: letters, digits, `-` and `_`, so that it is one subject token.
+"""
+
+import re
+from typing import Final
+
+WORKER_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
+
+CHANGED: Final = "core.changed"  # Changed: jobs were changed by a commit
+WORKERS_CHANGED: Final = "core.workers"  # WorkersChanged
+JOURNAL: Final = "core.journal"  # live tail of system log records
+LOGS_STORED: Final = "core.stored"  # prefix: core.stored.<job id>: new output is in PostgreSQL
+
+ALL_JOINS: Final = "w.*.up.join"
+ALL_PULSES: Final = "w.*.up.pulse"
+ALL_REPORTS: Final = "w.*.up.reports"
+ALL_LOGS: Final = "w.*.up.logs"
+ALL_RECEIPTS: Final = "w.*.up.receipt"
+
+
+def up(worker: str, kind: str) -> str:
+    return f"w.{worker}.up.{kind}"
+
+
+def orders(worker: str) -> str:
+    return f"w.{worker}.down.orders"
+
+
+def stored(job_id: int) -> str:
+    return f"{LOGS_STORED}.{job_id}"
+
+
+def worker_of(subject: str) -> str:
+    """Return the worker's name from `w.<name>.up.<kind>`."""
+    return subject.split(".", 2)[1]

@@ -1,0 +1,259 @@
+"""The engine's reads and writes of jobs. Each change is one guarded statement in `queries/`; zero rows means "stale".
+
+All calls take batches and make one round trip. They raise Unavailable while PostgreSQL is away; calling again is safe.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+from msgspec import Struct
+
+from swarmsync.model.job import JobRef, Waiting
+from swarmsync.model.lifecycle import PLACED, Actor, JobState, sources
+from swarmsync.model.resources import Need
+from swarmsync.protocol.codec import encode_json
+from swarmsync.protocol.messages import Progress, ShapeWaits
+from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
+
+_PLACED: Final = [state.value for state in PLACED]
+
+
+class Dispatched(Struct, frozen=True):
+    """A job that PostgreSQL agreed to dispatch, with what its order says."""
+
+    ref: JobRef
+    worker_id: int
+    orders_seq: int
+    name: str
+    spec_id: int
+    need: Need
+    grace_ms: int
+    array_index: int | None
+    array_size: int | None
+
+
+class Settlement(Struct, frozen=True):
+    """One row of `settle`: the job's next state and the record of the assignment that ended."""
+
+    ref: JobRef
+    state: JobState
+    reason: str
+    message: str
+    exit_code: int | None
+    delay_ms: int
+    tries: int
+    crashes: int
+    ran_ms: int | None  # how long the container ran; None when it never started
+    result: dict[str, Any] | None
+    assignment_state: str  # "ended" or "lost"
+    outcome: str
+    assignment_reason: str
+    assignment_message: str
+    orders: tuple[int, int] | None = None
+
+
+class Settled(Struct, frozen=True):
+    ref: JobRef
+    worker_id: int
+    state: JobState
+    array_id: int | None
+
+
+class FeedEntry(Struct, frozen=True):
+    """A job that was changed, as it is now; `waiting` when it is queued and is to be placed."""
+
+    job_id: int
+    state: JobState | None  # None: the row is gone
+    waiting: Waiting | None
+    array_id: int | None
+    stop_reason: str | None
+    stop_kill: bool
+
+
+class Cursor(Struct, frozen=True):
+    """A place in the feed of job events: (transaction id, sequence number)."""
+
+    xid: str
+    seq: int
+
+
+def need_of(row: asyncpg.Record) -> Need:
+    return Need(row["cpus_milli"], row["memory_bytes"], row["gpus"], row["disk_bytes"])
+
+
+def waiting_of(row: asyncpg.Record) -> Waiting:
+    return Waiting(row["id"], row["shape"], need_of(row), row["priority"], row["user_id"], row["queue"])
+
+
+def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
+    return [
+        Dispatched(
+            JobRef(row["id"], row["fence"]),
+            row["worker_id"],
+            row["orders_seq"],
+            row["name"],
+            row["spec_id"],
+            need_of(row),
+            row["grace_ms"],
+            row["array_index"],
+            row["array_size"],
+        )
+        for row in rows
+    ]
+
+
+async def dispatch(store: Store, places: Sequence[tuple[int, int, int]], epoch: int) -> list[Dispatched]:
+    """Turn (job id, worker id, order message number) into assignments; the answer holds those still queued."""
+    job_ids, worker_ids, seqs = zip(*sorted(places), strict=True)
+    guard = sources(JobState.STARTING, by=Actor.DISPATCHER)
+    rows = await store.run(lambda c: c.fetch(sql("dispatch"), job_ids, worker_ids, seqs, epoch, guard))
+    return _dispatched(rows)
+
+
+async def resend(store: Store, orders: Sequence[tuple[JobRef, int]], epoch: int) -> list[Dispatched]:
+    """Note that these orders go out again in these messages; the answer holds those that still wait to be accepted."""
+    ordered = sorted(orders)
+    ids, fences = [ref.job_id for ref, _ in ordered], [ref.fence for ref, _ in ordered]
+    seqs = [seq for _, seq in ordered]
+    return _dispatched(await store.run(lambda c: c.fetch(sql("resend"), ids, fences, seqs, epoch)))
+
+
+async def specs(store: Store, spec_ids: Sequence[int]) -> dict[int, bytes]:
+    rows = await store.fetch("SELECT id, document FROM specs WHERE id = ANY ($1::bigint[])", spec_ids)
+    return {row["id"]: row["document"].encode() for row in rows}
+
+
+async def next_epoch(store: Store) -> int:
+    """Raise and return the epoch of order messages; it only grows."""
+    epoch: int = await store.fetchval("UPDATE engine_epoch SET epoch = epoch + 1 RETURNING epoch")
+    return epoch
+
+
+async def started(store: Store, rows: Sequence[tuple[JobRef, int]]) -> list[int]:
+    """Note that containers run since so many milliseconds; return the ids of jobs (and arrays) that changed."""
+    ordered = sorted(rows)
+    ids, fences = [ref.job_id for ref, _ in ordered], [ref.fence for ref, _ in ordered]
+    guard = sources(JobState.RUNNING, by=Actor.HARVESTER)
+    won = await store.run(
+        lambda c: c.fetch(
+            sql("started"), ids, fences, [ago_ms for _, ago_ms in ordered], [s for s in guard if s in _PLACED]
+        )
+    )
+    return [row["id"] for row in won]
+
+
+async def progress(store: Store, steps: Sequence[Progress]) -> None:
+    ordered = sorted(steps, key=lambda step: step.ref)
+    ids, fences = [step.ref.job_id for step in ordered], [step.ref.fence for step in ordered]
+    await store.run(lambda c: c.execute(sql("progress"), ids, fences, [step.state.value for step in ordered]))
+
+
+async def ends(store: Store, refs: Sequence[JobRef]) -> dict[JobRef, asyncpg.Record]:
+    """What verdicts must know per live assignment: tries, crashes, stop_reason and the spec document."""
+    rows = await store.fetch(sql("ends"), [ref.job_id for ref in refs], [ref.fence for ref in refs])
+    return {JobRef(row["id"], row["fence"]): row for row in rows}
+
+
+async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
+    """Write verdicts; the answer holds those that passed their guards. All others are superseded."""
+    rows = sorted(batch, key=lambda entry: entry.ref)
+    guard = [state for state in sources(JobState.FAILED, by=Actor.HARVESTER) if state in _PLACED]
+    columns: list[list[Any]] = [
+        [e.ref.job_id for e in rows],
+        [e.ref.fence for e in rows],
+        [e.state.value for e in rows],
+        [e.reason for e in rows],
+        [e.message[:4096] for e in rows],
+        [e.exit_code for e in rows],
+        [e.delay_ms for e in rows],
+        [e.tries for e in rows],
+        [e.crashes for e in rows],
+        [e.ran_ms for e in rows],
+        [encode_json(e.result).decode() if e.result is not None else None for e in rows],
+        [e.assignment_state for e in rows],
+        [e.outcome for e in rows],
+        [e.assignment_reason for e in rows],
+        [e.assignment_message[:4096] for e in rows],
+        [e.orders[0] if e.orders else None for e in rows],
+        [e.orders[1] if e.orders else None for e in rows],
+    ]
+    won = await store.run(lambda c: c.fetch(sql("settle"), guard, *columns))
+    return [
+        Settled(JobRef(row["id"], row["fence"]), row["worker_id"], JobState(row["state"]), row["array_id"])
+        for row in won
+    ]
+
+
+async def supersede(store: Store, refs: Sequence[JobRef]) -> None:
+    ordered = sorted(refs)
+    ids, fences = [ref.job_id for ref in ordered], [ref.fence for ref in ordered]
+    await store.run(lambda c: c.execute(sql("supersede"), ids, fences))
+
+
+async def finish_arrays(store: Store, array_ids: Sequence[int]) -> list[int]:
+    """Give a verdict to those of the arrays whose members have all ended; return their ids."""
+    guard = sources(JobState.FAILED, by=Actor.HARVESTER)
+    won = await store.run(lambda c: c.fetch(sql("arrays_done"), sorted(array_ids), guard))
+    return [row["id"] for row in won]
+
+
+async def feed_start(store: Store) -> Cursor:
+    return Cursor(await store.fetchval(sql("feed_start")), -1)
+
+
+async def feed(store: Store, cursor: Cursor, limit: int) -> tuple[Cursor, list[FeedEntry]]:
+    """Return what was committed since `cursor` and touches the queue, and the cursor after it."""
+    rows = await store.fetch(sql("feed"), cursor.xid, cursor.seq, limit)
+    entries = []
+    for row in rows:
+        if row["id"] is None:
+            continue
+        state = JobState(row["state"])
+        waits = state is JobState.QUEUED and not row["is_array"]
+        entries.append(
+            FeedEntry(
+                row["id"],
+                state,
+                waiting_of(row) if waits else None,
+                row["array_id"],
+                row["stop_reason"],
+                row["stop_kill"],
+            )
+        )
+    return (Cursor(rows[-1]["xid"], rows[-1]["seq"]) if rows else cursor), entries
+
+
+async def due(store: Store, limit: int) -> list[Waiting]:
+    """Queue the scheduled jobs whose time has come; return those that are to be placed."""
+    guard = sources(JobState.QUEUED, by=Actor.HIBERNATOR)
+    rows = await store.run(lambda c: c.fetch(sql("due"), limit, guard))
+    return [waiting_of(row) for row in rows if not row["is_array"]]
+
+
+async def expire(store: Store, limit: int) -> list[int]:
+    guard = sources(JobState.EXPIRED, by=Actor.HIBERNATOR)
+    rows = await store.run(lambda c: c.fetch(sql("expire"), limit, guard))
+    return [row["id"] for row in rows]
+
+
+async def save_shape_waits(store: Store, waits: Sequence[ShapeWaits]) -> None:
+    """Write why shapes wait (or that they do not); the last word on a shape counts."""
+    last = {wait.shape: wait for wait in waits}
+    told = [wait for _, wait in sorted(last.items()) if wait.reason is not None]
+    clear = sorted(shape for shape, wait in last.items() if wait.reason is None)
+
+    async def write(connection: asyncpg.Connection) -> None:
+        if clear:
+            await connection.execute("DELETE FROM waiting_shapes WHERE shape = ANY ($1::bigint[])", clear)
+        if told:
+            await connection.execute(
+                sql("shape_waits"),
+                [wait.shape for wait in told],
+                [wait.reason for wait in told],
+                [wait.message for wait in told],
+                [wait.jobs for wait in told],
+            )
+
+    await store.run(write)

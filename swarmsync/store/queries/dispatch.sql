@@ -1,0 +1,17 @@
+-- Dispatcher: give queued jobs to workers; the fence rises in the same statement. Jobs that are not queued any more
+-- (cancelled, held, placed by a predecessor) are left out of the answer.
+-- $1 job ids, $2 worker ids, $3 order message numbers, $4 orders epoch, $5 source states
+WITH won AS (
+    UPDATE jobs j
+    SET state = 'starting', reason = '', message = 'ordered to a worker', since = clock_timestamp(), fence = j.fence + 1,
+        worker_id = i.worker_id, session = NULL, assignment_state = 'offered', offered_at = clock_timestamp(),
+        orders_epoch = $4, orders_seq = i.seq, started_at = NULL
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS i (id, worker_id, seq)
+    WHERE j.id = i.id AND j.state = ANY ($5::text[])
+    RETURNING j.id, j.fence, j.worker_id, j.user_id, j.orders_seq, j.name, j.spec_id, j.cpus_milli, j.memory_bytes,
+        j.gpus, j.disk_bytes, j.grace_ms, j.array_index, j.array_size
+), told AS (
+    INSERT INTO job_events (job_id, user_id, state, fence, worker_id)
+    SELECT id, user_id, 'starting', fence, worker_id FROM won
+)
+SELECT won.* FROM won

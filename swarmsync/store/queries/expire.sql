@@ -1,0 +1,16 @@
+-- Hibernator: jobs that waited longer than their queue_timeout. $1 limit, $2 source states
+WITH late AS (
+    SELECT id FROM jobs
+    WHERE state IN ('held', 'scheduled', 'blocked', 'queued') AND expires_at IS NOT NULL AND expires_at <= clock_timestamp()
+      AND fence = 0
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), won AS (
+    UPDATE jobs j SET state = 'expired', reason = 'QueueTimeout', since = clock_timestamp(), finished_at = clock_timestamp(),
+        message = format('was not started within its queue_timeout (by %s UTC)', to_char(j.expires_at, 'YYYY-MM-DD HH24:MI:SS'))
+    FROM late WHERE j.id = late.id AND j.state = ANY ($2::text[])
+    RETURNING j.id, j.user_id, j.reason, j.message, j.fence
+), told AS (
+    INSERT INTO job_events (job_id, user_id, state, reason, message, fence)
+    SELECT id, user_id, 'expired', reason, message, fence FROM won
+)
+SELECT id FROM won

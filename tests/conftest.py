@@ -1,0 +1,49 @@
+"""Fixtures of all tests: the embedded servers, once per session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from swarmsync import embedded
+from swarmsync.store.pool import as_login
+
+
+class Servers(Struct):
+    """Where the embedded servers of this test session answer, and as whom."""
+
+    data_dir: Path
+    secrets: dict[str, str]
+    database_url: str
+    engine_url: str
+    api_url: str
+    nats_url: str
+    nats_api_url: str
+    nats_worker_url: str
+    redis_url: str
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    import asyncio
+
+    from swarmsync.store.migrate import migrate
+
+    data_dir = tmp_path_factory.mktemp("servers")
+    with embedded.running(data_dir) as plans:
+        secrets = embedded.load_secrets(data_dir)
+        owner = plans["postgres"].url
+        asyncio.run(migrate(owner, secrets))
+        nats = plans["nats"].url
+        yield Servers(
+            data_dir=data_dir,
+            secrets=secrets,
+            database_url=owner,
+            engine_url=as_login(owner, "swarmsync_engine", secrets["swarmsync_engine"]),
+            api_url=as_login(owner, "swarmsync_api", secrets["swarmsync_api"]),
+            nats_url=nats,
+            nats_api_url=as_login(nats, "api", secrets["nats_api"]),
+            nats_worker_url=as_login(nats, "worker", secrets["nats_worker"]),
+            redis_url=plans["valkey"].url,
+        )

@@ -1,0 +1,186 @@
+"""The HTTP conversation with a Docker engine: one call, one stream, both with limits of time.
+
+aiodocker finds the engine (socket, DOCKER_HOST, context, TLS, ssh) and owns the session. The requests are made here:
+its own ones inspect a container before every log and decode output as text. Its pool of 100 connections would stop a
+worker at 50 containers, each of which holds two for as long as it runs; so on a socket ours has no limit.
+"""
+
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import aiodocker
+import aiohttp
+from aiohttp import ClientTimeout
+from yarl import URL
+
+from worker.docker_config import api_version
+
+CALL_TIMEOUT_S: Final = 60.0
+Query: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+class EngineAway(Exception):
+    """No whole answer came: the engine is not there, went away in mid-answer, or took longer than allowed."""
+
+
+class Answer(NamedTuple):
+    """A whole answer, whatever its status."""
+
+    status: int
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 400
+
+    @property
+    def message(self) -> str:
+        """What the engine says went wrong."""
+        try:
+            return str(json.loads(self.body)["message"])
+        except (ValueError, TypeError, KeyError):
+            return self.body.decode(errors="replace")
+
+
+class EngineStream:
+    """An answer whose body is still coming. On an error status `refusal` holds the whole answer."""
+
+    def __init__(self, response: aiohttp.ClientResponse, refusal: Answer | None) -> None:
+        self._response = response
+        self.refusal = refusal
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield what arrives as it arrives. Raises EngineAway when the body breaks off."""
+        try:
+            async for data in self._response.content.iter_any():
+                yield data
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineAway(_sentence(error)) from None
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        rest = b""
+        async for data in self.pieces():
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield line
+        if rest.strip():
+            yield rest
+
+
+class DockerEngine:
+    """A connection to one engine. `url` as in DOCKER_HOST; None looks where the docker command would."""
+
+    def __init__(self, url: str | None = None) -> None:
+        self._url = url
+        self._docker: aiodocker.Docker | None = None
+        self._own_connector: aiohttp.BaseConnector | None = None
+        self._base = ""
+        self.unlimited = False
+
+    async def open(self) -> Mapping[str, Any]:
+        """Connect, agree on the API version, and return GET /version. Raises EngineAway."""
+        try:
+            docker = aiodocker.Docker(self._url)
+        except (AssertionError, ValueError, OSError, aiodocker.DockerError) as error:
+            raise EngineAway(str(error) or "there is no Docker socket on this machine") from None
+        if isinstance(docker.connector, aiohttp.UnixConnector):
+            path = docker.connector.path
+            await docker.close()
+            self._own_connector = aiohttp.UnixConnector(path, limit=0)
+            docker = aiodocker.Docker(f"unix://{path}", connector=self._own_connector)
+            self.unlimited = True
+        self._docker = docker
+        self._base = "http://docker" if self.unlimited else docker.docker_host
+        try:
+            answer = await self.call("GET", "/version", timeout_s=10.0)
+        except EngineAway:
+            await self.close()
+            raise
+        if not answer.ok:
+            await self.close()
+            raise EngineAway(answer.message)
+        version: Mapping[str, Any] = answer.document
+        self._base += "/v" + api_version(version["ApiVersion"], version.get("MinAPIVersion", ""))
+        return version
+
+    async def close(self) -> None:
+        if self._docker is not None:
+            await self._docker.close()
+        if self._own_connector is not None:
+            await self._own_connector.close()
+        self._docker = self._own_connector = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        *,
+        body: Any = None,
+        data: bytes | None = None,
+        timeout_s: float | None = CALL_TIMEOUT_S,
+    ) -> Answer:
+        """Make one request and read its whole answer. `timeout_s` None waits for as long as it takes."""
+        sent = io.BytesIO(data) if data is not None else json.dumps(body).encode() if body is not None else None
+        headers = {"Content-Type": "application/json" if data is None else "application/x-tar"}
+        limits = ClientTimeout(total=timeout_s, sock_connect=10)
+        try:
+            async with self._session.request(
+                method, self._address(path, query), data=sent, headers=headers, timeout=limits
+            ) as response:
+                return Answer(response.status, await response.read())
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise EngineAway(_sentence(error, timeout_s)) from None
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        silence_s: float | None = None,
+    ) -> AsyncIterator[EngineStream]:
+        """Make one request whose answer is read piece by piece; `silence_s` limits the time between two pieces."""
+        limits = ClientTimeout(total=None, sock_connect=10, sock_read=silence_s)
+        try:
+            response = await self._session.request(method, self._address(path, query), headers=headers, timeout=limits)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise EngineAway(_sentence(error, silence_s)) from None
+        try:
+            yield EngineStream(response, await self._refusal(response))
+        finally:
+            response.close()
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> Answer | None:
+        if response.status < 400:
+            return None
+        try:
+            return Answer(response.status, await response.read())
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineAway(_sentence(error)) from None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._docker is None:
+            raise EngineAway("the connection to Docker is closed")
+        return self._docker.session
+
+    def _address(self, path: str, query: Query | None) -> URL:
+        url = URL(self._base + path, encoded=True)
+        return url.with_query(query) if query else url
+
+
+def _sentence(error: Exception, timeout_s: float | None = None) -> str:
+    if isinstance(error, TimeoutError) and timeout_s is not None:
+        return f"no answer within {timeout_s:g} s"
+    return str(error) or type(error).__name__

@@ -1,0 +1,282 @@
+"""Containers on a Docker engine, 20.10 or later. The engine is the memory: labels say whose a container is.
+
+Six requests a container: create, start, wait, logs, one inspect that `wait` and `logs` share, delete. Each may be lost,
+late or answered twice; so a container is found again by its name, never started again once it has run, and waiting and
+reading go on by themselves when the engine comes back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from swarmsync.model.lifecycle import EndReason
+from worker import docker_config, docker_errors
+from worker.container_runtime import (
+    ContainerPlan,
+    Exit,
+    ImageRef,
+    LogPiece,
+    Observed,
+    RegistryAuth,
+    RuntimeInfo,
+    RuntimeProblem,
+    Seen,
+    Usage,
+)
+from worker.docker_engine import DockerEngine, EngineAway
+from worker.docker_images import DockerImages
+from worker.docker_info import describe
+from worker.docker_logs import LogFrames, LogStreamBroken
+from worker.docker_looks import GONE, PAUSE_MIN_S, TRIES_MAX, DockerLooks, expect_ok
+from worker.secret_files import SecretFiles
+
+PAUSE_MAX_S: Final = 5.0
+START_TIMEOUT_S: Final = 120.0
+REMOVE_TIMEOUT_S: Final = 120.0
+#: A killed container that is still there after this is reported; its process hangs in the kernel.
+KILL_LIMIT_S: Final = 60.0
+_LOGS_QUERY: Final = {"follow": "1", "stdout": "1", "stderr": "1", "timestamps": "1"}
+
+
+class DockerRuntime:
+    """`owner` keeps workers that share one engine apart; `bind_roots` are the machine's paths that jobs may mount.
+
+    `url` is written as DOCKER_HOST is; None looks where the docker command would. `pause` sleeps between attempts.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        owner: str = "",
+        bind_roots: Iterable[str] = (),
+        secrets_dir: Path = Path("/dev/shm/swarmsync-secrets"),  # noqa: S108 a tmpfs on every Linux; owner is checked
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._owner = owner
+        self._bind_roots = tuple(bind_roots)
+        self._pause = pause
+        self._secrets = SecretFiles(secrets_dir / (owner or "any"))
+        self._engine = DockerEngine(url)
+        self._images = DockerImages(self._engine, pause)
+        self._fresh: set[str] = set()  # created here and not started yet: they need no look before the start
+        self._looks = DockerLooks(self._engine, pause)
+
+    async def open(self) -> RuntimeInfo:
+        try:
+            version = await self._engine.open()
+            info = await self._engine.call("GET", "/info")
+        except EngineAway as away:
+            raise docker_errors.engine_away("say its version", str(away)) from None
+        if not info.ok:
+            raise docker_errors.engine_problem("describe itself", info.status, info.message)
+        await self.list()
+        self._secrets.forget_all_but(set(self._looks.names.values()))
+        return describe(
+            version, info.document, unlimited=self._engine.unlimited, secrets_in_memory=self._secrets.in_memory()
+        )
+
+    async def close(self) -> None:
+        await self._images.close()
+        await self._looks.close()
+        await self._engine.close()
+
+    async def ensure_image(self, image: str, auth: RegistryAuth | None = None) -> ImageRef:
+        return await self._images.ensure(image, auth)
+
+    async def create(self, plan: ContainerPlan) -> str:
+        plan = _with_real_paths(plan)
+        refused = docker_config.refusal(plan, self._bind_roots)
+        if refused is not None:
+            raise RuntimeProblem(EndReason.CREATE_FAILED, refused)
+        try:
+            secrets_path = self._secrets.write(plan.name, plan.secrets)
+        except OSError as error:
+            raise RuntimeProblem(
+                EndReason.CREATE_FAILED, f"secrets cannot be written: {error}", retryable=True
+            ) from None
+        body = docker_config.create_body(plan, owner=self._owner, secrets_path=secrets_path)
+        cause = ""
+        for _ in range(TRIES_MAX):
+            try:
+                answer = await self._engine.call("POST", "/containers/create", {"name": plan.name}, body=body)
+            except EngineAway as away:
+                cause = str(away)
+            else:
+                if answer.ok:
+                    return self._created(answer.document["Id"], plan.name, fresh=True)
+                if answer.status != 409:
+                    self._images.forget(plan.image)
+                    raise docker_errors.create_problem(plan.image, answer.status, answer.message)
+                cause = answer.message
+            found = await self._find(plan)  # an earlier request of ours may have got through
+            if found is not None:
+                return self._created(found, plan.name, fresh=False)
+            await self._pause(PAUSE_MIN_S)
+        raise docker_errors.engine_away("create a container", cause)
+
+    def _created(self, container_id: str, name: str, *, fresh: bool) -> str:
+        self._looks.names[container_id] = name
+        if fresh:
+            self._fresh.add(container_id)
+        return container_id
+
+    async def _find(self, plan: ContainerPlan) -> str | None:
+        """Return the id of the container with the plan's name and fence. Raises when another one has the name."""
+        answer = await self._looks.ask("find a container", "GET", f"/containers/{plan.name}/json")
+        if answer.status == 404:
+            return None
+        expect_ok(answer, "find a container")
+        shown = answer.document
+        if shown["Config"]["Labels"].get(docker_config.LABEL_FENCE) == str(plan.fence):
+            return str(shown["Id"])
+        raise RuntimeProblem(
+            EndReason.CREATE_FAILED, f"another container has the name {plan.name}; remove it first", retryable=True
+        )
+
+    async def start(self, container_id: str) -> None:
+        look_first = container_id not in self._fresh
+        self._fresh.discard(container_id)
+        cause = ""
+        for _ in range(TRIES_MAX):
+            if look_first:
+                seen, _exit = await self._looks.look(container_id)
+                if seen is Seen.ABSENT:
+                    raise RuntimeProblem(EndReason.CONTAINER_REMOVED, "the container was removed before it started")
+                if seen is not Seen.CREATED:
+                    return
+            look_first = True
+            try:
+                answer = await self._engine.call("POST", f"/containers/{container_id}/start", timeout_s=START_TIMEOUT_S)
+            except EngineAway as away:
+                cause = str(away)
+                await self._pause(PAUSE_MIN_S)
+                continue
+            if not answer.ok:
+                raise docker_errors.start_problem(answer.status, answer.message)
+            return
+        raise docker_errors.engine_away("start a container", cause)
+
+    async def wait(self, container_id: str) -> Exit:
+        pause_s = PAUSE_MIN_S
+        while True:
+            try:
+                answer = await self._engine.call("POST", f"/containers/{container_id}/wait", timeout_s=None)
+                if answer.status == 404:
+                    return GONE
+                if answer.ok:
+                    seen, ended = await self._looks.look(container_id)
+                    if seen is Seen.ABSENT:
+                        return msgspec.structs.replace(GONE, exit_code=answer.document["StatusCode"])
+                    if seen is not Seen.RUNNING:
+                        return ended
+            except (EngineAway, RuntimeProblem):
+                pass  # ask again for as long as it takes: the container may well be running
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def logs(self, container_id: str, *, skip: Mapping[str, int]) -> AsyncIterator[LogPiece]:
+        """As ContainerRuntime.logs. Raises RuntimeProblem when the engine cannot read the log any more."""
+        given: dict[str, int] = {"stdout": 0, "stderr": 0, **skip}
+        path, breaks, pause_s = f"/containers/{container_id}/logs", 0, PAUSE_MIN_S
+        while True:
+            try:
+                async with self._engine.stream("GET", path, _LOGS_QUERY) as answer:
+                    if answer.refusal is not None and answer.refusal.status in (404, 409):
+                        return
+                    expect_ok(answer.refusal, "read a container's output")
+                    frames = LogFrames(given)
+                    async for data in answer.pieces():
+                        for piece in frames.feed(data):
+                            given[piece.stream] += len(piece.data)
+                            breaks, pause_s = 0, PAUSE_MIN_S
+                            yield piece
+                if frames.complete and (await self._looks.look(container_id))[0] is not Seen.RUNNING:
+                    return
+            except (LogStreamBroken, RuntimeProblem) as broken:
+                breaks += 1
+                if breaks >= TRIES_MAX:
+                    raise docker_errors.engine_problem("read a container's output", 500, str(broken)) from None
+            except EngineAway:
+                pass  # as in `wait`
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def stop(self, container_id: str, signal: str, grace_s: float) -> None:
+        if not await self._signal(container_id, signal):
+            return
+        try:
+            async with asyncio.timeout(grace_s):
+                await self.wait(container_id)
+        except TimeoutError:
+            await self.kill(container_id)
+            await self._wait_killed(container_id)
+
+    async def _wait_killed(self, container_id: str) -> None:
+        try:
+            async with asyncio.timeout(KILL_LIMIT_S):
+                await self.wait(container_id)
+        except TimeoutError:
+            raise RuntimeProblem(
+                EndReason.DOCKER_ERROR, f"the container still runs {KILL_LIMIT_S:g} s after SIGKILL", retryable=True
+            ) from None
+
+    async def kill(self, container_id: str) -> None:
+        await self._signal(container_id, "SIGKILL")
+
+    async def _signal(self, container_id: str, signal: str) -> bool:
+        """Return False when there is nothing (any more) that could get the signal."""
+        answer = await self._looks.ask(
+            "signal a container", "POST", f"/containers/{container_id}/kill", {"signal": signal}
+        )
+        if answer.status in (404, 409):
+            return False
+        expect_ok(answer, f"send {signal} to a container")
+        return True
+
+    async def remove(self, container_id: str) -> None:
+        answer = await self._looks.ask(
+            "remove a container",
+            "DELETE",
+            f"/containers/{container_id}",
+            {"force": "1", "v": "1"},
+            timeout_s=REMOVE_TIMEOUT_S,
+        )
+        if answer.status == 409:  # somebody else is removing it
+            path, query = f"/containers/{container_id}/wait", {"condition": "removed"}
+            answer = await self._looks.ask("remove a container", "POST", path, query, timeout_s=REMOVE_TIMEOUT_S)
+        if answer.status != 404:
+            expect_ok(answer, "remove a container")
+        self._fresh.discard(container_id)
+        name = self._looks.forget(container_id)
+        if name is not None:
+            self._secrets.forget(name)
+
+    async def usage(self, container_id: str) -> Usage | None:
+        """Peak memory is known with cgroup v1 only; on v2 it is what is used now."""
+        query = {"stream": "0", "one-shot": "1"}
+        answer = await self._looks.ask("measure a container", "GET", f"/containers/{container_id}/stats", query)
+        if not answer.ok:
+            return None
+        memory, cpu = answer.document.get("memory_stats", {}), answer.document.get("cpu_stats", {})
+        if not memory:
+            return None
+        peak = memory.get("max_usage") or memory.get("usage")
+        return Usage(memory_peak_bytes=peak, cpu_s=cpu["cpu_usage"]["total_usage"] / 1e9)
+
+    async def list(self) -> list[Observed]:
+        return await self._looks.list(self._owner)
+
+
+def _with_real_paths(plan: ContainerPlan) -> ContainerPlan:
+    """Resolve symbolic links: one that a job left in an open directory must not lead the next job out of it."""
+    mounts = tuple(
+        msgspec.structs.replace(mount, source=str(Path(mount.source).resolve())) if mount.kind == "bind" else mount
+        for mount in plan.mounts
+    )
+    return msgspec.structs.replace(plan, mounts=mounts) if mounts != plan.mounts else plan

@@ -1,0 +1,57 @@
+"""Secret values as files that live in memory only, one directory per container.
+
+Docker cannot fill a tmpfs before its container starts, so the files lie in a tmpfs of the worker's machine and the
+container gets their directory as a read-only bind mount. `docker inspect` then shows a path, never a value.
+"""
+
+import os
+import shutil
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from worker.container_runtime import SecretFile
+
+
+class SecretFiles:
+    """Directories below `root`, which only root may enter; inside a container its user may read them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def in_memory(self) -> bool:
+        """Whether `root` lies on a tmpfs (or ramfs), so that values never reach a disk."""
+        at = self._root if self._root.exists() else self._root.parent
+        path, best, kind = at.resolve(), "", ""
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            _, point, file_system, *_ = line.split()
+            if path.is_relative_to(point) and len(point) >= len(best):
+                best, kind = point, file_system
+        return kind in ("tmpfs", "ramfs")
+
+    def write(self, name: str, secrets: Iterable[SecretFile]) -> str | None:
+        """Write those that are wanted as files; return their directory, or None when there are none. Raises OSError."""
+        files = [secret for secret in secrets if secret.env is None]
+        if not files:
+            return None
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._root.stat().st_uid != os.geteuid():
+            raise PermissionError(f"{self._root} belongs to another user")
+        directory = self._root / name
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)
+        for secret in files:
+            path = directory / secret.name
+            path.unlink(missing_ok=True)
+            path.write_bytes(secret.value)
+            path.chmod(0o444)
+        return str(directory)
+
+    def forget(self, name: str) -> None:
+        shutil.rmtree(self._root / name, ignore_errors=True)
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """Clean up after a crash between the removal of a container and that of its secrets."""
+        if self._root.exists():
+            for directory in self._root.iterdir():
+                if directory.name not in names:
+                    self.forget(directory.name)

@@ -1,11 +1,11 @@
-"""Options that several commands share, declared once as a Struct: `@bundled` spreads its fields into the command's flags.
+"""Options that several commands share, declared once as a Struct: `@bundled` makes flags of its fields.
 
-    class Paging(Struct, frozen=True):
-        limit: Annotated[int, typer.Option(help="...")] = 50
+class Paging(Struct, frozen=True):
+    limit: Annotated[int, typer.Option(help="...")] = 50
 
-    @app.command("list")
-    @bundled
-    def list_things(paging: Paging) -> None: ...      # has --limit
+@app.command("list")
+@bundled
+def list_things(paging: Paging) -> None: ...      # has --limit
 """
 
 import functools
@@ -38,7 +38,7 @@ def bundled(command: Callable[..., None]) -> Callable[..., None]:
 
     spread.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]  # read by Typer
     spread.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
-    del spread.__wrapped__  # type: ignore[attr-defined]  # else the original signature would be found through it
+    del spread.__wrapped__  # else the original signature would be found through it
     return spread
 
 

@@ -7,6 +7,7 @@ import typer
 
 from cli.bundles import examples
 from cli.lazy_group import LazyGroup
+from cli.quick_params import quicken
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -47,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no crash
     try:
-        app(arguments, prog_name="consumer")
+        command = typer.main.get_command(app)
+        quicken(command)
+        command(arguments, prog_name="consumer")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         # docker run answers 125 to its own usage errors, because 2 could be the container's

@@ -1,4 +1,4 @@
-"""Exit codes. Management commands answer 0-8; what is attached to a job (`run`, `wait --exit-code`) answers for the job."""
+"""Exit codes: 0-8 for management; what is attached to a job (`run`, `wait --exit-code`) answers for the job."""
 
 import sys
 from collections.abc import Mapping

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 
 from cli.commands.vocabulary import COMMANDS, Noun, Verb
+from cli.quick_params import quicken
 
 
 class LazyCommands(MutableMapping[str, Any]):
@@ -63,7 +64,9 @@ class LazyGroup(TyperGroup):
 
 def _noun(name: str, noun: Noun) -> LazyGroup:
     entries: dict[str, Noun | Verb] = {**noun.verbs}
-    return LazyGroup(name=name, entries=entries, help=noun.summary, no_args_is_help=True, rich_markup_mode=None)
+    group = LazyGroup(name=name, entries=entries, help=noun.summary, no_args_is_help=True, rich_markup_mode=None)
+    quicken(group)
+    return group
 
 
 def _verb(name: str, verb: Verb) -> Any:
@@ -71,4 +74,5 @@ def _verb(name: str, verb: Verb) -> Any:
     (info,) = (info for info in app.registered_commands if info.name == verb.name)
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
     command.name = name
+    quicken(command)
     return command

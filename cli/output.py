@@ -1,7 +1,7 @@
 """How lists and single documents are printed: tables for people, JSON, YAML and names for programs.
 
-JSON is the API's own. Tables are our own plain columns: in a pipe nothing is cut or wrapped, on a terminal the last column
-is cut to fit and states have colours.
+JSON is the API's own. Tables are plain columns: in a pipe nothing is cut or wrapped, on a terminal lines are cut to fit
+and states have colours.
 """
 
 import os

@@ -128,6 +128,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.data_dir).expanduser().absolute()
 
 
+class WorkerSite(Struct, frozen=True):
+    """What a worker's program is started with: where Core is, and this machine's settings."""
+
+    nats_url: str
+    join_token: str
+    state_dir: str
+    worker: LocalWorkerSettings
+
+
 #: Environment variables and the setting that each replaces.
 VARIABLES: Final[Mapping[str, str]] = {
     "SWARMSYNC_DATA_DIR": "data_dir",

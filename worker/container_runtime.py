@@ -6,6 +6,7 @@ The runtime is the worker's memory: after a crash of the agent, `list` says what
 """
 
 import builtins
+import signal
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -25,6 +26,15 @@ class SecretFile(Struct, frozen=True):
     name: str
     value: bytes
     env: str | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The value as a variable can hold it; None for what is no text."""
+        try:
+            text = self.value.decode()
+        except UnicodeDecodeError:
+            return None
+        return None if "\0" in text else text
 
     def __repr__(self) -> str:
         return f"SecretFile(name={self.name!r}, value=***, env={self.env!r})"
@@ -81,6 +91,7 @@ class ContainerPlan(Struct, frozen=True):
     stop_grace_s: float
     secrets: tuple[SecretFile, ...] = ()
     registry_auth: RegistryAuth | None = None
+    note: str = ""  # for the agent that comes after this one: kept with the container, shown by `list`
 
     @property
     def name(self) -> str:
@@ -110,6 +121,7 @@ class Observed(Struct, frozen=True):
     started_at: float | None = None
     finished_at: float | None = None
     error: str = ""
+    note: str = ""
 
 
 class LogPiece(Struct, frozen=True):
@@ -173,6 +185,16 @@ class RuntimeProblem(Exception):
         self.retryable = retryable
 
 
+def signal_number(name: str) -> int:
+    """Read `SIGTERM`, `TERM` or `15`. Raises ValueError with a sentence for the user."""
+    if name.isdigit():
+        return int(name)
+    try:
+        return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
+    except KeyError:
+        raise ValueError(f"{name!r} is not the name of a signal") from None
+
+
 class ContainerRuntime(Protocol):
     """Every call but `open` and `close` may be repeated, and cancelled; all raise RuntimeProblem, nothing else."""
 
@@ -222,7 +244,7 @@ class ContainerRuntime(Protocol):
         ...
 
     async def usage(self, container_id: str) -> Usage | None:
-        """What it has used; None where that is not known (Docker forgets it when a container ends)."""
+        """What it has used; None where that is not known. Docker forgets it at the end: ask while it runs."""
         ...
 
     async def list(self) -> builtins.list[Observed]:

@@ -21,6 +21,7 @@ LABEL_JOB: Final = "swarmsync.job"
 LABEL_ATTEMPT: Final = "swarmsync.attempt"
 LABEL_FENCE: Final = "swarmsync.fence"
 LABEL_SESSION: Final = "swarmsync.session"
+LABEL_NOTE: Final = "swarmsync.note"
 LABEL_OWNER: Final = "swarmsync.owner"
 SECRETS_TARGET: Final = "/run/secrets"
 
@@ -55,6 +56,8 @@ def refusal(plan: ContainerPlan, bind_roots: Sequence[str]) -> str | None:
     for secret in plan.secrets:
         if not _NAME.fullmatch(secret.name):
             return f"{secret.name[:80]!r} is not the name of a secret"
+        if secret.env is not None and secret.text is None:
+            return f"the secret {secret.name} is to be a variable but is no text; use it as a file"
     for mount in plan.mounts:
         if not mount.target.startswith("/") or posixpath.normpath(mount.target) == "/":
             return f"{mount.target[:80]!r} is not a place to mount something"
@@ -77,7 +80,7 @@ def create_body(plan: ContainerPlan, *, owner: str = "", secrets_path: str | Non
     same limit, so that a job is killed at its limit instead of swapping the machine to a halt.
     """
     environment = [f"{name}={value}" for name, value in plan.environment.items()]
-    environment += [f"{secret.env}={secret.value.decode()}" for secret in plan.secrets if secret.env]
+    environment += [f"{secret.env}={secret.text}" for secret in plan.secrets if secret.env is not None]
     body: dict[str, Any] = {
         "Image": plan.image,
         "Env": environment,
@@ -104,6 +107,8 @@ def _labels(plan: ContainerPlan, owner: str) -> dict[str, str]:
         LABEL_FENCE: str(plan.fence),
         LABEL_SESSION: plan.session,
     }
+    if plan.note:
+        labels[LABEL_NOTE] = plan.note
     return labels | {LABEL_OWNER: owner} if owner else labels
 
 
@@ -223,4 +228,5 @@ def observed_of(container_id: str, labels: Mapping[str, str], seen: Seen, looked
         started_at=looked.started_at,
         finished_at=looked.finished_at if exited else None,
         error=looked.error,
+        note=labels.get(LABEL_NOTE, ""),
     )

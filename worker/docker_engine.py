@@ -64,6 +64,10 @@ class EngineStream:
         except (aiohttp.ClientError, OSError) as error:
             raise EngineAway(_sentence(error)) from None
 
+    def cut(self) -> None:
+        """Give up on the rest; whoever reads gets EngineAway."""
+        self._response.close()
+
     async def lines(self) -> AsyncIterator[bytes]:
         rest = b""
         async for data in self.pieces():

@@ -3,6 +3,10 @@
 Each entry of the log is one frame: an 8-byte header (stream number, three zeros, big-endian length; Docker Engine API,
 ContainerAttach, "Stream format"), a timestamp of fixed width and a space, then the bytes that the container wrote. A
 timestamp in front of every entry costs 31 bytes, and buys the true time of output that is read again after a crash.
+
+An entry is a line with its newline, or 16 KiB of a longer line, or what was left at the end. Engines before 23 lose,
+with the `local` driver, the newline of a line longer than 16 KiB; it is put back here. Where such a line is the very
+last one, nothing tells whether it had a newline, and one is assumed.
 """
 
 import struct
@@ -12,21 +16,50 @@ from typing import Final
 
 from worker.container_runtime import LogPiece, Stream
 
+LINE_PART: Final = 16 << 10  # longer lines come in parts of this size (moby, daemon/logger/copier.go)
 _HEADER: Final = struct.Struct(">BxxxL")
 _STAMP: Final = len("2006-01-02T15:04:05.000000000Z ")
 _STREAMS: Final[Mapping[int, Stream]] = {1: "stdout", 2: "stderr"}
+_NEWLINE: Final = b"\n"
 
 
 class LogStreamBroken(Exception):
     """The engine reported an error inside the log (stream 3), or sent what is no frame."""
 
 
-class LogFrames:
-    """Turns what the engine sends into pieces, leaving out the first `skip[stream]` bytes of each stream."""
+class _Line:
+    """Where one stream is in its line: inside of a long one, or owing the newline of one."""
 
-    def __init__(self, skip: Mapping[str, int]) -> None:
-        self._skip: dict[Stream, int] = {stream: skip.get(stream, 0) for stream in _STREAMS.values()}
+    __slots__ = ("inside", "owed", "skip")
+
+    def __init__(self, skip: int) -> None:
+        self.skip = skip
+        self.inside = False
+        self.owed = False
+
+    def repair(self, data: bytes) -> bytes:
+        """Return `data` with the newline that the part before it lost, if it did."""
+        owed, self.owed = self.owed, False
+        if data[-1:] == _NEWLINE:
+            self.inside = False
+        elif len(data) == LINE_PART:
+            self.inside = True
+        elif self.inside:
+            self.inside, self.owed = False, True
+        return _NEWLINE + data if owed else data
+
+
+class LogFrames:
+    """Turns what the engine sends into pieces, leaving out the first `skip[stream]` bytes of each stream.
+
+    `newlines_lost`: the engine is older than 23.
+    """
+
+    def __init__(self, skip: Mapping[str, int], *, newlines_lost: bool = False) -> None:
+        self._lines = {number: _Line(skip.get(stream, 0)) for number, stream in _STREAMS.items()}
+        self._newlines_lost = newlines_lost
         self._rest = b""
+        self.last_frame = b""  # the bytes of the newest frame, to be compared with the log's last one
 
     def feed(self, data: bytes) -> list[LogPiece]:
         """Return the pieces that are complete now; runs of frames of one stream are joined, order is kept.
@@ -36,7 +69,7 @@ class LogFrames:
         buffer = self._rest + data if self._rest else data
         pieces: list[LogPiece] = []
         run: list[bytes] = []
-        run_number, run_stamp, position, end = 0, b"", 0, len(buffer)
+        run_number, run_stamp, position, frame, end = 0, b"", 0, 0, len(buffer)
         while position + _HEADER.size <= end:
             number, length = _HEADER.unpack_from(buffer, position)
             if number not in _STREAMS or length < _STAMP:
@@ -47,10 +80,21 @@ class LogFrames:
             if number != run_number:
                 self._flush(run_number, run, run_stamp, pieces)
                 run, run_number, run_stamp = [], number, buffer[start : start + _STAMP]
-            run.append(buffer[start + _STAMP : start + length])
-            position = start + length
+            run.append(self._lines[number].repair(buffer[start + _STAMP : start + length]))
+            frame, position = position, start + length
         self._flush(run_number, run, run_stamp, pieces)
+        if position:
+            self.last_frame = buffer[frame:position]
         self._rest = buffer[position:]
+        return pieces
+
+    def finish(self, at: float) -> list[LogPiece]:
+        """Return what is still owed once the log has ended; `at` is the time to give to it."""
+        pieces: list[LogPiece] = []
+        for number, line in self._lines.items():
+            if line.owed and self._newlines_lost:
+                line.owed = False
+                self._give(number, _NEWLINE, at, pieces)
         return pieces
 
     @property
@@ -58,16 +102,23 @@ class LogFrames:
         """Whether nothing is left of a frame that had begun."""
         return not self._rest
 
+    @property
+    def last_is_unique(self) -> bool:
+        """Whether no other frame can equal the newest: the parts of one line share a timestamp, and maybe bytes."""
+        return self.last_frame[-1:] == _NEWLINE or len(self.last_frame) != _HEADER.size + _STAMP + LINE_PART
+
     def _flush(self, number: int, run: list[bytes], stamp: bytes, pieces: list[LogPiece]) -> None:
-        if not run:
-            return
-        stream, data = _STREAMS[number], b"".join(run)
-        skip = self._skip[stream]
-        if skip:
-            self._skip[stream] = max(0, skip - len(data))
-            data = data[skip:]
+        if run:
+            self._give(number, b"".join(run), _seconds(stamp), pieces)
+
+    def _give(self, number: int, data: bytes, at: float, pieces: list[LogPiece]) -> None:
+        line = self._lines[number]
+        if line.skip:
+            skipped = min(line.skip, len(data))
+            line.skip -= skipped
+            data = data[skipped:]
         if data:
-            pieces.append(LogPiece(stream, data, _seconds(stamp)))
+            pieces.append(LogPiece(_STREAMS[number], data, at))
 
 
 def _seconds(stamp: bytes) -> float:

@@ -42,6 +42,11 @@ class DockerLooks:
         self._known.pop(container_id, None)
         return self.names.pop(container_id, None)
 
+    def has_exited(self, container_id: str) -> bool:
+        """Whether an inspection has shown its end already."""
+        known = self._known.get(container_id)
+        return known is not None and known[0] is Seen.EXITED
+
     async def look(self, container_id: str) -> tuple[Seen, Exit]:
         """Inspect; callers at the same time share one answer, and an exit is asked for once."""
         known = self._known.get(container_id)

@@ -1,8 +1,8 @@
 """Containers on a Docker engine, 20.10 or later. The engine is the memory: labels say whose a container is.
 
-Six requests a container: create, start, wait, logs, one inspect that `wait` and `logs` share, delete. Each may be lost,
-late or answered twice; so a container is found again by its name, never started again once it has run, and waiting and
-reading go on by themselves when the engine comes back.
+Seven requests a container: create, start, wait, logs, one inspect that `wait` and `logs` share, the log's last entry,
+delete. Each may be lost, late or answered twice; so a container is found again by its name, never started again once it
+has run, and waiting and reading go on by themselves when the engine comes back.
 """
 
 import asyncio
@@ -29,16 +29,15 @@ from worker.container_runtime import (
 from worker.docker_engine import DockerEngine, EngineAway
 from worker.docker_images import DockerImages
 from worker.docker_info import describe
-from worker.docker_logs import LogFrames, LogStreamBroken
+from worker.docker_log_reader import PAUSE_MAX_S, DockerLogReader
 from worker.docker_looks import GONE, PAUSE_MIN_S, TRIES_MAX, DockerLooks, expect_ok
 from worker.secret_files import SecretFiles
 
-PAUSE_MAX_S: Final = 5.0
 START_TIMEOUT_S: Final = 120.0
 REMOVE_TIMEOUT_S: Final = 120.0
 #: A killed container that is still there after this is reported; its process hangs in the kernel.
 KILL_LIMIT_S: Final = 60.0
-_LOGS_QUERY: Final = {"follow": "1", "stdout": "1", "stderr": "1", "timestamps": "1"}
+NEWLINES_KEPT_SINCE: Final = 23  # see docker_logs.py
 
 
 class DockerRuntime:
@@ -65,7 +64,9 @@ class DockerRuntime:
         self._engine = DockerEngine(url)
         self._images = DockerImages(self._engine, pause)
         self._fresh: set[str] = set()  # created here and not started yet: they need no look before the start
+        self._usages: dict[str, Usage] = {}
         self._looks = DockerLooks(self._engine, pause)
+        self._reader = DockerLogReader(self._engine, self._looks, pause)
 
     async def open(self) -> RuntimeInfo:
         try:
@@ -75,6 +76,7 @@ class DockerRuntime:
             raise docker_errors.engine_away("say its version", str(away)) from None
         if not info.ok:
             raise docker_errors.engine_problem("describe itself", info.status, info.message)
+        self._reader.newlines_lost = int(str(version["Version"]).partition(".")[0]) < NEWLINES_KEPT_SINCE
         await self.list()
         self._secrets.forget_all_but(set(self._looks.names.values()))
         return describe(
@@ -174,38 +176,15 @@ class DockerRuntime:
                     if seen is Seen.ABSENT:
                         return msgspec.structs.replace(GONE, exit_code=answer.document["StatusCode"])
                     if seen is not Seen.RUNNING:
+                        self._reader.ended(container_id)
                         return ended
             except (EngineAway, RuntimeProblem):
                 pass  # ask again for as long as it takes: the container may well be running
             await self._pause(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
-    async def logs(self, container_id: str, *, skip: Mapping[str, int]) -> AsyncIterator[LogPiece]:
-        """As ContainerRuntime.logs. Raises RuntimeProblem when the engine cannot read the log any more."""
-        given: dict[str, int] = {"stdout": 0, "stderr": 0, **skip}
-        path, breaks, pause_s = f"/containers/{container_id}/logs", 0, PAUSE_MIN_S
-        while True:
-            try:
-                async with self._engine.stream("GET", path, _LOGS_QUERY) as answer:
-                    if answer.refusal is not None and answer.refusal.status in (404, 409):
-                        return
-                    expect_ok(answer.refusal, "read a container's output")
-                    frames = LogFrames(given)
-                    async for data in answer.pieces():
-                        for piece in frames.feed(data):
-                            given[piece.stream] += len(piece.data)
-                            breaks, pause_s = 0, PAUSE_MIN_S
-                            yield piece
-                if frames.complete and (await self._looks.look(container_id))[0] is not Seen.RUNNING:
-                    return
-            except (LogStreamBroken, RuntimeProblem) as broken:
-                breaks += 1
-                if breaks >= TRIES_MAX:
-                    raise docker_errors.engine_problem("read a container's output", 500, str(broken)) from None
-            except EngineAway:
-                pass  # as in `wait`
-            await self._pause(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+    def logs(self, container_id: str, *, skip: Mapping[str, int]) -> AsyncIterator[LogPiece]:
+        return self._reader.read(container_id, skip)
 
     async def stop(self, container_id: str, signal: str, grace_s: float) -> None:
         if not await self._signal(container_id, signal):
@@ -253,12 +232,15 @@ class DockerRuntime:
         if answer.status != 404:
             expect_ok(answer, "remove a container")
         self._fresh.discard(container_id)
+        self._usages.pop(container_id, None)
         name = self._looks.forget(container_id)
         if name is not None:
             self._secrets.forget(name)
 
     async def usage(self, container_id: str) -> Usage | None:
-        """Peak memory is known with cgroup v1 only; on v2 it is what is used now."""
+        """Peak memory is known with cgroup v1 only; on v2 it is what is used now. After the end: as last measured."""
+        if self._looks.has_exited(container_id):
+            return self._usages.get(container_id)
         query = {"stream": "0", "one-shot": "1"}
         answer = await self._looks.ask("measure a container", "GET", f"/containers/{container_id}/stats", query)
         if not answer.ok:
@@ -267,7 +249,9 @@ class DockerRuntime:
         if not memory:
             return None
         peak = memory.get("max_usage") or memory.get("usage")
-        return Usage(memory_peak_bytes=peak, cpu_s=cpu["cpu_usage"]["total_usage"] / 1e9)
+        usage = Usage(memory_peak_bytes=peak, cpu_s=cpu["cpu_usage"]["total_usage"] / 1e9)
+        self._usages[container_id] = usage
+        return usage
 
     async def list(self) -> list[Observed]:
         return await self._looks.list(self._owner)

@@ -1,4 +1,4 @@
-"""Every command of `consumer`: its name, the file that has it, and its line in the help. Reading this imports nothing."""
+"""Every command of `consumer`: its name, its file, and its line in the help. Reading this imports nothing."""
 
 from typing import Final, NamedTuple
 

@@ -17,6 +17,7 @@ from engine.shared_resource.layout import (
     FRAME_HEADER,
     FRAME_HEADER_BYTES,
     FRAME_OVERHEAD_BYTES,
+    FRAME_TOTAL,
     KIND_BATCH,
     KIND_PADDING,
     KIND_RECORDS,
@@ -54,8 +55,9 @@ def read_frame(memory: mmap.mmap, start: int, position: int, bytes_max: int) -> 
         raise FrameBad(f"sequence {sequence}, length {length}, kind {kind}, with {bytes_max} bytes published")
     payload = b"" if kind == KIND_PADDING else memory[body : body + length]
     check = crc32(payload, crc32(header[FRAME_CHECK.size :]))
-    if check != crc:
-        raise FrameBad(f"CRC {check:08x}, written as {crc:08x}")
+    (total_again,) = FRAME_TOTAL.unpack_from(memory, start + size - FRAME_TOTAL.size)
+    if check != crc or total_again != total:
+        raise FrameBad(f"CRC {check:08x}, written as {crc:08x}; total {total}, again {total_again}")
     return size, total, records, kind, payload
 
 

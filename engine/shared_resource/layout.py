@@ -68,10 +68,11 @@ CAPACITY_BYTES_MAX: Final = 1 << 30
 FRAME_CHECK: Final = struct.Struct("<I")  # CRC
 FRAME_FIELDS: Final = struct.Struct("<IQQII")  # length, sequence, records total, records, kind
 FRAME_HEADER: Final = struct.Struct("<IIQQII")  # both, for reading
+FRAME_TOTAL: Final = struct.Struct("<Q")  # records total again, at the frame's end; for reading
 FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
 FRAME_ALIGN_BYTES: Final = CACHE_LINE_BYTES
 #: What a frame costs beside its payload, before rounding up.
-FRAME_OVERHEAD_BYTES: Final = FRAME_HEADER_BYTES + WORD_BYTES
+FRAME_OVERHEAD_BYTES: Final = FRAME_HEADER_BYTES + FRAME_TOTAL.size
 
 #: A RECORDS table entry is an `array("I")` item.
 TABLE_ENTRY_BYTES: Final = 4

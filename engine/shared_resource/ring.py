@@ -24,8 +24,6 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final, Self
 
-from msgspec import Struct
-
 from engine.shared_resource import frames, layout
 from engine.shared_resource.layout import DATA, FRAME_ALIGN_BYTES, FRAME_OVERHEAD_BYTES, HEAD, TAIL, WORD_BYTES
 from engine.shared_resource.segment import Segment, refuse_weak_ordering
@@ -42,22 +40,6 @@ class RecordTooLarge(SwarmError):
     """A record or batch that would not fit even into an empty ring; nothing was put."""
 
 
-class RingStats(Struct, frozen=True):
-    """One look at a ring. Bytes are frames with their headers; record counts include what was before any restart."""
-
-    capacity_bytes: int
-    used_bytes: int
-    records_put: int
-    records_taken: int
-    records_abandoned: int
-    records_dropped: int
-    puts_refused: int
-    abandons: int
-    reader_sleeps: bool
-    writer_epoch: int
-    reader_epoch: int
-
-
 class Ring:
     """One process's grip on a ring. It holds no position of its own, so it may be inherited over fork.
 
@@ -67,6 +49,7 @@ class Ring:
 
     def __init__(self, segment: Segment, epoch: int | None) -> None:
         refuse_weak_ordering(platform.machine(), struct.calcsize("P"))
+        self.segment = segment
         self._memory = segment.memory
         self._words = segment.words
         found = tuple(self._words[index] for index in layout.CREATOR_WORDS)
@@ -129,6 +112,7 @@ class Ring:
         At most 4,096 at a time. Raises StaleEpoch, RingCorrupt, and RecordTooLarge when one of them has more than a
         quarter of the capacity: then none is taken.
         """
+        self._check_writer_epoch()
         records = records[: layout.RECORDS_PER_FRAME_MAX]
         if not records:
             return 0
@@ -151,9 +135,8 @@ class Ring:
         Raises RecordTooLarge over `payload_bytes_max`, about half the capacity; StaleEpoch; RingCorrupt.
         """
         if len(payload) > self.payload_bytes_max:
-            raise RecordTooLarge(
-                f"ring {self.name} takes batches of {self.payload_bytes_max} bytes, not {len(payload)}"
-            )
+            raise RecordTooLarge(f"ring {self.name} takes batches of {self.payload_bytes_max} B, not {len(payload)}")
+        self._check_writer_epoch()
         if self._publish(payload, records, layout.KIND_BATCH):
             return True
         self._count(layout.PUTS_REFUSED, 1)
@@ -172,6 +155,10 @@ class Ring:
         frame = min(max(min(ahead, free), free - ahead), self.capacity_bytes // 2)
         return max(frame - FRAME_OVERHEAD_BYTES, 0)
 
+    def _check_writer_epoch(self) -> None:
+        if self._words[layout.WRITER_EPOCH] > self._writer_epoch:
+            raise StaleEpoch(f"the writer of ring {self.name} with epoch {self._writer_epoch} was replaced")
+
     def _publish(self, payload: bytes, records: int, kind: int) -> bool:
         """Write a frame, with padding before it if need be, and make both visible with one store; False if full.
 
@@ -179,8 +166,6 @@ class Ring:
         the capacity, and padding is only needed when it is smaller than the frame.
         """
         words = self._words
-        if words[layout.WRITER_EPOCH] > self._writer_epoch:
-            raise StaleEpoch(f"the writer of ring {self.name} with epoch {self._writer_epoch} was replaced")
         tail, head = self._span()
         length = len(payload)
         size = (length + FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1) & -FRAME_ALIGN_BYTES
@@ -260,8 +245,6 @@ class Ring:
                 offset = head & self._mask
                 bytes_max = min(tail - head, self.capacity_bytes - offset)
                 size, total, records, kind, payload = frames.read_frame(self._memory, DATA + offset, head, bytes_max)
-                if self._total_at(head + size) != total:
-                    raise frames.FrameBad(f"total {self._total_at(head + size)}, written as {total}")
                 taken += unpack(kind, records, payload)
                 head += size
                 total_passed = total
@@ -296,22 +279,6 @@ class Ring:
     def fill(self) -> float:
         """Return the used part of the capacity, 0.0 to 1.0."""
         return min(max(self._words[TAIL] - self._words[HEAD], 0) / self.capacity_bytes, 1.0)
-
-    def stats(self) -> RingStats:
-        words = self._words
-        return RingStats(
-            capacity_bytes=self.capacity_bytes,
-            used_bytes=max(words[TAIL] - words[HEAD], 0),
-            records_put=self.records_put,
-            records_taken=words[layout.RECORDS_TAKEN],
-            records_abandoned=words[layout.RECORDS_ABANDONED],
-            records_dropped=words[layout.RECORDS_DROPPED],
-            puts_refused=words[layout.PUTS_REFUSED],
-            abandons=words[layout.ABANDONS],
-            reader_sleeps=self.reader_sleeps(),
-            writer_epoch=words[layout.WRITER_EPOCH],
-            reader_epoch=words[layout.READER_EPOCH],
-        )
 
     def _span(self) -> tuple[int, int]:
         """Load TAIL and HEAD and refuse what no writer and reader could have left."""

@@ -1,6 +1,7 @@
-"""A shared page of named counters: each word has one writing process, any process may read.
+"""Counters that any process may read: each word has one writing process and is stored whole.
 
-The page carries its own table of contents, so a reader needs the segment's name and nothing else:
+Rings keep theirs in their own header (`ring_stats`); everybody else has rows on a shared page. The page carries its own
+table of contents, so a reader needs the segment's name and nothing else:
 
      byte  0   MAGIC   VERSION   directory length   directory CRC          8 bytes each, written once; MAGIC last
           64   directory: JSON, {row: [counter, ...]}
@@ -15,8 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 import msgspec
+from msgspec import Struct
 
+from engine.shared_resource import layout
 from engine.shared_resource.layout import CACHE_LINE_BYTES, WORD_BYTES
+from engine.shared_resource.ring import Ring
 from engine.shared_resource.segment import Segment
 from swarmsync.errors import SwarmError
 
@@ -27,6 +31,22 @@ _LINE_WORDS: Final = CACHE_LINE_BYTES // WORD_BYTES
 _U64: Final = (1 << 64) - 1
 
 Rows = Mapping[str, Sequence[str]]
+
+
+class RingStats(Struct, frozen=True):
+    """One look at a ring. Bytes are frames with their headers; record counts go on over restarts of either side."""
+
+    capacity_bytes: int
+    used_bytes: int
+    records_put: int
+    records_taken: int
+    records_abandoned: int
+    records_dropped: int
+    puts_refused: int
+    abandons: int
+    reader_sleeps: bool
+    writer_epoch: int
+    reader_epoch: int
 
 
 class PageCorrupt(SwarmError):
@@ -122,3 +142,21 @@ def _starts(directory_bytes: int, rows: Rows, *, closing: bool = False) -> list[
     if closing:
         starts.append(line * _LINE_WORDS)
     return starts
+
+
+def ring_stats(ring: Ring) -> RingStats:
+    """Look at a ring that is in use; two numbers may be from different moments."""
+    words = ring.segment.words
+    return RingStats(
+        capacity_bytes=ring.capacity_bytes,
+        used_bytes=max(words[layout.TAIL] - words[layout.HEAD], 0),
+        records_put=ring.records_put,
+        records_taken=ring.records_taken,
+        records_abandoned=words[layout.RECORDS_ABANDONED],
+        records_dropped=words[layout.RECORDS_DROPPED],
+        puts_refused=words[layout.PUTS_REFUSED],
+        abandons=words[layout.ABANDONS],
+        reader_sleeps=ring.reader_sleeps(),
+        writer_epoch=words[layout.WRITER_EPOCH],
+        reader_epoch=words[layout.READER_EPOCH],
+    )

@@ -226,7 +226,7 @@ def read_volume(volume: str | VolumeSpec) -> VolumeSpec:
 def need(spec: JobSpec) -> Need:
     """What one assignment of this spec takes from a worker."""
     wanted = spec.resources
-    return Need(round(wanted.cpus * 1000), wanted.memory, wanted.gpus, wanted.disk or 0)
+    return Need(round(wanted.cpus * 1000), int(wanted.memory), wanted.gpus, int(wanted.disk or 0))
 
 
 def shape_of(wanted: Need, constraints: tuple[str, ...] = ()) -> int:

@@ -1,0 +1,17 @@
+"""Arguments that many commands take."""
+
+from typing import Annotated
+
+import typer
+
+
+def _complete_job(incomplete: str) -> list[tuple[str, str]]:
+    from cli.selectors import complete
+
+    return complete(incomplete)
+
+
+_HELP = "Id, beginning of one, last, @name, or member JOB[7]."
+OneJob = Annotated[str, typer.Argument(metavar="JOB", help=_HELP, autocompletion=_complete_job)]
+Jobs = Annotated[list[str], typer.Argument(metavar="JOB", help=_HELP, autocompletion=_complete_job)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name, id, or beginning of an id.")]

@@ -1,0 +1,112 @@
+"""What changes jobs: update, cancel, kill, hold, release, rerun, delete."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import exits, selectors
+from cli.arguments import Jobs, OneJob
+from cli.bundles import bundled, examples
+from cli.output import OneView, emit, show_one
+from cli.profiles import connect
+from cli.spec_flags import pairs
+from swarmsync.errors import SwarmError
+
+if TYPE_CHECKING:
+    from swarmsync.client import Client
+
+app = typer.Typer()
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask when there are several.")]
+
+
+@app.command("update", epilog=examples("consumer job update last --priority 90", "consumer job update JOB -l team=ml"))
+@bundled
+def update(
+    *,
+    job: OneJob,
+    view: OneView,
+    priority: Annotated[int | None, typer.Option("--priority", help="0-100, higher first.")] = None,
+    timeout: Annotated[str, typer.Option("--timeout", help="Stop an attempt that runs longer.")] = "",
+    queue: Annotated[str, typer.Option("--queue", help="The queue to wait in.")] = "",
+    label: Annotated[list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="A label.")] = None,
+) -> None:
+    """Change priority, labels, time-out or queue; prints the job's id."""
+    labels = pairs(label or [], "--label")
+    given = {"priority": priority, "timeout": timeout, "queue": queue, "labels": labels}
+    changes = {name: value for name, value in given.items() if value not in (None, "", {})}
+    if not changes:
+        raise typer.BadParameter("give something to change: --priority, --timeout, --queue or --label")
+    with connect() as client:
+        changed: Any = client.update(selectors.resolve_one(client, job), changes)
+        show_one(view, changed, lambda job: f"{job['id']}\n")
+
+
+@app.command(
+    "cancel", epilog=examples("consumer job cancel last", "consumer job cancel --wait --reason 'wrong data' J")
+)
+def cancel(
+    jobs: Jobs,
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the job.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Until they have ended.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Stop jobs gracefully, or take them out of the line."""
+
+    def one(client: "Client", job_id: str) -> str:
+        job = client.cancel(job_id, reason)
+        return client.wait(job_id)["id"] if wait else job["id"]
+
+    _each(jobs, one, ask=None if yes else "Cancel")
+
+
+@app.command("kill", epilog=examples("consumer job kill last"))
+def kill(jobs: Jobs, yes: Yes = False) -> None:
+    """Stop jobs at once (SIGKILL)."""
+    _each(jobs, lambda client, job_id: client.act(job_id, "kill")["id"], ask=None if yes else "Kill")
+
+
+@app.command("hold", epilog=examples("consumer job hold JOB"))
+def hold(jobs: Jobs) -> None:
+    """Park waiting jobs until they are released."""
+    _each(jobs, lambda client, job_id: client.act(job_id, "hold")["id"])
+
+
+@app.command("release", epilog=examples("consumer job release JOB"))
+def release(jobs: Jobs) -> None:
+    """Let held jobs go on."""
+    _each(jobs, lambda client, job_id: client.act(job_id, "release")["id"])
+
+
+@app.command("rerun", epilog=examples("consumer job rerun last"))
+def rerun(jobs: Jobs) -> None:
+    """Submit the same spec again as a new job; prints the new id."""
+    _each(jobs, lambda client, job_id: client.rerun(job_id)["id"])
+
+
+@app.command("delete", epilog=examples("consumer job delete JOB", "consumer job delete -y $(consumer ps -s failed -q)"))
+def delete(jobs: Jobs, yes: Yes = False) -> None:
+    """Delete the records of finished jobs."""
+
+    def one(client: "Client", job_id: str) -> str:
+        client.delete(job_id)
+        return job_id
+
+    _each(jobs, one, ask=None if yes else "Delete")
+
+
+def _each(jobs: list[str], action: Callable[["Client", str], str], *, ask: str | None = None) -> None:
+    """Do `action` to every job and print the ids; go on after a refusal and end with the code of the first one."""
+    code = 0
+    with connect() as client:
+        ids = selectors.resolve(client, jobs)
+        if ask and len(ids) > 1 and sys.stdin.isatty() and sys.stderr.isatty():
+            typer.confirm(f"{ask} {len(ids)} jobs?", abort=True, err=True)
+        for job_id in ids:
+            try:
+                emit(f"{action(client, job_id)}\n")
+            except SwarmError as error:
+                exits.report(error)
+                code = code or exits.management_code(error)
+    raise typer.Exit(code)

@@ -1,0 +1,85 @@
+"""`job create` (alias `submit`) and `job validate`."""
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from cli.bundles import bundled, examples
+from cli.output import OneView, emit, show_one, to_yaml
+from cli.spec_flags import SpecFlags, SubmitFlags, image_document
+
+app = typer.Typer()
+BATCH_MAX: Final = 10_000
+
+File = Annotated[str, typer.Option("-f", "--file", metavar="FILE", help="Specs in YAML or JSON; - is stdin.")]
+Image = Annotated[str, typer.Argument(metavar="IMAGE", help="The image, when there is no file.")]
+Command = Annotated[list[str] | None, typer.Argument(metavar="CMD", help="The command and its arguments.")]
+CREATE_EXAMPLES = examples(
+    "consumer job create -f job.yaml",
+    "consumer job create -f - < jobs.jsonl",
+    "consumer job create -f job.yaml --priority 80 -l team=ml     (flags go before the file's values)",
+    "consumer submit --array 0-19 --retries 2 alpine:3.20 sh -c 'echo $SWARMSYNC_ARRAY_INDEX'",
+)
+
+
+@app.command("create", epilog=CREATE_EXAMPLES, context_settings={"allow_interspersed_args": False})
+@bundled
+def create(
+    *,
+    flags: SpecFlags,
+    more: SubmitFlags,
+    view: OneView,
+    file: File = "",
+    image: Image = "",
+    command: Command = None,
+) -> None:
+    """Submit jobs from a file or from flags; prints their ids.
+
+    A file has one spec, a list, several YAML documents, or JSON lines. All jobs of a file are accepted or none (in
+    groups of 10,000). An answer that gets lost on the way never makes a second job.
+    """
+    from cli.profiles import SUBMIT_PATIENCE_S, connect
+
+    specs = _specs(file, image, command, {**flags.document(), **more.document()})
+    with connect(SUBMIT_PATIENCE_S) as client:
+        if len(specs) == 1:
+            job: dict[str, Any] = {**client.submit(specs[0])}
+            show_one(view, job, lambda job: f"{job['id']}\n")
+            return
+        for start in range(0, len(specs), BATCH_MAX):
+            ids = client.submit_many(specs[start : start + BATCH_MAX])
+            if view.output in ("json", "jsonl", "yaml"):
+                show_one(view, {"ids": ids}, lambda _: "")
+            else:
+                emit("".join(f"{job_id}\n" for job_id in ids))
+
+
+@app.command(
+    "validate", epilog=examples("consumer job validate -f job.yaml", "consumer job validate -m 1g alpine:3.20")
+)
+@bundled
+def validate(
+    *,
+    flags: SpecFlags,
+    more: SubmitFlags,
+    view: OneView,
+    file: File = "",
+    image: Image = "",
+    command: Command = None,
+) -> None:
+    """Check specs and print them in full, defaults filled in; changes nothing. Exit code 2 when one is wrong."""
+    from cli.profiles import connect
+
+    with connect() as client:
+        for spec in _specs(file, image, command, {**flags.document(), **more.document()}):
+            show_one(view, client.validate(spec), to_yaml)
+
+
+def _specs(file: str, image: str, command: list[str] | None, flags: dict[str, Any]) -> list[dict[str, Any]]:
+    if bool(file) == bool(image):
+        raise typer.BadParameter("give either -f FILE or an IMAGE")
+    if image:
+        return [{**image_document(image, command), **flags}]
+    from cli.spec_files import merged, read_specs
+
+    return [merged(spec, flags) for spec in read_specs(file)]

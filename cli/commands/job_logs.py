@@ -1,0 +1,120 @@
+"""`job logs`: what a job's container wrote."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from cli import selectors
+from cli.arguments import OneJob
+from cli.bundles import examples
+
+if TYPE_CHECKING:
+    import re
+
+    from cli.follow import LogChunk
+
+app = typer.Typer()
+EPILOG = examples(
+    "consumer job logs last",
+    "consumer job logs -f --tail 100 @nightly",
+    "consumer job logs --stderr --since 10m JOB | less",
+    "consumer job logs --timestamps --grep 'error|warn' 'JOB[7]'",
+)
+
+
+@app.command("logs", epilog=EPILOG)
+def logs(
+    *,
+    job: OneJob,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
+    tail: Annotated[int | None, typer.Option("--tail", "-n", min=0, help="Only the last lines.")] = None,
+    since: Annotated[str, typer.Option("--since", help="Only what was written since: 2h, or a time.")] = "",
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Only this attempt.")] = None,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Only stderr.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Only stdout.")] = False,
+    timestamps: Annotated[bool, typer.Option("-t", "--timestamps", help="Begin each line with its time.")] = False,
+    grep: Annotated[str, typer.Option("--grep", metavar="REGEX", help="Only lines that match.")] = "",
+) -> None:
+    """Print what a job wrote; -f goes on until it ends.
+
+    The container's stdout goes to stdout and its stderr to stderr, byte for byte, as docker logs does; on a terminal,
+    too. Ctrl-C ends the printing, not the job.
+    """
+    from cli.attach import PATIENCE_S
+    from cli.follow import LogChunk, pieces
+    from cli.follow import follow as follow_job
+    from cli.output import leave_broken_pipe
+    from cli.profiles import connect
+    from cli.times import since_filter
+
+    query = {
+        "stream": "stderr" if stderr and not stdout else "stdout" if stdout and not stderr else None,
+        "tail": tail,
+        "since": since_filter(since),
+        "attempt": attempt,
+    }
+    printer = _Printer(timestamps=timestamps, pattern=_pattern(grep))
+    with connect(PATIENCE_S if follow else 1.0) as client:
+        job_id = selectors.resolve_one(client, job)
+        stream = follow_job(client, job_id, query, patience_s=PATIENCE_S) if follow else pieces(client, job_id, query)
+        try:
+            for piece in stream:
+                if isinstance(piece, LogChunk):
+                    printer.print(piece)
+            printer.finish()
+        except BrokenPipeError:
+            leave_broken_pipe()
+
+
+def _pattern(text: str) -> "re.Pattern[bytes] | None":
+    if not text:
+        return None
+    import re
+
+    try:
+        return re.compile(text.encode())
+    except re.error as error:
+        raise typer.BadParameter(f"{text!r} is no regular expression: {error}", param_hint="--grep") from None
+
+
+class _Printer:
+    """Chunks to our own stdout and stderr: as they are, or line by line when lines are asked for."""
+
+    def __init__(self, *, timestamps: bool, pattern: "re.Pattern[bytes] | None") -> None:
+        self._timestamps = timestamps
+        self._pattern = pattern
+        self._rest: dict[str, tuple[str, bytes]] = {}
+
+    def print(self, chunk: "LogChunk") -> None:
+        out = self._out(chunk.stream)
+        if self._timestamps or self._pattern is not None:
+            for line in self._lines(chunk):
+                out.write(line)
+        else:
+            out.write(chunk.data)
+        out.flush()
+
+    def finish(self) -> None:
+        """Print the last lines, which have no end."""
+        for stream, (at, rest) in self._rest.items():
+            for line in self._shown(at, rest):
+                self._out(stream).write(line)
+                self._out(stream).flush()
+
+    def _out(self, stream: str) -> BinaryIO:
+        return sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
+
+    def _lines(self, chunk: "LogChunk") -> Iterator[bytes]:
+        at, rest = self._rest.pop(chunk.stream, (chunk.at, b""))
+        *whole, rest = (rest + chunk.data).split(b"\n")
+        for line in whole:
+            yield from self._shown(at, line + b"\n")
+            at = chunk.at
+        if rest:
+            self._rest[chunk.stream] = (at, rest)
+
+    def _shown(self, at: str, line: bytes) -> Iterator[bytes]:
+        if self._pattern is None or self._pattern.search(line):
+            yield f"{at} ".encode() + line if self._timestamps else line

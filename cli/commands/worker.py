@@ -1,0 +1,96 @@
+"""`worker`: list, show, cordon, uncordon, drain."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from cli import cells
+from cli.arguments import Name
+from cli.bundles import bundled, examples
+from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
+from cli.profiles import connect
+
+app = typer.Typer()
+
+
+def _cpus(worker: Document, _now: datetime) -> str:
+    return _share(worker, "cpus", lambda value: f"{value:g}")
+
+
+def _memory(worker: Document, _now: datetime) -> str:
+    return _share(worker, "memory", cells.size)
+
+
+def _share(worker: Document, name: str, show: Any) -> str:
+    """Return used/capacity, as far as Core says them."""
+    used, capacity = worker.get("used") or {}, worker.get("capacity") or worker
+    if capacity.get(name) is None:
+        return "-"
+    return f"{show(used[name])}/{show(capacity[name])}" if used.get(name) is not None else f"{show(capacity[name])}"
+
+
+COLUMNS = (
+    Column("id"),
+    Column("name"),
+    Column("liveness"),
+    Column("eligibility"),
+    Column("jobs"),
+    Column("cpus", _cpus),
+    Column("memory", _memory),
+    Column("gpus"),
+    Column("pulse", lambda worker, now: cells.age(worker.get("last_pulse_at"), now)),
+    Column("runtime"),
+    Column("version", wide=True),
+    Column("labels", wide=True),
+    Column("joined", lambda worker, now: cells.age(worker.get("joined_at"), now), wide=True),
+)
+
+
+@app.command("list", epilog=examples("consumer worker list", "consumer worker list -o wide --watch"))
+@bundled
+def list_workers(
+    view: ListView,
+    label: Annotated[list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="Repeatable.")] = None,
+) -> None:
+    """List workers."""
+    with connect() as client:
+        show_list(view, COLUMNS, pages_of(client, "/v1/workers", {"label": label or []}))
+
+
+@app.command("show", epilog=examples("consumer worker show NAME", "consumer worker show NAME -o json"))
+@bundled
+def show(name: Name, view: OneView) -> None:
+    """Show one worker."""
+    with connect() as client:
+        show_one(view, client.get(worker_path(name)), to_yaml)
+
+
+@app.command("cordon", epilog=examples("consumer worker cordon NAME"))
+def cordon(name: Name) -> None:
+    """Give a worker no new jobs; those that it has go on."""
+    _act(name, "cordon")
+
+
+@app.command("uncordon", epilog=examples("consumer worker uncordon NAME"))
+def uncordon(name: Name) -> None:
+    """Let a worker take jobs again."""
+    _act(name, "uncordon")
+
+
+@app.command("drain", epilog=examples("consumer worker drain NAME"))
+def drain(name: Name) -> None:
+    """Give a worker no new jobs and let its jobs end; it is drained when it has none."""
+    _act(name, "drain")
+
+
+def _act(name: str, verb: str) -> None:
+    with connect() as client:
+        worker = client.call("POST", worker_path(name, verb), repeatable=True)
+    emit(f"{cells.plain(worker['name'])}  {cells.plain(worker['eligibility'])}\n")
+
+
+def worker_path(name: str, *rest: str) -> str:
+    from urllib.parse import quote
+
+    return "/".join(["/v1/workers", quote(name, safe=""), *rest])

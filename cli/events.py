@@ -1,0 +1,62 @@
+"""Server-sent events of Core as documents, resumed where they broke off."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from swarmsync.client import Client, Document, Filters, read_json
+from swarmsync.errors import Unavailable
+
+PATIENCE_S: Final = 120.0
+
+
+def follow_events(
+    client: Client,
+    query: Filters,
+    *,
+    patience_s: float = PATIENCE_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Document]:
+    """Yield events for ever. Raises Unavailable when Core stays away for `patience_s`."""
+    last_id, deadline, delay_s = "", 0.0, 0.05
+    while True:
+        failure = Unavailable("Core ended the stream of events")
+        try:
+            for event_id, event in _parsed(client.lines("/v1/events", query, _headers(last_id))):
+                last_id, deadline, delay_s = event_id or last_id, 0.0, 0.05
+                yield event
+        except Unavailable as error:
+            failure = error
+        now = time.monotonic()
+        deadline = deadline or now + patience_s
+        if now + delay_s > deadline:
+            raise failure
+        sleep(delay_s)
+        delay_s = min(delay_s * 2, 1.0)
+
+
+def recent_events(client: Client, query: Filters) -> Iterator[Document]:
+    """Yield the kept events and end."""
+    for _, event in _parsed(client.lines("/v1/events", {**query, "follow": 0}, _headers("0"))):
+        yield event
+
+
+def _headers(last_id: str) -> dict[str, str]:
+    return {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+
+
+def _parsed(lines: Iterator[bytes]) -> Iterator[tuple[str, Document]]:
+    """Yield (id, document) for each event; comments and unknown fields are passed over."""
+    event_id = ""
+    data: list[str] = []
+    for raw in lines:
+        line = raw.rstrip(b"\r").decode()
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line and data:
+            yield event_id, read_json("\n".join(data).encode())
+            data = []
+        elif name == "data":
+            data.append(value)
+        elif name == "id":
+            event_id = value

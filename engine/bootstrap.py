@@ -1,0 +1,135 @@
+"""What a Core does once before its modules start: the schema, the first user, this machine's login for `consumer`."""
+
+import asyncio
+import json
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+import asyncpg
+from msgspec import Struct
+
+from conf.settings import Settings, profile_path
+from engine.modules import Site
+from swarmsync import embedded
+from swarmsync.clock import SystemClock
+from swarmsync.embedded import ServerPlan
+from swarmsync.errors import ConfigError
+from swarmsync.ids import IdSource
+from swarmsync.store import users
+from swarmsync.store.migrate import migrate
+from swarmsync.store.pool import as_login
+
+ADMIN = "admin"
+TOKEN_DAYS = 90
+
+
+class Servers(Struct, frozen=True):
+    """Which servers this Core runs itself, and the owner's URLs of all."""
+
+    plans: tuple[ServerPlan, ...]
+    database_url: str
+    nats_url: str
+    redis_url: str
+    passwords: dict[str, str]
+
+    @property
+    def site(self) -> Site:
+        url = as_login(self.database_url, "swarmsync_engine", self.passwords["swarmsync_engine"])
+        return Site(url, self.nats_url, self.passwords["join_token"])
+
+
+def prepare(settings: Settings) -> Servers:
+    """Make directories, passwords and server plans. Raises ConfigError."""
+    data_dir = settings.data_path
+    try:
+        embedded.make_directories(data_dir)
+    except OSError as problem:
+        raise ConfigError(f"cannot use the data directory {data_dir}: {problem.strerror}") from None
+    passwords = embedded.load_secrets(data_dir)
+    plans: list[ServerPlan] = []
+    urls = {"postgres": settings.database.url, "nats": settings.nats.url, "valkey": settings.redis.url}
+    makers = {"postgres": embedded.plan_postgres, "nats": embedded.plan_nats, "valkey": embedded.plan_valkey}
+    for name, maker in makers.items():
+        if not urls[name]:
+            plan = maker(data_dir, passwords)
+            plans.append(plan)
+            urls[name] = plan.url
+    return Servers(tuple(plans), urls["postgres"], urls["nats"], urls["valkey"], passwords)
+
+
+def nats_login(servers: Servers, kind: str) -> str:
+    """The URL for the API or the workers: a login of its own on our NATS, the given one on a foreign NATS."""
+    if any(plan.name == "nats" for plan in servers.plans):
+        return as_login(servers.nats_url, kind, servers.passwords[f"nats_{kind}"])
+    return servers.nats_url
+
+
+def write_api_config(settings: Settings, servers: Servers) -> Path:
+    """Write what the API's processes must know; 0600, since it holds passwords."""
+    path = settings.data_path / "run" / "api.json"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    document = {
+        "api_database_url": as_login(servers.database_url, "swarmsync_api", servers.passwords["swarmsync_api"]),
+        "nats_url": nats_login(servers, "api"),
+        "redis_url": servers.redis_url,
+        "bind": f"{settings.api.bind}:{settings.api.port}",
+        "processes": settings.api.processes,
+        "pool_size": settings.database.api_pool_size,
+        "body_max_bytes": settings.api.body_max_bytes,
+        "batch_jobs_max": settings.api.batch_jobs_max,
+        "session_hours": settings.api.session_hours,
+        "server_id": servers.passwords["instance"],
+    }
+    write_private(path, json.dumps(document))
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file at once; nobody ever sees half of it, nobody else may read it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    Path(name).replace(path)
+
+
+def set_up(settings: Settings, servers: Servers) -> None:
+    """Migrate, make the first user, write the local profile. Runs in a forked child: it has an event loop."""
+    asyncio.run(_set_up(settings, servers))
+
+
+async def _set_up(settings: Settings, servers: Servers) -> None:
+    try:
+        await migrate(servers.database_url, servers.passwords)
+        connection = await asyncpg.connect(servers.database_url, server_settings={"search_path": "swarmsync"})
+    except (OSError, asyncpg.PostgresError) as problem:
+        raise ConfigError(f"PostgreSQL cannot be used: {problem}") from None
+    try:
+        number = await connection.fetchval("SELECT nextval('generator_numbers')")
+        new_ids = IdSource(number, SystemClock().wall_ms)
+        user_id = await connection.fetchval("SELECT id FROM users WHERE username = $1", ADMIN)
+        if user_id is None and not await connection.fetchval("SELECT count(*) FROM users"):
+            password = secrets.token_urlsafe(18)
+            user_id = await users.create_user(connection, new_ids.next(), ADMIN, password, role="admin")
+            write_private(settings.data_path / "admin-password", password + "\n")
+        if user_id is not None:
+            await connection.execute("DELETE FROM tokens WHERE user_id = $1 AND name = 'local'", user_id)
+            token = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
+            _write_profile(f"http://{settings.api.bind}:{settings.api.port}", token)
+    finally:
+        await connection.close()
+
+
+def _write_profile(url: str, token: str) -> None:
+    """Write the profile `local`; others stay, and a chosen other one stays chosen."""
+    path = profile_path()
+    try:
+        document = json.loads(path.read_text())
+        profiles = dict(document["profiles"])
+    except (OSError, ValueError, KeyError, TypeError):
+        document, profiles = {}, {}
+    profiles["local"] = {"url": url, "token": token}
+    current = document.get("current", "local")
+    write_private(path, json.dumps({"current": current, "profiles": profiles}, indent=2) + "\n")

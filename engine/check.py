@@ -1,0 +1,136 @@
+"""`swarmsyncd check`: everything that Core needs, one line each, with what to do about what is missing."""
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import asyncpg
+import docker
+import redis
+
+from conf.settings import Settings
+from swarmsync import embedded
+from swarmsync.bus import Bus
+from swarmsync.errors import ConfigError, Unavailable
+
+DISK_FREE_MIN = 2 << 30
+
+#: Fine, failed or (None) merely worth knowing; what; the sentence.
+Line: TypeAlias = tuple[bool | None, str, str]
+
+
+def run_checks(settings: Settings) -> int:
+    """Print one line a check; return 0, or 3 when Core could not work."""
+    failed = False
+    for fine, name, sentence in _checks(settings):
+        failed |= fine is False
+        print({True: "ok     ", False: "FAILED ", None: "note   "}[fine] + f"{name:<12} {sentence}")
+    return 3 if failed else 0
+
+
+def _checks(settings: Settings) -> Iterator[Line]:
+    yield True, "settings", "read"
+    yield _data_dir(settings)
+    yield from _server("PostgreSQL", settings.database.url, settings, embedded.plan_postgres, _postgres)
+    yield from _server("NATS", settings.nats.url, settings, embedded.plan_nats, _nats)
+    yield from _server("Redis", settings.redis.url, settings, embedded.plan_valkey, _redis)
+    yield _port(settings)
+    yield _docker(settings)
+
+
+def _data_dir(settings: Settings) -> Line:
+    path = settings.data_path
+    try:
+        embedded.make_directories(path)
+    except OSError as problem:
+        return False, "data", f"{path}: {problem.strerror}; choose another --data-dir"
+    free = shutil.disk_usage(path).free
+    if free < DISK_FREE_MIN:
+        return False, "data", f"{path}: only {free >> 20} MiB free; make room or choose another --data-dir"
+    return True, "data", f"{path}, {free >> 30} GiB free"
+
+
+def _server(
+    name: str, url: str, settings: Settings, maker: Callable[..., object], probe: Callable[[str, str], Line]
+) -> Iterator[Line]:
+    if url:
+        yield probe(url, name)
+        return
+    try:
+        maker(settings.data_path, embedded.load_secrets(settings.data_path))
+    except ConfigError as problem:
+        yield False, name, str(problem)
+    else:
+        yield True, name, "embedded; starts with Core"
+
+
+def _postgres(url: str, name: str) -> Line:
+    async def look() -> tuple[str, str, str]:
+        connection = await asyncpg.connect(url, timeout=5)
+        try:
+            version = await connection.fetchval("SHOW server_version")
+            fsync, commit = [await connection.fetchval(f"SHOW {key}") for key in ("fsync", "synchronous_commit")]
+            return version, fsync, commit
+        finally:
+            await connection.close()
+
+    try:
+        version, fsync, commit = asyncio.run(look())
+    except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
+        return False, name, f"does not answer ({problem}); check SWARMSYNC_DATABASE_URL"
+    if int(version.split(".")[0]) < 14:
+        return False, name, f"version {version}; SwarmSync needs 14 or later"
+    if "off" in (fsync, commit):
+        return (
+            False,
+            name,
+            f"fsync {fsync}, synchronous_commit {commit}: acknowledged jobs could be lost; turn both on",
+        )
+    return True, name, f"version {version}, fsync on, synchronous_commit {commit}"
+
+
+def _nats(url: str, name: str) -> Line:
+    async def look() -> None:
+        bus = await Bus.connect(url, "check", wait=False)
+        await bus.close()
+
+    try:
+        asyncio.run(look())
+    except Unavailable as problem:
+        return False, name, f"{problem}; check SWARMSYNC_NATS_URL"
+    return True, name, "answers"
+
+
+def _redis(url: str, name: str) -> Line:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
+            client.ping()
+    except redis.RedisError as problem:
+        return False, name, f"does not answer ({problem}); check SWARMSYNC_REDIS_URL"
+    return True, name, "answers"
+
+
+def _port(settings: Settings) -> Line:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.api.bind, settings.api.port))
+        except OSError as problem:
+            sentence = f"{settings.api.bind}:{settings.api.port}: {problem.strerror}"
+            return None, "API", f"{sentence} (fine if Core runs already; else set api.port)"
+    return True, "API", f"{settings.api.bind}:{settings.api.port} is free"
+
+
+def _docker(settings: Settings) -> Line:
+    if not settings.worker.enabled or settings.worker.runtime in ("process", "simulated"):
+        return None, "Docker", "not used by the local worker"
+    try:
+        client = docker.from_env(timeout=5)
+        version = client.version()["Version"]
+        client.close()
+    except docker.errors.DockerException as problem:
+        fine = False if settings.worker.runtime == "docker" else None
+        return fine, "Docker", f"does not answer ({str(problem)[:120]}); jobs would run as plain processes"
+    return True, "Docker", f"version {version}"

@@ -1,0 +1,337 @@
+"""The supervisor: keeps *desired = actual* over a table of children. No event loop, no threads; signals only enqueue.
+
+Start order: servers, set-up, modules (consumers first), API, worker; stop order is the reverse. A child that ends is
+started again; a module whose pulse stops gets SIGABRT for its traceback, then SIGKILL. When the supervisor itself is
+killed, Linux ends its children, and the next `swarmsyncd` goes on from PostgreSQL and the containers.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Final
+
+import msgspec
+import psutil
+import redis
+
+import conf
+from conf.settings import Settings, WorkerSite
+from engine import bootstrap
+from engine.bootstrap import Servers
+from engine.modules import module_main
+from engine.pulse_system import liveness
+from engine.pulse_system.pulse_page import PulsePage
+from engine.service_channels import CHANNELS, PURPOSE, START_ORDER, Role, Wiring
+from engine.service_handles import ChildSpec, Handle, Phase, launch_module, launch_program, launch_server
+from engine.shared_resource.segment import Segment, unlink_leftovers
+from engine.shared_resource.stats_page import ring_stats
+from engine.supervision import Budget, GiveUp, on_exit
+from swarmsync.embedded import READY_TIMEOUT_S
+from swarmsync.errors import ConfigError
+
+TURN_S: Final = 0.1
+STATUS_EVERY_S: Final = 1.0
+GUNICORN_CONF: Final = Path(conf.__file__).parent / "gunicorn.conf.py"
+STATUS_KEY: Final = "swarmsync:modules"
+#: A module may take this long to connect and load before its pulse is judged as sternly as later.
+START_GRACE_MS: Final = 30_000
+
+
+def monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Supervisor:
+    def __init__(self, settings: Settings, instance: str, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._instance = instance
+        self._say = say
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._budget = Budget(
+            settings.supervisor.restarts_max, settings.supervisor.restarts_window_ms, settings.supervisor.backoff_max_ms
+        )
+        self._handles: list[Handle] = []
+        self._watches: dict[str, liveness.Watch] = {}
+        self._logs = settings.data_path / "logs"
+        self._status_at = 0.0
+        self._redis: redis.Redis | None = None
+        self._processes: dict[int, psutil.Process] = {}
+        pulse = settings.pulse
+        self._limits = liveness.Limits(pulse.late_ms, pulse.abort_ms, pulse.kill_ms)
+        self._start_limits = liveness.Limits(START_GRACE_MS, START_GRACE_MS + 1, START_GRACE_MS + 1_000)
+
+    # ------------------------------------------------ life
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Start everything, keep it alive until SIGTERM or SIGINT, stop everything. Raises ConfigError."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._on_signal)
+        unlink_leftovers(self._instance)
+        servers = bootstrap.prepare(self._settings)
+        wiring: Wiring | None = None
+        try:
+            self._start_servers(servers)
+            self._set_up(servers)
+            wiring = Wiring(self._instance)
+            names = [role.value for role in START_ORDER]
+            self._pulses = PulsePage.create(
+                Segment.create(self._instance, "pulses", PulsePage.segment_bytes(names)), names
+            )
+            self._wiring = wiring
+            self._redis = redis.Redis.from_url(servers.redis_url, socket_timeout=0.2, socket_connect_timeout=0.2)
+            self._start_core(servers, wiring)
+            on_ready()
+            self._keep()
+        finally:
+            self._stop_everything()
+            if wiring is not None:
+                wiring.close()
+            unlink_leftovers(self._instance)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.put(number)  # nothing else: this may interrupt anything
+
+    # ------------------------------------------------ start
+
+    def _start_servers(self, servers: Servers) -> None:
+        handles = [
+            self._start(
+                ChildSpec(plan.name, Phase.SERVER, launch_server(plan), plan.stop_signal, 5_000, "embedded server")
+            )
+            for plan in servers.plans
+        ]
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        for plan, handle in zip(servers.plans, handles, strict=True):
+            while not plan.ready():
+                self._check_wanted()
+                code = handle.reap()
+                if code is not None and time.monotonic() < deadline:
+                    time.sleep(0.3)  # a killed predecessor may still hold the files for a moment
+                    handle.start(monotonic_ms())
+                elif time.monotonic() > deadline:
+                    tail = plan.log.read_text(errors="replace")[-600:] if plan.log.exists() else ""
+                    raise ConfigError(f"the embedded {plan.name} does not come up; the end of {plan.log}:\n{tail}")
+                time.sleep(0.02)
+
+    def _set_up(self, servers: Servers) -> None:
+        log = self._logs / "setup.log"
+        setup = Handle(
+            ChildSpec(
+                "setup", Phase.MODULE, launch_module("setup", log, lambda: bootstrap.set_up(self._settings, servers))
+            )
+        )
+        setup.start(monotonic_ms())
+        while (code := setup.reap()) is None:
+            self._check_wanted(setup)
+            time.sleep(0.01)
+        if code:
+            raise ConfigError(f"the database could not be set up:\n{log.read_text(errors='replace')[-800:]}")
+
+    def _start_core(self, servers: Servers, wiring: Wiring) -> None:
+        settings = self._settings
+        for role in START_ORDER:
+            main = module_main(role, settings, servers.site, wiring, self._pulses)
+            launch = launch_module(role, self._logs / f"{role}.log", main)
+            self._start(ChildSpec(role.value, Phase.MODULE, launch, signal.SIGTERM, 3_000, PURPOSE[role]))
+        config = bootstrap.write_api_config(settings, servers)
+        gunicorn = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-c",
+            "python:conf.gunicorn_conf",
+            "api.app:create_app_from_environment()",
+        ]
+        environ = {**os.environ, "SWARMSYNC_API_CONFIG": str(config)}
+        launch_api = launch_program(gunicorn, self._logs / "api.log", environ)
+        self._start(ChildSpec("api", Phase.API, launch_api, signal.SIGTERM, 4_000, "HTTP: jobs, workers, logs, events"))
+        if settings.worker.enabled:
+            self._start(self._worker_spec(servers))
+
+    def _worker_spec(self, servers: Servers) -> ChildSpec:
+        path = self._settings.data_path / "run" / "worker.json"
+        site = WorkerSite(
+            bootstrap.nats_login(servers, "worker"),
+            servers.passwords["join_token"],
+            str(self._settings.data_path / "worker"),
+            self._settings.worker,
+        )
+        bootstrap.write_private(path, msgspec.json.encode(site).decode())
+        argv = [sys.executable, "-m", "worker.program", str(path)]
+        launch = launch_program(argv, self._logs / "worker.log", os.environ)
+        return ChildSpec("worker", Phase.WORKER, launch, signal.SIGTERM, 9_000, "runs containers on this machine")
+
+    def _start(self, spec: ChildSpec) -> Handle:
+        handle = Handle(spec)
+        self._handles.append(handle)
+        self._start_again(handle)
+        return handle
+
+    def _start_again(self, handle: Handle) -> None:
+        now_ms = monotonic_ms()
+        if handle.spec.phase is Phase.MODULE:
+            self._pulses.expect(handle.spec.name, handle.starts + 1, time.monotonic_ns())
+            self._watches[handle.spec.name] = liveness.Watch()
+        handle.start(now_ms)
+        if handle.spec.phase is Phase.MODULE:
+            self._pulses.started(handle.spec.name, handle.pid)
+
+    # ------------------------------------------------ keep
+
+    def _keep(self) -> None:
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """One look at everything; False when it is time to stop."""
+        try:
+            number = self._signals.get(timeout=TURN_S)
+            while True:
+                if number in (signal.SIGTERM, signal.SIGINT):
+                    return False
+                if number == signal.SIGHUP:
+                    self._reload()
+                number = self._signals.get_nowait()
+        except Empty:
+            pass
+        now_ms = monotonic_ms()
+        for handle in self._handles:
+            self._mind(handle, now_ms)
+        if time.monotonic() - self._status_at > STATUS_EVERY_S:
+            self._status_at = time.monotonic()
+            self._write_status()
+        return True
+
+    def _mind(self, handle: Handle, now_ms: int) -> None:
+        code = handle.reap()
+        if code is not None:
+            if handle.spec.phase is Phase.MODULE:
+                self._pulses.gone(handle.spec.name)
+            handle.restarts_ms, decision = on_exit(handle.spec.name, code, now_ms, handle.restarts_ms, self._budget)
+            if isinstance(decision, GiveUp):
+                raise ConfigError(f"{decision.message} ({self._logs / handle.spec.name}.log)")
+            self._say(f"{handle.spec.name} ended ({_exit_words(code)}); starting it again")
+            handle.next_start_ms, handle.failing = decision.at_ms, decision.failing
+        if handle.pid == 0 and handle.next_start_ms is not None and handle.next_start_ms <= now_ms:
+            self._start_again(handle)
+        if handle.pid and handle.spec.phase is Phase.MODULE:
+            self._judge(handle, now_ms)
+
+    def _judge(self, handle: Handle, now_ms: int) -> None:
+        name = handle.spec.name
+        pulse = self._pulses.read(name)
+        limits = self._limits if pulse.pulse_ns else self._start_limits
+        self._watches[name], verdict = liveness.judge(
+            self._watches[name], pulse.age_ms(time.monotonic_ns()), now_ms, limits
+        )
+        match verdict:
+            case liveness.Late(age_ms=age, warn=True):
+                self._say(f"{name} is late: no pulse for {age} ms")
+            case liveness.Hung(age_ms=age, abort=True):
+                self._say(f"{name} hangs: no pulse for {age} ms; its traceback goes to its log")
+                handle.signal(signal.SIGABRT)
+            case liveness.Kill():
+                handle.signal(signal.SIGKILL)
+
+    def _reload(self) -> None:
+        """SIGHUP: the API reads its configuration anew; everything else needs a restart."""
+        for handle in self._handles:
+            if handle.spec.phase is Phase.API:
+                handle.signal(signal.SIGHUP)
+        self._say("reloaded the API")
+
+    def _check_wanted(self, *also: Handle) -> None:
+        """While starting: a signal to stop is obeyed at once."""
+        try:
+            while True:
+                if self._signals.get_nowait() in (signal.SIGTERM, signal.SIGINT):
+                    for handle in also:
+                        handle.signal(signal.SIGKILL)
+                    raise KeyboardInterrupt
+        except Empty:
+            return
+
+    # ------------------------------------------------ status
+
+    def _write_status(self) -> None:
+        """Tell CoreInspect how the children are; a Redis that is away is skipped."""
+        if self._redis is None:
+            return
+        now_ns = time.monotonic_ns()
+        rows = {handle.spec.name: json.dumps(self._row(handle, now_ns)) for handle in self._handles}
+        try:
+            self._redis.hset(STATUS_KEY, mapping=rows)  # type: ignore[arg-type]  # the stub's key type is invariant
+            self._redis.expire(STATUS_KEY, 10)
+        except redis.RedisError:
+            return
+
+    def _row(self, handle: Handle, now_ns: int) -> dict[str, object]:
+        name = handle.spec.name
+        row: dict[str, object] = {
+            "name": name,
+            "purpose": handle.spec.purpose,
+            "state": handle.condition.value,
+            "pid": handle.pid,
+            "restarts": max(0, handle.starts - 1),
+            "last_exit": handle.last_exit,
+        }
+        if handle.pid:
+            try:
+                process = self._processes.setdefault(handle.pid, psutil.Process(handle.pid))
+                row["memory_bytes"] = process.memory_info().rss
+                row["cpu_percent"] = process.cpu_percent()
+            except psutil.Error:
+                self._processes.pop(handle.pid, None)
+        if handle.spec.phase is Phase.MODULE:
+            row["pulse_age_ms"] = self._pulses.read(name).age_ms(now_ns)
+            row["rings"] = {
+                channel.name: {"fill": round(ring.fill(), 4), "put": stats.records_put, "taken": stats.records_taken}
+                for channel in CHANNELS
+                if channel.reader is Role(name)
+                for ring in [self._wiring.ring(channel.name)]
+                for stats in [ring_stats(ring)]
+            }
+        return row
+
+    # ------------------------------------------------ stop
+
+    def _stop_everything(self) -> None:
+        """Intake first, consumers last, each phase with a deadline."""
+        for phases in ((Phase.API, Phase.WORKER), (Phase.MODULE,), (Phase.SERVER,)):
+            group = [handle for handle in reversed(self._handles) if handle.spec.phase in phases]
+            if phases == (Phase.MODULE,):
+                for handle in group:
+                    self._stop([handle])
+            else:
+                self._stop(group)
+
+    def _stop(self, group: Sequence[Handle]) -> None:
+        for handle in group:
+            handle.next_start_ms = None
+            handle.signal(handle.spec.stop_signal)
+        deadline_ms = monotonic_ms() + max((handle.spec.stop_grace_ms for handle in group), default=0)
+        while any(handle.pid for handle in group):
+            for handle in group:
+                handle.reap()
+            if monotonic_ms() > deadline_ms:
+                for handle in group:
+                    if handle.pid:
+                        self._say(f"{handle.spec.name} did not stop in time and was killed")
+                        handle.signal(signal.SIGKILL)
+                deadline_ms += 60_000
+            time.sleep(0.01)
+
+
+def _exit_words(code: int) -> str:
+    if code < 0:
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+    return f"exit code {code}"

@@ -1,0 +1,194 @@
+"""`swarmsyncd`: the whole Core on this machine, its checks, and the worker program."""
+
+import fcntl
+import importlib.metadata
+import os
+import signal
+import sys
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Annotated
+
+import msgspec
+import typer
+
+from conf import settings as conf
+from swarmsync.errors import ConfigError
+
+EXIT_CONFIG = 3
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="SwarmSync Core. Without a command: start PostgreSQL, NATS, Valkey, the engine, the API and a local worker.",
+)
+
+DataDir = Annotated[Path | None, typer.Option(help="where this Core keeps everything (SWARMSYNC_DATA_DIR)")]
+Config = Annotated[Path | None, typer.Option(help="a TOML file; see conf/swarmsync.toml for all keys")]
+
+
+def main() -> None:
+    """Entry point: ConfigError is one sentence and exit code 3."""
+    try:
+        app()
+    except ConfigError as problem:
+        sys.stderr.write(f"swarmsyncd: {problem}\n")
+        raise SystemExit(EXIT_CONFIG) from None
+
+
+@app.callback(invoke_without_command=True)
+def core(
+    context: typer.Context,
+    data_dir: DataDir = None,
+    config: Config = None,
+    port: Annotated[int | None, typer.Option(help="port of the API on loopback")] = None,
+    runtime: Annotated[str | None, typer.Option(help="auto, docker, process or simulated")] = None,
+    worker: Annotated[bool | None, typer.Option("--worker/--no-worker", help="run a worker on this machine")] = None,
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+) -> None:
+    if version:
+        print(f"swarmsyncd {installed_version()}")
+        raise typer.Exit
+    if context.invoked_subcommand is not None:
+        return
+    _run_core(
+        conf.load(
+            config,
+            data_dir=str(data_dir) if data_dir else None,
+            api__port=port,
+            worker__runtime=runtime,
+            worker__enabled=worker,
+        )
+    )
+
+
+def _run_core(settings: conf.Settings) -> None:
+    from engine.supervisor import Supervisor
+
+    lock = _lock(settings.data_path)
+    instance = blake2b(str(settings.data_path).encode(), digest_size=6).hexdigest()
+    _port_free(settings)
+
+    def ready() -> None:
+        print(f"SwarmSync {installed_version()} is up: http://{settings.api.bind}:{settings.api.port}")
+        print(f"  data and logs   {settings.data_path}")
+        print("  first job       consumer run swarmsync-demo echo hello")
+        print("  stop            Ctrl-C, or swarmsyncd stop", flush=True)
+
+    try:
+        Supervisor(settings, instance, lambda line: print(f"swarmsyncd: {line}", file=sys.stderr, flush=True)).run(
+            ready
+        )
+    except KeyboardInterrupt:
+        return
+    finally:
+        lock.close()
+
+
+@app.command()
+def stop(data_dir: DataDir = None, config: Config = None) -> None:
+    """Stop the Core that uses this data directory, and wait until it is gone."""
+    settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
+    path = settings.data_path / "lock"
+    with path.open("a+") if path.parent.exists() else Path(os.devnull).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            pid = int(file.read() or 0)
+        else:
+            print("no Core runs here")
+            return
+        os.kill(pid, signal.SIGTERM)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    print("stopped")
+
+
+@app.command()
+def check(data_dir: DataDir = None, config: Config = None) -> None:
+    """Check the configuration and everything that Core depends on, and say what to do."""
+    from engine.check import run_checks
+
+    settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
+    raise typer.Exit(run_checks(settings))
+
+
+@app.command()
+def worker(
+    nats: Annotated[str, typer.Option(help="NATS of the Core: nats://worker:PASSWORD@ADDRESS:PORT")] = "",
+    token: Annotated[str, typer.Option(help="join token")] = "",
+    name: Annotated[str, typer.Option(help="this worker's name; the machine's by default")] = "",
+    runtime: Annotated[str, typer.Option(help="auto, docker, process or simulated")] = "auto",
+    cpus: Annotated[float, typer.Option(help="CPUs offered; all by default")] = 0,
+    memory: Annotated[str, typer.Option(help="memory offered, as in 8GiB; 90 % by default")] = "",
+    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, may be repeated")] = None,
+    count: Annotated[int, typer.Option(help="how many workers (simulated runtime only)")] = 1,
+    data_dir: DataDir = None,
+) -> None:
+    """Run only a worker."""
+    if not nats:
+        raise ConfigError("swarmsyncd worker needs --nats URL (and --token JOIN)")
+    labels = dict(entry.partition("=")[::2] for entry in label or [])
+    settings = conf.load(None, data_dir=str(data_dir) if data_dir else None, worker__runtime=runtime)
+    own = msgspec.structs.replace(
+        settings.worker,
+        name=name or settings.worker.name,
+        cpus=cpus or settings.worker.cpus,
+        memory=memory or settings.worker.memory,
+        labels={**settings.worker.labels, **labels},
+        simulated_count=count,
+    )
+    site = conf.WorkerSite(nats, token, str(settings.data_path / "worker"), own)
+    # The worker is a program of its own; it is told everything through memory that only this user can read.
+    descriptor = os.memfd_create("swarmsync-worker", 0)
+    os.write(descriptor, msgspec.json.encode(site))
+    os.execv(sys.executable, [sys.executable, "-m", "worker.program", f"/dev/fd/{descriptor}"])  # noqa: S606 our program
+
+
+def _say(line: str) -> None:
+    print(f"swarmsyncd: {line}", file=sys.stderr, flush=True)
+
+
+def installed_version() -> str:
+    return importlib.metadata.version("swarmsync")
+
+
+def _lock(data_path: Path) -> IO[str]:
+    """Take the data directory for this process. Raises ConfigError when another Core has it."""
+    try:
+        data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (data_path / "lock").open("a+")
+    except OSError as problem:
+        raise ConfigError(f"cannot use the data directory {data_path}: {problem.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        pid = file.read().strip() or "unknown"
+        raise ConfigError(
+            f"another swarmsyncd (process {pid}) uses {data_path};"
+            " stop it (swarmsyncd stop) or choose another --data-dir"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    os.set_inheritable(file.fileno(), False)
+    return file
+
+
+def _port_free(settings: conf.Settings) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.api.bind, settings.api.port))
+        except OSError as problem:
+            raise ConfigError(
+                f"{settings.api.bind}:{settings.api.port} cannot be used for the API ({problem.strerror});"
+                " set api.port, SWARMSYNC_API_PORT or --port"
+            ) from None
+
+
+if __name__ == "__main__":
+    main()

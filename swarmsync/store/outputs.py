@@ -1,0 +1,104 @@
+"""What containers wrote, as the Logger stored it: chunks by (job, fence, stream, start), read in bounded pieces."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+from msgspec import Struct
+
+from swarmsync.store.pool import Store
+from swarmsync.store.users import Caller
+
+#: Chunks per read and stream; the worker bounds a chunk, so this bounds the memory of a reader.
+CHUNKS_MAX: Final = 64
+STREAMS: Final = {"stdout": 1, "stderr": 2}
+
+
+class Chunk(Struct, frozen=True):
+    stream: int
+    start: int
+    at: datetime
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+    def cut(self, offset: int) -> "Chunk":
+        """Return the part from `offset` on."""
+        if offset <= self.start:
+            return self
+        return Chunk(self.stream, offset, self.at, self.data[offset - self.start :])
+
+
+class Output(Struct, frozen=True):
+    """Whose output is read: one attempt of a job. `oldest` bounds the day partitions that are looked at."""
+
+    job_id: int
+    fence: int
+    oldest: datetime
+
+
+_FORWARD: Final = """
+SELECT stream, start, at, data FROM output_chunks
+WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start >= COALESCE((
+    SELECT max(start) FROM output_chunks WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start <= $5), 0)
+ORDER BY start LIMIT $6
+"""
+_BACKWARD: Final = """
+SELECT stream, start, at, data FROM output_chunks
+WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start < $5
+ORDER BY start DESC LIMIT $6
+"""
+_SINCE: Final = """
+SELECT min(start) FROM output_chunks WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND at >= $5
+"""
+_LATEST: Final = "SELECT max(fence) FROM output_chunks WHERE job_id = $1 AND at >= $2"
+FROM_THE_END: Final = (1 << 63) - 1
+
+
+async def forward(
+    store: Store, caller: Caller, output: Output, offsets: Sequence[tuple[int, int]]
+) -> list[list[Chunk]]:
+    """For each (stream, offset) return the stored bytes from there on, in order, up to CHUNKS_MAX chunks."""
+
+    async def work(connection: asyncpg.Connection) -> list[list[Chunk]]:
+        found = []
+        for stream, offset in offsets:
+            values = (output.job_id, output.fence, stream, output.oldest, offset, CHUNKS_MAX)
+            rows = await connection.fetch(_FORWARD, *values)
+            found.append(_in_order([Chunk(*row) for row in rows], offset))
+        return found
+
+    return await store.run(work, **caller.settings)
+
+
+def _in_order(chunks: list[Chunk], offset: int) -> list[Chunk]:
+    """Cut away what lies before `offset` and what was stored twice."""
+    result = []
+    for chunk in chunks:
+        if chunk.end > offset:
+            result.append(chunk.cut(offset))
+            offset = chunk.end
+    return result
+
+
+async def backward(store: Store, caller: Caller, output: Output, stream: int, before: int) -> list[Chunk]:
+    """Return the last CHUNKS_MAX chunks that begin before an offset, last first."""
+    values = (output.job_id, output.fence, stream, output.oldest, before, CHUNKS_MAX)
+    rows = await store.run(lambda c: c.fetch(_BACKWARD, *values), **caller.settings)
+    return [Chunk(*row) for row in rows]
+
+
+async def offset_since(store: Store, caller: Caller, output: Output, stream: int, since: datetime) -> int | None:
+    """Return where the output written since then begins; None when there is none yet."""
+    values = (output.job_id, output.fence, stream, output.oldest, since)
+    found: int | None = await store.run(lambda c: c.fetchval(_SINCE, *values), **caller.settings)
+    return found
+
+
+async def latest_attempt(store: Store, caller: Caller, job_id: int, oldest: datetime) -> int | None:
+    """Return the newest attempt that has written something."""
+    found: int | None = await store.run(lambda c: c.fetchval(_LATEST, job_id, oldest), **caller.settings)
+    return found

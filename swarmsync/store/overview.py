@@ -1,0 +1,105 @@
+"""What the API shows of the whole: workers, queues, counts, rates and latencies; and the cordon of a worker."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import asyncpg
+from msgspec import Struct
+
+from swarmsync.model.lifecycle import FINAL, Eligibility
+from swarmsync.store.lists import Row
+from swarmsync.store.pool import Store
+from swarmsync.store.users import Caller
+
+_WORKERS: Final = """
+SELECT w.id, w.name, w.cpus_milli, w.memory_bytes, w.gpus, w.disk_bytes, w.labels, w.runtime, w.version, w.liveness,
+    w.eligibility, w.joined_at, w.last_pulse_at, b.jobs, b.cpus_used, b.memory_used, b.gpus_used, b.disk_used
+FROM workers w
+LEFT JOIN LATERAL (
+    SELECT count(*) AS jobs, COALESCE(sum(j.cpus_milli), 0) AS cpus_used, COALESCE(sum(j.memory_bytes), 0) AS memory_used,
+        COALESCE(sum(j.gpus), 0) AS gpus_used, COALESCE(sum(j.disk_bytes), 0) AS disk_used
+    FROM jobs j WHERE j.worker_id = w.id AND j.state IN ('starting', 'running', 'stopping') AND j.assignment_state IS NOT NULL
+) b ON true
+"""
+_QUEUES: Final = """
+SELECT q.name, q.paused, q.created_at,
+    (SELECT count(*) FROM jobs j WHERE j.queue = q.name AND j.state IN ('held', 'scheduled', 'blocked', 'queued')) AS waiting,
+    (SELECT count(*) FROM jobs j WHERE j.queue = q.name AND j.state IN ('starting', 'running', 'stopping')
+        AND j.assignment_state IS NOT NULL) AS running
+FROM queues q WHERE q.name > $1 ORDER BY q.name LIMIT $2
+"""
+_LATENCY: Final = """
+SELECT count(*) AS jobs, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS p50, percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) AS p99
+FROM (SELECT extract(epoch FROM started_at - submitted_at) * 1000 AS ms FROM jobs
+      WHERE finished_at IS NOT NULL AND started_at IS NOT NULL AND fence = 1 AND run_at IS NULL AND finished_at > clock_timestamp() - interval '1 day'
+      ORDER BY finished_at DESC LIMIT 1000) AS latest
+"""
+
+
+class Stats(Struct, frozen=True):
+    """Jobs are counted as far as the caller sees them; an array's members count, the array itself does not."""
+
+    jobs: Mapping[str, int]
+    workers: Mapping[str, int]
+    finished_last_minute: int
+    measured: int  # how many of the last jobs the latencies are from
+    submit_to_start_p50_ms: float | None
+    submit_to_start_p99_ms: float | None
+
+
+async def workers(store: Store, caller: Caller, *, after: str, limit: int, labels: str | None) -> list[Row]:
+    """Return up to `limit` + 1 workers by name."""
+    query = f"{_WORKERS} WHERE w.name > $1 AND ($3::jsonb IS NULL OR w.labels @> $3::jsonb) ORDER BY w.name LIMIT $2"
+    rows: list[Row] = await store.run(lambda c: c.fetch(query, after, limit + 1, labels), **caller.settings)
+    return rows
+
+
+async def worker(store: Store, caller: Caller, *, worker_id: int | None, name: str) -> Row | None:
+    query = f"{_WORKERS} WHERE w.id = $1 OR w.name = $2 ORDER BY w.name = $2 DESC LIMIT 1"
+    row: Row | None = await store.run(lambda c: c.fetchrow(query, worker_id, name), **caller.settings)
+    return row
+
+
+async def set_eligibility(
+    store: Store, caller: Caller, worker_id: int, wanted: Eligibility, sources: tuple[Eligibility, ...]
+) -> bool:
+    """Change what people let a worker take; False where it is in none of the `sources`."""
+    query = "UPDATE workers SET eligibility = $2 WHERE id = $1 AND eligibility = ANY ($3::text[])"
+    status = await store.run(
+        lambda c: c.execute(query, worker_id, wanted.value, [s.value for s in sources]), **caller.settings
+    )
+    return str(status) != "UPDATE 0"
+
+
+async def queues(store: Store, caller: Caller, *, after: str, limit: int) -> list[Row]:
+    rows: list[Row] = await store.run(lambda c: c.fetch(_QUEUES, after, limit + 1), **caller.settings)
+    return rows
+
+
+async def queue_names(store: Store, caller: Caller) -> frozenset[str]:
+    rows = await store.run(lambda c: c.fetch("SELECT name FROM queues"), **caller.settings)
+    return frozenset(row["name"] for row in rows)
+
+
+async def stats(store: Store, caller: Caller) -> Stats:
+    async def work(connection: asyncpg.Connection) -> Stats:
+        jobs = await connection.fetch(
+            "SELECT state, count(*) AS jobs FROM jobs WHERE array_size IS NULL OR array_id IS NOT NULL GROUP BY state"
+        )
+        alive = await connection.fetch("SELECT liveness, count(*) AS workers FROM workers GROUP BY liveness")
+        finished = await connection.fetchval(
+            "SELECT count(*) FROM jobs WHERE finished_at > clock_timestamp() - interval '1 minute'"
+            " AND state = ANY ($1::text[]) AND (array_size IS NULL OR array_id IS NOT NULL)",
+            [state.value for state in FINAL],
+        )
+        latency: Any = await connection.fetchrow(_LATENCY)
+        return Stats(
+            {row["state"]: row["jobs"] for row in jobs},
+            {row["liveness"]: row["workers"] for row in alive},
+            finished,
+            latency["jobs"],
+            latency["p50"],
+            latency["p99"],
+        )
+
+    return await store.run(work, **caller.settings)

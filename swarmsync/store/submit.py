@@ -1,0 +1,182 @@
+"""Making jobs: everything that one request submits is committed in one statement, or nothing is.
+
+COPY would be the fastest way in, but PostgreSQL refuses it on tables with row-level security; one INSERT from arrays
+costs little more. Identical specs of one request share one row of `specs`.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from swarmsync.clock import rfc3339
+from swarmsync.errors import Conflict
+from swarmsync.model.lifecycle import JobState, WaitReason
+from swarmsync.model.resources import Need
+from swarmsync.model.spec import JobSpec, need, shape_of
+from swarmsync.protocol.codec import encode_json
+from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
+from swarmsync.store.users import Caller
+
+#: The join of jobs with their specs must be a hash join whatever the planner guesses of the arrays' lengths.
+_PLANS: Final = {"enable_nestloop": "off", "plan_cache_mode": "force_generic_plan"}
+
+
+class Draft(Struct, frozen=True):
+    """A checked spec and what is derived from it; jobs with the same document share it."""
+
+    spec: JobSpec
+    document: str
+    sha256: bytes
+    need: Need
+    shape: int
+    labels: str
+
+
+class Start(Struct, frozen=True):
+    """In which state a new job begins."""
+
+    state: JobState
+    reason: str
+    message: str
+    run_at: datetime | None
+    expires_at: datetime | None
+
+
+class NewJob(Struct, frozen=True):
+    job_id: int
+    spec_id: int
+    array_id: int | None = None
+    array_index: int | None = None
+
+
+class Submission(Struct):
+    """What one request makes: specs with how their jobs begin, and the jobs themselves, members behind their array."""
+
+    now: datetime
+    specs: dict[int, tuple[Draft, Start]]
+    jobs: list[NewJob]
+
+    @property
+    def ids(self) -> list[int]:
+        """The jobs that the user asked for, in order: an array counts as one."""
+        return [job.job_id for job in self.jobs if job.array_id is None]
+
+
+class Key(Struct, frozen=True):
+    """A request's idempotency key, what it came with, and the answer to give again."""
+
+    text: str
+    body_hash: bytes
+    status: int
+    response: bytes
+
+
+class Answer(Struct, frozen=True):
+    status: int
+    response: bytes
+
+
+def draft(spec: JobSpec) -> Draft:
+    document = encode_json(spec)
+    wanted = need(spec)
+    labels = msgspec.json.encode(spec.labels).decode()
+    return Draft(spec, document.decode(), sha256(document).digest(), wanted, shape_of(wanted, spec.constraints), labels)
+
+
+def start_of(spec: JobSpec, now: datetime) -> Start:
+    """Decide how a job of this spec begins when it is submitted at `now`."""
+    run_at = spec.run_at
+    if spec.delay is not None:
+        run_at = now + timedelta(milliseconds=spec.delay)
+    due = run_at is None or run_at <= now
+    base = now if due or run_at is None else run_at
+    expires_at = None if spec.queue_timeout is None else base + timedelta(milliseconds=spec.queue_timeout)
+    if due:
+        return Start(JobState.QUEUED, "", "", run_at, expires_at)
+    return Start(JobState.SCHEDULED, WaitReason.START_TIME, f"starts at {rfc3339(run_at)}", run_at, expires_at)
+
+
+def plan(drafts: Sequence[Draft], now: datetime, next_id: Callable[[], int]) -> Submission:
+    """Give ids to everything that these drafts make, one job or array per draft."""
+    spec_ids: dict[int, int] = {}
+    submission = Submission(now, {}, [])
+    for entry in drafts:
+        spec_id = spec_ids.get(id(entry))
+        if spec_id is None:
+            spec_id = spec_ids[id(entry)] = next_id()
+            submission.specs[spec_id] = (entry, start_of(entry.spec, now))
+        job_id = next_id()
+        submission.jobs.append(NewJob(job_id, spec_id))
+        if entry.spec.array is not None:
+            members = entry.spec.array.indexes()
+            submission.jobs += [NewJob(next_id(), spec_id, job_id, index) for index in members]
+    return submission
+
+
+async def insert(
+    store: Store, caller: Caller, submission: Submission, *, key: Key | None = None, rerun_of: int | None = None
+) -> Answer | None:
+    """Commit the submission. Returns None, or the first answer where the key was used before with the same body.
+
+    Raises Conflict where it was used with another one.
+    """
+    values = _columns(submission)
+    fields = (key.text, key.body_hash, key.status, key.response.decode()) if key is not None else (None,) * 4
+
+    async def work(connection: asyncpg.Connection) -> Answer | None:
+        query = sql("submit")
+        if await connection.fetchval(query, caller.user_id, *fields, submission.now, rerun_of, *values):
+            return None
+        assert key is not None
+        return await _first_answer(connection, caller, key)
+
+    return await store.run(work, **caller.settings, **_PLANS)
+
+
+async def _first_answer(connection: asyncpg.Connection, caller: Caller, key: Key) -> Answer:
+    row = await connection.fetchrow(
+        "SELECT body_hash, status, response FROM idempotency_keys WHERE user_id = $1 AND key = $2",
+        caller.user_id,
+        key.text,
+    )
+    if row is None or row["body_hash"] != key.body_hash:
+        raise Conflict(f"the idempotency key {key.text!r} was used for another request; choose a new one")
+    return Answer(row["status"], row["response"].encode())
+
+
+def _columns(submission: Submission) -> list[list[Any]]:
+    specs, jobs = submission.specs, submission.jobs
+    drafts = [entry for entry, _ in specs.values()]
+    starts = [start for _, start in specs.values()]
+    arrays = [entry.spec.array for entry in drafts]
+    return [
+        list(specs),
+        [entry.document for entry in drafts],
+        [entry.sha256 for entry in drafts],
+        [entry.spec.queue for entry in drafts],
+        [entry.spec.name for entry in drafts],
+        [start.state.value for start in starts],
+        [str(start.reason) for start in starts],
+        [start.message for start in starts],
+        [entry.spec.priority for entry in drafts],
+        [entry.labels for entry in drafts],
+        [entry.shape for entry in drafts],
+        [entry.need.cpus_milli for entry in drafts],
+        [entry.need.memory_bytes for entry in drafts],
+        [entry.need.gpus for entry in drafts],
+        [entry.need.disk_bytes for entry in drafts],
+        [entry.spec.stop.grace for entry in drafts],
+        [start.run_at for start in starts],
+        [start.expires_at for start in starts],
+        [len(array.indexes()) if array is not None else None for array in arrays],
+        [job.job_id for job in jobs],
+        [job.spec_id for job in jobs],
+        [job.array_id for job in jobs],
+        [job.array_index for job in jobs],
+    ]

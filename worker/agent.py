@@ -1,0 +1,262 @@
+"""The worker's shell: joins Core, keeps the pulse, takes orders, and drives an `Assignment` per container.
+
+After a crash it lists its containers and goes on from what is true; nothing is kept on disk.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+from nats.aio.msg import Msg
+
+from swarmsync.bus import Bus
+from swarmsync.errors import ConfigError, Unavailable
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import AssignmentState
+from swarmsync.model.worker import WorkerOffer
+from swarmsync.protocol import codec, subjects
+from swarmsync.protocol.messages import (
+    Join,
+    Pulse,
+    PulseAnswer,
+    Refusal,
+    Report,
+    Reports,
+    ReportsAck,
+    RunJob,
+    Started,
+    StopJob,
+    Welcome,
+)
+from worker.assignment import Assignment
+from worker.container_runtime import ContainerRuntime, RuntimeProblem, Seen
+from worker.output import OutputSender
+from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of
+from worker.reactor import Reactor
+
+ANSWER_S: Final = 5.0
+RETRY_S: Final = 0.2
+DRAIN_S: Final = 7.0
+
+log = structlog.get_logger()
+
+
+def monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Agent:
+    """One worker. `run` returns after `stop`, or raises ConfigError when Core will not have it."""
+
+    def __init__(self, bus: Bus, runtime: ContainerRuntime, offer: WorkerOffer, token: str) -> None:
+        self.name = offer.name
+        self.session = secrets.token_hex(8)
+        self._bus = bus
+        self._runtime = runtime
+        self._offer = offer
+        self._token = token
+        self._reactor = Reactor(offer.capacity, now_ms=monotonic_ms())
+        self._output = OutputSender.create(bus, self.name, self.session)
+        self._assignments: dict[JobRef, Assignment] = {}
+        self._jobs: set[asyncio.Task[Any]] = set()
+        self._reports_wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._pulse_s = 1.0
+        self._pulse_seq = 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def close(self) -> None:
+        await self._runtime.close()
+
+    async def run(self) -> None:
+        await self._adopt()
+        await self._join()
+        await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
+        loops = [asyncio.create_task(loop()) for loop in (self._pulses, self._reports, self._output.run)]
+        stopped = asyncio.create_task(self._stopping.wait())
+        done, _ = await asyncio.wait({*loops, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if stopped in done:
+                await self._drain()
+        finally:
+            for running in (*loops, stopped, *self._jobs):
+                running.cancel()
+            await asyncio.gather(*loops, stopped, *self._jobs, return_exceptions=True)
+        for ended in done - {stopped}:
+            ended.result()  # a loop never ends by itself: raise what broke it
+
+    # ------------------------------------------------ joining
+
+    async def _adopt(self) -> None:
+        """Go on with the containers that an earlier agent of this name left."""
+        for seen in await self._runtime.list():
+            ref = ref_of(seen.job, seen.fence)
+            if ref is None:
+                continue
+            state = AssignmentState.RUNNING if seen.state is Seen.RUNNING else AssignmentState.COLLECTING
+            if seen.state is Seen.CREATED:
+                with contextlib.suppress(RuntimeProblem):  # it never ran: Core orders it again, under the same fence
+                    await self._runtime.remove(seen.container_id)
+                continue
+            terms = read_terms(seen.note)
+            known = self._reactor.held.get(ref.job_id)
+            if known is not None and known.ref.fence > ref.fence:
+                continue
+            self._reactor.hold(ref, terms, state)
+            self._begin(ref, terms, adopted=seen)
+
+    async def _join(self) -> None:
+        """Ask until Core answers. Raises ConfigError when it refuses."""
+        refused = ""
+        while True:
+            sent_ms = monotonic_ms()
+            word = Join(self.session, self._offer, self._reactor.holds(), self._token)
+            try:
+                answer = await self._ask("join", word)
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            if isinstance(answer, Welcome):
+                break
+            if isinstance(answer, Refusal):
+                if "token" in answer.message:
+                    raise ConfigError(answer.message)
+                if answer.message != refused:
+                    log.warning("Core does not let this worker join yet", worker=self.name, why=answer.message)
+                refused = answer.message
+            await asyncio.sleep(1)
+        self._pulse_s = answer.pulse_ms / 1000
+        self._reactor.welcome((answer.orders_epoch, answer.orders_seq), answer.lease_ms, sent_ms)
+        self._want_stopped(answer.stop)
+        log.info("joined", worker=self.name, holds=len(self._reactor.held))
+
+    # ------------------------------------------------ the pulse
+
+    async def _pulses(self) -> None:
+        while True:
+            began = time.monotonic()
+            await self._pulse(leaving=False)
+            self._stop_all(self._reactor.lease_ends(monotonic_ms()))
+            await asyncio.sleep(max(0.0, self._pulse_s - (time.monotonic() - began)))
+
+    async def _pulse(self, *, leaving: bool) -> None:
+        sent_ms = monotonic_ms()
+        self._pulse_seq += 1
+        holds, everything = self._reactor.holds_if_changed(), self._reactor.holds()
+        epoch, seq = self._reactor.high
+        try:
+            answer = await self._ask("pulse", Pulse(self.session, self._pulse_seq, epoch, seq, holds, leaving))
+        except Unavailable:
+            self._reactor.told(None)
+            return
+        if isinstance(answer, Refusal):
+            await self._join()
+        elif isinstance(answer, PulseAnswer):
+            self._reactor.heard(sent_ms)
+            self._reactor.told(None if answer.send_holds else everything)
+            self._want_stopped(answer.stop)
+
+    # ------------------------------------------------ orders
+
+    async def _on_orders(self, message: Msg) -> None:
+        try:
+            orders = codec.decode_orders(message.data)
+            specs = {number: codec.decode_stored_spec(document) for number, document in orders.specs.items()}
+        except codec.DecodeError as problem:
+            log.warning("an order message cannot be read", worker=self.name, problem=str(problem))
+            return
+        terms = {
+            order.spec_id: terms_of(specs[order.spec_id], order)
+            for order in orders.orders
+            if isinstance(order, RunJob) and order.spec_id in specs
+        }
+        receipt, begin, stop = self._reactor.take(orders, terms, monotonic_ms())
+        for order in begin:
+            own = self._reactor.held[order.ref.job_id].terms
+            plan = plan_of(specs[order.spec_id], order, own, worker=self.name, session=self.session)
+            self._begin(order.ref, own, plan=plan)
+        with contextlib.suppress(Unavailable):  # without a receipt the orders come again
+            await self._bus.publish(subjects.up(self.name, "receipt"), codec.encode(receipt))
+        self._stop_all(stop)
+
+    def _begin(self, ref: JobRef, terms: Terms, **how: Any) -> None:
+        assignment = Assignment(ref, terms, self._runtime, self._output, self._say, **how)
+        self._assignments[ref] = assignment
+        self._run(assignment.live())
+
+    def _run(self, work: Any) -> None:
+        job = asyncio.ensure_future(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    def _want_stopped(self, orders: Sequence[StopJob]) -> None:
+        """Core wants these to end; it may say so more than once."""
+        for order in orders:
+            self._stop_all(self._reactor.stop(order))
+
+    def _stop_all(self, decided: Sequence[StopJob]) -> None:
+        for order in decided:
+            assignment = self._assignments.get(order.ref)
+            if assignment is not None:
+                assignment.stop(order)
+
+    # ------------------------------------------------ reports
+
+    def _say(self, report: Report) -> None:
+        held = self._reactor.held.get(report.ref.job_id)
+        if held is not None and isinstance(report, Started):
+            held.state = AssignmentState.RUNNING
+        self._reactor.report(report)
+        self._reports_wake.set()
+
+    async def _reports(self) -> None:
+        while True:
+            first_seq, reports = self._reactor.unacknowledged()
+            if not reports:
+                self._reports_wake.clear()
+                await self._reports_wake.wait()
+                continue
+            try:
+                answer = await self._ask("reports", Reports(self.session, first_seq, reports))
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            if isinstance(answer, ReportsAck):
+                for ref in self._reactor.acknowledged(answer.through_seq):
+                    assignment = self._assignments.pop(ref, None)
+                    if assignment is not None and assignment.container_id is not None:
+                        self._run(self._remove(assignment.container_id))
+
+    async def _remove(self, container_id: str) -> None:
+        with contextlib.suppress(RuntimeProblem):  # the next start of an agent finds and reports it again
+            await self._runtime.remove(container_id)
+
+    async def _ask(self, kind: str, word: Any) -> Any:
+        payload = await self._bus.request(subjects.up(self.name, kind), codec.encode(word), ANSWER_S)
+        try:
+            return codec.decode_to_worker(payload)
+        except codec.DecodeError as problem:
+            raise Unavailable(f"Core's answer cannot be read: {problem}") from problem
+
+    # ------------------------------------------------ the end
+
+    async def _drain(self) -> None:
+        """Stop everything, tell Core, wait until it knows; not longer than `DRAIN_S`."""
+        deadline = time.monotonic() + DRAIN_S
+        self._stop_all(self._reactor.drain())
+        await self._until_idle(deadline - 2)
+        for held in list(self._reactor.held.values()):
+            self._want_stopped([StopJob(held.ref, kill=True)])
+        await self._until_idle(deadline)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._pulse(leaving=True), 1)
+
+    async def _until_idle(self, deadline: float) -> None:
+        while (self._reactor.held or self._jobs) and time.monotonic() < deadline:  # noqa: ASYNC110 two sources, at the end
+            await asyncio.sleep(0.02)

@@ -1,0 +1,222 @@
+"""One container's life, from the order (or from what an earlier agent left) to its reported end.
+
+Each step may be repeated, so a crash anywhere is made good by running this again from what the runtime shows.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import AssignmentState, EndReason
+from swarmsync.protocol.messages import Ended, Progress, Report, Started, StopJob, StreamSum
+from worker import steps
+from worker.container_runtime import ContainerPlan, ContainerRuntime, Exit, Observed, RuntimeProblem, Seen, Usage
+from worker.output import OutputSender, Stream
+from worker.plans import Terms
+from worker.steps import End, Step
+
+SLOW_PULL_S = 1.0
+KILL_AGAIN_S = 10.0
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Assignment:
+    """Drives one assignment; `say` queues a report."""
+
+    def __init__(
+        self,
+        ref: JobRef,
+        terms: Terms,
+        runtime: ContainerRuntime,
+        output: OutputSender,
+        say: Callable[[Report], None],
+        *,
+        plan: ContainerPlan | None = None,
+        adopted: Observed | None = None,
+    ) -> None:
+        self.ref = ref
+        self.terms = terms
+        self._runtime = runtime
+        self._output = output
+        self._say = say
+        self._plan = plan
+        self._adopted = adopted
+        self.container_id: str | None = adopted.container_id if adopted else None
+        self._seen = adopted.state if adopted else Seen.ABSENT
+        self._started_ms: int | None = None
+        self._stop: StopJob | None = None
+        self._cause: EndReason | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._running = False
+        self._preparing: asyncio.Task[Any] | None = None
+        self._streams: tuple[Stream, Stream] | None = None
+
+    def stop(self, order: StopJob) -> None:
+        """End it: the first cause counts; a kill after a stop only hurries."""
+        self._stop = order
+        if self._running:
+            self._cause = self._cause or order.reason
+            if self._stopping is not None:
+                self._stopping.cancel()
+            self._stopping = asyncio.create_task(self._bring_down(kill=order.kill))
+        elif self._preparing is not None:
+            self._preparing.cancel()
+
+    async def live(self) -> None:
+        """Take it to its end; the last thing said is Ended."""
+        try:
+            end, exit_ = await self._steps()
+        except RuntimeProblem as problem:
+            end, exit_ = End(problem.reason, problem.message, problem.exit_code), None
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:  # noqa: BLE001 whatever broke here is the worker's fault, and Core must hear of it
+            end, exit_ = (
+                End(EndReason.DOCKER_ERROR, f"the worker failed: {type(problem).__name__}: {problem}", None),
+                None,
+            )
+        await self._collect(end, exit_)
+
+    async def _steps(self) -> tuple[End, Exit | None]:
+        while True:
+            match steps.next_step(self._seen, stop_wanted=self._stop is not None):
+                case Step.CREATE:
+                    await self._prepare(self._create())
+                case Step.START:
+                    await self._prepare(self._start())
+                case Step.WATCH:
+                    return await self._watch()
+                case Step.REPORT:
+                    if self._seen is Seen.EXITED:
+                        return await self._watch()
+                    reason = self._stop.reason if self._stop is not None else EndReason.CANCELLED_BY_USER
+                    return steps.never_started(reason), None
+
+    async def _prepare(self, work: Any) -> None:
+        """Run a step that a stop may interrupt."""
+        self._preparing = asyncio.ensure_future(work)
+        try:
+            await self._preparing
+        except asyncio.CancelledError:
+            if self._stop is None or not self._preparing.cancelled():
+                raise
+            await self._look_again()
+        finally:
+            self._preparing = None
+
+    async def _look_again(self) -> None:
+        """See what is true after an interrupted step."""
+        if self._plan is None:
+            return
+        for seen in await self._runtime.list():
+            if seen.job == self._plan.job and seen.fence == self._plan.fence:
+                self.container_id, self._seen = seen.container_id, seen.state
+
+    async def _create(self) -> None:
+        assert self._plan is not None
+        pull = asyncio.ensure_future(self._runtime.ensure_image(self._plan.image, self._plan.registry_auth))
+        try:
+            done, _ = await asyncio.wait({pull}, timeout=SLOW_PULL_S)
+            if not done:
+                self._say(Progress(self.ref, AssignmentState.PULLING))
+            await pull
+        finally:
+            if not pull.done():
+                pull.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await pull
+        self.container_id = await self._runtime.create(self._plan)
+        self._seen = Seen.CREATED
+
+    async def _start(self) -> None:
+        assert self.container_id is not None
+        await self._runtime.start(self.container_id)
+        self._seen = Seen.RUNNING
+        self._started_ms = wall_ms()
+        self._say(Started(self.ref, self._started_ms))
+
+    async def _watch(self) -> tuple[End, Exit]:
+        assert self.container_id is not None
+        if self._adopted is not None and self._adopted.started_at is not None and self._started_ms is None:
+            self._started_ms = round(self._adopted.started_at * 1000)
+            if self._seen is Seen.RUNNING:
+                self._say(Started(self.ref, self._started_ms))
+        self._running = self._seen is Seen.RUNNING
+        timer = self._arm_timeout() if self._running else None
+        if self._running and self._stop is not None:
+            self.stop(self._stop)  # it came while the container was starting
+        copying = asyncio.create_task(self._copy_output())
+        try:
+            exit_ = await self._runtime.wait(self.container_id)
+            self._running = False
+            await copying
+        finally:
+            self._running = False
+            copying.cancel()
+            for waiting in (timer, self._stopping):
+                if waiting is not None:
+                    waiting.cancel()
+        end = steps.end_of(
+            exit_, self._cause, memory_bytes=self.terms.need.memory_bytes, timeout_ms=self.terms.timeout_ms
+        )
+        return end, exit_
+
+    def _arm_timeout(self) -> "asyncio.TimerHandle | None":
+        if self.terms.timeout_ms is None or self._started_ms is None:
+            return None
+        left_s = (self._started_ms + self.terms.timeout_ms - wall_ms()) / 1000
+        order = StopJob(self.ref, reason=EndReason.TIMEOUT)
+        return asyncio.get_running_loop().call_later(max(0.0, left_s), self._on_timeout, order)
+
+    def _on_timeout(self, order: StopJob) -> None:
+        if self._cause is None:
+            self.stop(order)
+
+    async def _bring_down(self, *, kill: bool) -> None:
+        """Stop the container, and again, until `wait` sees it end."""
+        assert self.container_id is not None
+        while self._running:
+            with contextlib.suppress(RuntimeProblem):
+                if kill:
+                    await self._runtime.kill(self.container_id)
+                else:
+                    await self._runtime.stop(self.container_id, self.terms.stop_signal, self.terms.grace_ms / 1000)
+            kill = True
+            await asyncio.sleep(KILL_AGAIN_S)
+
+    async def _copy_output(self) -> None:
+        """Read both streams from their first byte: the hash is over all of it, also after an adoption."""
+        assert self.container_id is not None
+        self._streams = await self._output.open(self.ref, adopted=self._adopted is not None)
+        by_name = {"stdout": self._streams[0], "stderr": self._streams[1]}
+        async for piece in self._runtime.logs(self.container_id, skip={}):
+            allowance = self.terms.log_max - sum(stream.kept for stream in self._streams)
+            await self._output.send(by_name[piece.stream], piece.data, round(piece.at * 1000), allowance)
+            if self.terms.log_fail and allowance < len(piece.data) and self._running and self._cause is None:
+                self.stop(StopJob(self.ref, kill=True, reason=EndReason.LOG_LIMIT))
+
+    async def _collect(self, end: End, exit_: Exit | None) -> None:
+        """Wait until the output is stored, then report."""
+        if self._streams is not None:
+            await self._output.flush(self._streams)
+            self._output.close(self.ref)
+        usage: Usage | None = None
+        if self.container_id is not None:
+            with contextlib.suppress(RuntimeProblem):
+                usage = await self._runtime.usage(self.container_id)
+        stdout, stderr = (stream.sum for stream in self._streams) if self._streams else (StreamSum(), StreamSum())
+        started_ms, ended_ms = self._started_ms, wall_ms()
+        if exit_ is not None:
+            started_ms = started_ms if exit_.started_at is None else round(exit_.started_at * 1000)
+            ended_ms = ended_ms if exit_.finished_at is None else round(exit_.finished_at * 1000)
+        cpu_ms = None if usage is None or usage.cpu_s is None else round(usage.cpu_s * 1000)
+        peak = None if usage is None else usage.memory_peak_bytes
+        self._say(
+            Ended(self.ref, end.reason, end.message, ended_ms, end.exit_code, started_ms, stdout, stderr, cpu_ms, peak)
+        )

@@ -1,0 +1,51 @@
+"""What this machine offers: detected, unless the settings say otherwise."""
+
+import platform
+import re
+import socket
+from pathlib import Path
+
+from conf.settings import LocalWorkerSettings
+from swarmsync.errors import ConfigError
+from swarmsync.model.resources import Need, parse_size
+from swarmsync.model.worker import WorkerOffer
+from worker.container_runtime import RuntimeInfo
+
+#: Kept back from jobs for the system, Core and Docker, unless the settings name an amount.
+MEMORY_SHARE = 0.9
+_ANY_DISK = 1 << 62  # disk is enforced by the runtime where it can be, not counted here
+
+
+def offer_of(settings: LocalWorkerSettings, runtime: str, info: RuntimeInfo, version: str) -> WorkerOffer:
+    """Return the offer of this machine. Raises ConfigError for an amount that cannot be read."""
+    cpus_milli = round(settings.cpus * 1000) if settings.cpus else info.cpus_milli
+    try:
+        memory = parse_size(settings.memory) if settings.memory else int(info.memory_bytes * MEMORY_SHARE)
+    except ValueError as problem:
+        raise ConfigError(f"worker.memory: {problem}") from None
+    return WorkerOffer(
+        name=settings.name or default_name(),
+        capacity=Need(cpus_milli, memory, info.gpus, _ANY_DISK),
+        labels={"arch": platform.machine(), "os": "linux", "runtime": runtime, **settings.labels},
+        runtime=runtime,
+        version=version,
+        machine=machine_id(),
+    )
+
+
+def default_name() -> str:
+    """The machine's name, made fit for a subject."""
+    name = re.sub(r"[^a-zA-Z0-9_-]+", "-", socket.gethostname()).strip("-_")[:48]
+    return name or "worker"
+
+
+def machine_id() -> str:
+    """What tells two machines with one name apart."""
+    for path in (Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")):
+        try:
+            text = path.read_text().strip()
+        except OSError:
+            continue
+        if text:
+            return text
+    return socket.gethostname()

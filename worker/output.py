@@ -1,0 +1,154 @@
+"""Output of all containers on its way to Core: hashed whole, cut at the limit, sent in batches, kept until stored.
+
+One request is under way at a time; what arrives meanwhile makes the next batch. Core answers with the offset up to
+which each stream is in PostgreSQL; all beyond is sent again. Memory is bounded: a stream that is far ahead waits.
+"""
+
+import asyncio
+from collections import deque
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+
+from swarmsync.bus import Bus
+from swarmsync.errors import Unavailable
+from swarmsync.model.job import JobRef
+from swarmsync.protocol import codec, subjects
+from swarmsync.protocol.messages import AskLogEnds, LogChunk, LogChunks, LogsAck, StreamSum
+
+PIECE_MAX: Final = 256 << 10
+MESSAGE_MAX: Final = 512 << 10
+CHUNKS_MAX: Final = 256
+AHEAD_MAX: Final = 2 << 20
+ANSWER_S: Final = 5.0
+
+
+class Stream:
+    """One stream of one assignment: how much there was, how much of it is kept, and its hash."""
+
+    def __init__(self, ref: JobRef, number: int, stored: int) -> None:
+        self.ref = ref
+        self.number = number
+        self.size = 0
+        self.kept = 0
+        self.stored = stored  # in PostgreSQL, as far as we know
+        self._hash = sha256()
+        self.moved = asyncio.Event()
+
+    def add(self, data: bytes, allowance: int) -> tuple[int, bytes]:
+        """Count `data`; return (offset, the part that is to be sent): what is within the limit and not stored yet."""
+        self._hash.update(data)
+        offset = self.kept
+        cut = self.kept < self.size  # once something was left out, all that follows is too
+        self.size += len(data)
+        if cut or allowance <= 0:
+            return offset, b""
+        data = data[:allowance]
+        self.kept += len(data)
+        known = max(0, min(self.stored - offset, len(data)))
+        return offset + known, data[known:]
+
+    @property
+    def sum(self) -> StreamSum:
+        return StreamSum(self.size, self.kept, self._hash.hexdigest())
+
+
+class OutputSender(Struct):
+    """The worker's one way to the Logger."""
+
+    bus: Bus
+    worker: str
+    session: str
+    waiting: deque[LogChunk]
+    streams: dict[tuple[JobRef, int], Stream]
+    wake: asyncio.Event
+
+    @classmethod
+    def create(cls, bus: Bus, worker: str, session: str) -> "OutputSender":
+        return cls(bus, worker, session, deque(), {}, asyncio.Event())
+
+    async def open(self, ref: JobRef, *, adopted: bool) -> tuple[Stream, Stream]:
+        """Begin the two streams of an assignment; for an adopted one, ask Core what it has already."""
+        ends = {1: 0, 2: 0}
+        while adopted:
+            try:
+                answer = await self._ask(AskLogEnds(self.session, (ref,)))
+            except Unavailable:
+                await asyncio.sleep(0.2)
+                continue
+            ends |= {stream: end for _, stream, end in answer.ends}
+            break
+        pair = Stream(ref, 1, ends[1]), Stream(ref, 2, ends[2])
+        for stream in pair:
+            self.streams[ref, stream.number] = stream
+        return pair
+
+    async def send(self, stream: Stream, data: bytes, at_ms: int, allowance: int) -> None:
+        """Queue bytes; wait while this stream is too far ahead of what is stored."""
+        for start in range(0, len(data), PIECE_MAX):
+            piece = data[start : start + PIECE_MAX]
+            offset, fresh = stream.add(piece, allowance - start)
+            if not fresh:
+                continue
+            self.waiting.append(LogChunk(stream.ref, stream.number, offset, at_ms, fresh))
+            self.wake.set()
+            while stream.kept - stream.stored > AHEAD_MAX:
+                stream.moved.clear()
+                await stream.moved.wait()
+
+    async def flush(self, pair: tuple[Stream, Stream]) -> None:
+        """Return when PostgreSQL has all that is kept of both streams."""
+        for stream in pair:
+            while stream.stored < stream.kept:
+                stream.moved.clear()
+                await stream.moved.wait()
+
+    def close(self, ref: JobRef) -> None:
+        for number in (1, 2):
+            self.streams.pop((ref, number), None)
+
+    async def run(self) -> None:
+        """Send for ever; ends when cancelled."""
+        while True:
+            while not self.waiting:
+                self.wake.clear()
+                await self.wake.wait()
+            batch = self._batch()
+            try:
+                answer = await self._ask(LogChunks(self.session, tuple(batch)))
+            except Unavailable:
+                self._return(batch)
+                await asyncio.sleep(0.2)
+                continue
+            ends = {(ref, stream): end for ref, stream, end in answer.ends}
+            self._return([chunk for chunk in batch if ends.get((chunk.ref, chunk.stream), 0) < _end(chunk)])
+            for key, end in ends.items():
+                stream = self.streams.get(key)
+                if stream is not None and end > stream.stored:
+                    stream.stored = end
+                    stream.moved.set()
+
+    def _batch(self) -> list[LogChunk]:
+        batch: list[LogChunk] = []
+        size = 0
+        while self.waiting and len(batch) < CHUNKS_MAX and size < MESSAGE_MAX:
+            chunk = self.waiting.popleft()
+            batch.append(chunk)
+            size += len(chunk.data)
+        return batch
+
+    def _return(self, chunks: list[LogChunk]) -> None:
+        """Put back, in order, what has to be sent again; output of assignments that are over is not needed."""
+        self.waiting.extendleft(reversed([chunk for chunk in chunks if (chunk.ref, chunk.stream) in self.streams]))
+
+    async def _ask(self, word: LogChunks | AskLogEnds) -> LogsAck:
+        payload = await self.bus.request(subjects.up(self.worker, "logs"), codec.encode(word), ANSWER_S)
+        answer = codec.decode_to_worker(payload)
+        if not isinstance(answer, LogsAck):
+            raise Unavailable("the Logger gave no answer")
+        return answer
+
+
+def _end(chunk: LogChunk) -> int:
+    return chunk.offset + len(chunk.data)

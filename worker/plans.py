@@ -1,0 +1,107 @@
+"""From a spec to a container's plan. Pure. The spec may only ask; what is allowed was decided before it came here."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from swarmsync import ids
+from swarmsync.model.job import JobRef
+from swarmsync.model.resources import Need
+from swarmsync.model.spec import JobSpec, VolumeSpec, need, read_volume
+from swarmsync.protocol.messages import RunJob
+from worker.container_runtime import ContainerPlan, Mount
+
+#: Grace a container gets on a worker that does not know its spec any more.
+GRACE_UNKNOWN_MS: Final = 10_000
+
+
+class Terms(Struct, frozen=True):
+    """What a worker must know to carry an assignment to its end; kept with the container for a later agent."""
+
+    need: Need
+    grace_ms: int = GRACE_UNKNOWN_MS
+    stop_signal: str = "SIGTERM"
+    timeout_ms: int | None = None
+    log_max: int = 50 << 20
+    log_fail: bool = False
+
+
+def terms_of(spec: JobSpec, order: RunJob) -> Terms:
+    wanted = need(spec)
+    if order.memory_bytes > wanted.memory_bytes:
+        wanted = msgspec.structs.replace(wanted, memory_bytes=order.memory_bytes)
+    return Terms(
+        wanted,
+        int(spec.stop.grace),
+        spec.stop.signal,
+        None if spec.timeout is None else int(spec.timeout),
+        int(spec.logs.max),
+        spec.logs.on_limit == "fail",
+    )
+
+
+def write_terms(terms: Terms) -> str:
+    return msgspec.json.encode(terms).decode()
+
+
+def read_terms(note: str) -> Terms:
+    """Read what `write_terms` wrote; a container of an older version gets careful defaults."""
+    try:
+        return msgspec.json.decode(note, type=Terms)
+    except msgspec.DecodeError:
+        return Terms(Need())
+
+
+def plan_of(spec: JobSpec, order: RunJob, terms: Terms, *, worker: str, session: str) -> ContainerPlan:
+    """Return the container that runs this assignment."""
+    job = ids.encode(order.ref.job_id)
+    return ContainerPlan(
+        job=job,
+        attempt=order.ref.fence,
+        fence=order.ref.fence,
+        session=session,
+        image=spec.image,
+        entrypoint=tuple(spec.entrypoint) if spec.entrypoint is not None else None,
+        command=tuple(spec.command) if spec.command is not None else None,
+        environment={**spec.environment, **_environment(job, order, worker)},
+        working_dir=spec.working_dir,
+        user=spec.user,
+        init=spec.init,
+        mounts=tuple(_mount(read_volume(volume)) for volume in spec.volumes),
+        network=spec.network,
+        cpus_milli=terms.need.cpus_milli,
+        memory_bytes=terms.need.memory_bytes,
+        pids_max=spec.resources.pids,
+        gpus=terms.need.gpus,
+        disk_bytes=terms.need.disk_bytes or None,
+        stop_signal=terms.stop_signal,
+        stop_grace_s=terms.grace_ms / 1000,
+        note=write_terms(terms),
+    )
+
+
+def _environment(job: str, order: RunJob, worker: str) -> dict[str, str]:
+    """The contract's variables; they win over the spec's."""
+    fence = str(order.ref.fence)
+    names = {
+        "SWARMSYNC_JOB_ID": job,
+        "SWARMSYNC_JOB_NAME": order.name,
+        "SWARMSYNC_ATTEMPT": fence,
+        "SWARMSYNC_FENCE": fence,
+        "SWARMSYNC_WORKER": worker,
+    }
+    if order.array_index is not None:
+        names["SWARMSYNC_ARRAY_INDEX"] = str(order.array_index)
+        names["SWARMSYNC_ARRAY_SIZE"] = str(order.array_size)
+    return names
+
+
+def _mount(volume: VolumeSpec) -> Mount:
+    return Mount(volume.type, volume.source, volume.target, volume.read_only, volume.size)
+
+
+def ref_of(job: str, fence: int) -> JobRef | None:
+    """Return the assignment that a container's labels name; None for labels that are not ours."""
+    number = ids.decode(job)
+    return None if number is None else JobRef(number, fence)

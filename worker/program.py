@@ -1,0 +1,96 @@
+"""The worker's program; `swarmsyncd worker` becomes it. Chooses the runtime, connects, runs one agent or many."""
+
+import asyncio
+import importlib.metadata
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvloop
+from msgspec import structs
+
+from conf.settings import LocalWorkerSettings, WorkerSite
+from swarmsync.bus import Bus
+from swarmsync.errors import ConfigError
+from worker.agent import Agent
+from worker.capacity import default_name, offer_of
+from worker.container_runtime import ContainerRuntime, RuntimeInfo, RuntimeProblem
+from worker.docker_runtime import DockerRuntime
+from worker.process_runtime import ProcessRuntime
+from worker.simulated_runtime import SimulatedRuntime
+
+EXIT_CONFIG = 3
+
+log = structlog.get_logger()
+
+
+def main(path: str) -> None:
+    """Run until SIGTERM. `path` names a WorkerSite in JSON; bad settings or a refusing Core: exit code 3."""
+    site = msgspec.json.decode(Path(path).read_bytes(), type=WorkerSite)
+    try:
+        uvloop.run(_main(site.worker, site))
+    except ConfigError as problem:
+        sys.stderr.write(f"worker: {problem}\n")
+        raise SystemExit(EXIT_CONFIG) from None
+
+
+async def open_runtime(settings: LocalWorkerSettings, state_dir: Path) -> tuple[ContainerRuntime, RuntimeInfo]:
+    """Open the wanted runtime; `auto` takes Docker where it answers, else plain processes, and says so."""
+    name = settings.name or default_name()
+    if settings.runtime == "simulated":
+        simulated = SimulatedRuntime()
+        return simulated, await simulated.open()
+    if settings.runtime in ("auto", "docker"):
+        docker = DockerRuntime(owner=name)
+        try:
+            info = await docker.open()
+        except RuntimeProblem as problem:
+            await docker.close()
+            if settings.runtime == "docker":
+                raise ConfigError(f"Docker does not answer: {problem.message}") from None
+            log.warning("no Docker engine answers: jobs run as plain processes, without isolation", why=problem.message)
+        else:
+            return docker, info
+    process = ProcessRuntime(state_dir / name)
+    return process, await process.open()
+
+
+async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
+    bus = await Bus.connect(site.nats_url, "worker")
+    agents = [await _agent(bus, entry, site) for entry in _each(settings)]
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for agent in agents:
+            agent.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await asyncio.gather(*(agent.run() for agent in agents))
+    finally:
+        await bus.close()
+        for agent in agents:
+            await agent.close()
+
+
+def _each(settings: LocalWorkerSettings) -> list[LocalWorkerSettings]:
+    """One worker, or as many simulated ones as wanted, each with a name of its own."""
+    if settings.runtime != "simulated" or settings.simulated_count == 1:
+        return [settings]
+    base = settings.name or "simulated"
+    return [structs.replace(settings, name=f"{base}-{number}") for number in range(settings.simulated_count)]
+
+
+async def _agent(bus: Bus, settings: LocalWorkerSettings, site: WorkerSite) -> Agent:
+    version = importlib.metadata.version("swarmsync")
+    runtime, info = await open_runtime(settings, Path(site.state_dir))
+    for warning in info.warnings:
+        log.warning(warning)
+    return Agent(bus, runtime, offer_of(settings, runtime.name, info, version), site.join_token)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,192 @@
+"""What a worker decides: which orders to take, what it holds, when its leases end, which reports are not acknowledged.
+
+Pure: time is an argument and nothing here waits. The agent performs what it returns. One reactor is one worker.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import AssignmentState, EndReason
+from swarmsync.model.resources import NOTHING, Need
+from swarmsync.protocol.messages import Ended, Holding, Orders, Receipt, Report, RunJob, StopJob
+from worker.plans import Terms
+
+#: The container must be gone this long before the lease ends, beside its grace.
+LEASE_MARGIN_MS: Final = 2_000
+REPORTS_PER_MESSAGE: Final = 500
+
+
+class Held(Struct):
+    """An assignment from its acceptance until Core has acknowledged its end."""
+
+    ref: JobRef
+    terms: Terms
+    lease_ms: int
+    state: AssignmentState = AssignmentState.ACCEPTED
+    stop: StopJob | None = None
+    ended_seq: int | None = None  # the report that Core must acknowledge
+
+    @property
+    def occupies(self) -> bool:
+        return self.ended_seq is None
+
+
+class Reactor:
+    def __init__(self, capacity: Need, *, now_ms: int, lease_ms: int = 30_000) -> None:
+        self.capacity = capacity
+        self.held: dict[int, Held] = {}
+        self.high = (0, 0)  # (epoch, seq) of the newest order message seen
+        self.draining = False
+        self._used = NOTHING
+        self._lease_ms = lease_ms
+        self._heard_ms = now_ms  # when the last answered pulse was *sent*
+        self._outbox: deque[tuple[int, Report]] = deque()
+        self._next_seq = 1
+        self._told: tuple[Holding, ...] | None = None
+
+    # ------------------------------------------------ contact with Core
+
+    def welcome(self, orders: tuple[int, int], lease_ms: int, sent_ms: int) -> None:
+        """A session began: order messages up to `orders` are void here."""
+        self.high = max(self.high, orders)
+        self._lease_ms = lease_ms
+        self._told = None
+        self.heard(sent_ms)
+
+    def heard(self, sent_ms: int) -> None:
+        """Core answered what we sent at `sent_ms`: all leases count from then."""
+        self._heard_ms = max(self._heard_ms, sent_ms)
+
+    def holds(self) -> tuple[Holding, ...]:
+        return tuple(Holding(held.ref, held.state, held.terms.need) for held in self.held.values())
+
+    def holds_if_changed(self) -> tuple[Holding, ...] | None:
+        """What a pulse says: None while Core knows it already (`told` notes that it does)."""
+        now = self.holds()
+        return None if now == self._told else now
+
+    def told(self, holds: tuple[Holding, ...] | None) -> None:
+        """A pulse with these holds was answered; None makes the next pulse say everything again."""
+        self._told = holds
+
+    def in_touch(self, now_ms: int) -> bool:
+        """Orders may be taken only while the shortest lease is alive."""
+        return now_ms - self._heard_ms < self._lease_ms
+
+    def lease_ends(self, now_ms: int) -> list[StopJob]:
+        """Return stops for what must be gone before Core may give it to another worker."""
+        silent_ms = now_ms - self._heard_ms
+        stops = []
+        for held in self.held.values():
+            limit = held.lease_ms - held.terms.grace_ms - LEASE_MARGIN_MS
+            if silent_ms > limit and held.occupies and held.stop is None:
+                held.stop = StopJob(held.ref, reason=EndReason.WORKER_LOST)
+                stops.append(held.stop)
+        return stops
+
+    # ------------------------------------------------ orders
+
+    def take(
+        self, message: Orders, terms: dict[int, Terms], now_ms: int
+    ) -> tuple[Receipt, list[RunJob], list[StopJob]]:
+        """Decide on an order message; `terms` per spec id. Return the receipt, what to begin and what to stop."""
+        if (message.epoch, message.seq) <= self.high or not self.in_touch(now_ms):
+            return Receipt(message.epoch, message.seq, stale=True), [], []
+        self.high = (message.epoch, message.seq)
+        begin: list[RunJob] = []
+        stop: list[StopJob] = []
+        refused: list[tuple[JobRef, str]] = []
+        for order in message.orders:
+            if isinstance(order, StopJob):
+                stop += self.stop(order)
+                continue
+            known = self.held.get(order.ref.job_id)
+            if known is not None and known.ref == order.ref:
+                continue  # a repeat: it is under way
+            why = self._refuses(order, terms.get(order.spec_id))
+            if why is not None:
+                refused.append((order.ref, why))
+                continue
+            self.hold(order.ref, terms[order.spec_id])
+            begin.append(order)
+        return Receipt(message.epoch, message.seq, tuple(refused)), begin, stop
+
+    def _refuses(self, order: RunJob, terms: Terms | None) -> str | None:
+        if self.draining:
+            return "it is stopping"
+        if terms is None:
+            return "the order came without its spec"
+        if order.ref.job_id in self.held:
+            return "it still holds an earlier attempt of this job"
+        if not self._used.plus(terms.need).fits(self.capacity):
+            return "it has no room: " + " and ".join(terms.need.lacks(self.capacity.minus(self._used)))
+        return None
+
+    def hold(self, ref: JobRef, terms: Terms, state: AssignmentState = AssignmentState.ACCEPTED) -> Held:
+        """Take an assignment in: a new order, or a container that an earlier agent left."""
+        held = Held(ref, terms, max(self._lease_ms, 2 * terms.grace_ms + 10_000), state)
+        self.held[ref.job_id] = held
+        self._used = self._used.plus(terms.need)
+        return held
+
+    def stop(self, order: StopJob) -> list[StopJob]:
+        """Return the order if it changes anything: a first stop, or a kill after a stop."""
+        held = self.held.get(order.ref.job_id)
+        if held is None or held.ref != order.ref or not held.occupies:
+            return []
+        if held.stop is not None and (held.stop.kill or not order.kill):
+            return []
+        held.stop = order if held.stop is None else StopJob(order.ref, kill=True, reason=held.stop.reason)
+        return [held.stop]
+
+    def drain(self) -> list[StopJob]:
+        """Take nothing more and stop everything."""
+        self.draining = True
+        return [
+            stop
+            for held in list(self.held.values())
+            for stop in self.stop(StopJob(held.ref, reason=EndReason.WORKER_DRAINED))
+        ]
+
+    # ------------------------------------------------ reports
+
+    def report(self, report: Report) -> None:
+        """Queue a report; it is repeated until Core acknowledges it."""
+        held = self.held.get(report.ref.job_id)
+        if held is not None and held.ref == report.ref and isinstance(report, Ended) and held.occupies:
+            held.ended_seq = self._next_seq
+            held.state = AssignmentState.COLLECTING
+            self._used = self._used.minus(held.terms.need)
+        self._outbox.append((self._next_seq, report))
+        self._next_seq += 1
+
+    def unacknowledged(self) -> tuple[int, tuple[Report, ...]]:
+        """Return the next message: the number of its first report, and the reports."""
+        if not self._outbox:
+            return self._next_seq, ()
+        count = min(len(self._outbox), REPORTS_PER_MESSAGE)
+        return self._outbox[0][0], tuple(self._outbox[index][1] for index in range(count))
+
+    def acknowledged(self, through_seq: int) -> list[JobRef]:
+        """Core has committed reports up to here; return the assignments whose containers may go now."""
+        over: list[JobRef] = []
+        while self._outbox and self._outbox[0][0] <= through_seq:
+            _, report = self._outbox.popleft()
+            held = self.held.get(report.ref.job_id)
+            if held is not None and held.ref == report.ref and isinstance(report, Ended):
+                del self.held[report.ref.job_id]
+                over.append(report.ref)
+        return over
+
+    def forget(self, refs: Iterable[JobRef]) -> None:
+        """Drop assignments that never came to life."""
+        for ref in refs:
+            held = self.held.get(ref.job_id)
+            if held is not None and held.ref == ref:
+                if held.occupies:
+                    self._used = self._used.minus(held.terms.need)
+                del self.held[ref.job_id]

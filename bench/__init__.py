@@ -1,1 +1,4 @@
-"""."""
+"""Measures the rest: every figure as a ratio against a peer or a floor of the same run, since machines are noisy.
+
+Read `bench.py` (the command line), `harness.py` (a Core for a bench, statistics, results), then `scenarios/`.
+"""

@@ -113,18 +113,21 @@ class Attachment:
             self._events.put(error)
 
     def _follow(self) -> None:
-        broken: set[str] = set()
+        breaks = 0
 
-        def tell(error: Unavailable) -> None:
-            if not broken:
+        def tell(error: Unavailable | None) -> None:
+            nonlocal breaks
+            if error is None:
+                if breaks > 1:
+                    self._events.put(Note("connected again"))
+                breaks = 0
+                return
+            breaks += 1
+            if breaks == 2:  # the first is mended at once when Core is there, and not worth a word
                 self._events.put(Note(f"{error}; the job goes on, reconnecting"))
-            broken.add(str(error))
 
         with self._connect(PATIENCE_S) as client:
-            for piece in follow(client, self._job_id, patience_s=PATIENCE_S, on_broken=tell):
-                if broken:
-                    broken.clear()
-                    self._events.put(Note("connected again"))
+            for piece in follow(client, self._job_id, patience_s=PATIENCE_S, on_change=tell):
                 if isinstance(piece, LogChunk):
                     self._room.acquire()
                 self._events.put(piece)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from cli.follow import Patience
 from swarmsync.client import Client, Document, Filters, read_json
 from swarmsync.errors import Unavailable
 
@@ -18,21 +19,18 @@ def follow_events(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Document]:
     """Yield events for ever. Raises Unavailable when Core stays away for `patience_s`."""
-    last_id, deadline, delay_s = "", 0.0, 0.05
+    last_id, patience = "", Patience(patience_s, sleep)
     while True:
         failure = Unavailable("Core ended the stream of events")
         try:
-            for event_id, event in _parsed(client.lines("/v1/events", query, _headers(last_id))):
-                last_id, deadline, delay_s = event_id or last_id, 0.0, 0.05
+            lines = client.lines("/v1/events", query, _headers(last_id), on_open=patience.opened)
+            for event_id, event in _parsed(lines):
+                last_id = event_id or last_id
+                patience.good()
                 yield event
         except Unavailable as error:
             failure = error
-        now = time.monotonic()
-        deadline = deadline or now + patience_s
-        if now + delay_s > deadline:
-            raise failure
-        sleep(delay_s)
-        delay_s = min(delay_s * 2, 1.0)
+        patience.broken(failure)
 
 
 def recent_events(client: Client, query: Filters) -> Iterator[Document]:

@@ -3,7 +3,7 @@
 import base64
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +12,10 @@ from swarmsync.client import FINAL_STATES, Client, Document, Filters, job_path, 
 from swarmsync.errors import Unavailable
 
 #: Clean ends without a verdict before the job itself is asked whether there is one.
-EARLY_ENDS_MAX = 2
+EARLY_ENDS_MAX: Final = 2
+#: A stream that was open this long was a good one, even when it said nothing.
+STABLE_S: Final = 5.0
+DELAY_MIN_S: Final = 0.05
 
 
 class LogChunk(Struct, frozen=True):
@@ -29,10 +32,10 @@ class LogEnd(Struct, frozen=True):
     """The verdict, which is the last thing that a followed stream says."""
 
     state: str
-    reason: str = ""
-    message: str = ""
+    reason: str | None = None
+    message: str | None = None
     exit_code: int | None = None
-    attempt: int = 0
+    attempt: int | None = None
 
     def document(self) -> Document:
         """The part of a job that exit codes are made from."""
@@ -67,27 +70,60 @@ class Resume:
         return chunk if not seen else msgspec.structs.replace(chunk, offset=due, data=chunk.data[seen:])
 
 
+class Patience:
+    """How long to go on after a stream has broken: `patience_s` from the last time that it was good."""
+
+    def __init__(self, patience_s: float, sleep: Callable[[float], None]) -> None:
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._opened_at: float | None = None
+        self._deadline = 0.0
+        self._delay_s = DELAY_MIN_S
+
+    def opened(self) -> None:
+        self._opened_at = time.monotonic()
+
+    def good(self) -> None:
+        self._deadline, self._delay_s = 0.0, DELAY_MIN_S
+
+    def broken(self, failure: Unavailable) -> None:
+        """Sleep before the next try, longer each time, or raise `failure`. A stream that was merely silent was good."""
+        now = time.monotonic()
+        if self._opened_at is not None and now - self._opened_at > STABLE_S:
+            self.good()
+        self._opened_at = None
+        self._deadline = self._deadline or now + self._patience_s
+        if now + self._delay_s > self._deadline:
+            raise failure
+        self._sleep(self._delay_s)
+        self._delay_s = min(self._delay_s * 2, 1.0)
+
+
 def follow(
     client: Client,
     job_id: str,
     query: Filters | None = None,
     *,
     patience_s: float,
-    on_broken: Callable[[Unavailable], None] = lambda _: None,
+    on_change: Callable[[Unavailable | None], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[LogChunk | LogEnd]:
     """Yield the output of a job until it ends, and its LogEnd.
 
-    A stream that breaks is taken up where it stopped, and `on_broken` hears of it. Raises Unavailable when nothing
-    comes through for `patience_s`.
+    A stream that breaks is taken up where it stopped; `on_change` hears of each break, and None when it is open. Raises
+    Unavailable when Core stays away for `patience_s`.
     """
-    resume = Resume()
-    deadline, delay_s, early_ends = 0.0, 0.05, 0
+    resume, patience = Resume(), Patience(patience_s, sleep)
+    early_ends = 0
     while True:
         try:
-            asked = {**(query or {}), "follow": 1, **resume.query()}
-            for piece in pieces(client, job_id, asked):
-                deadline, delay_s = 0.0, 0.05
+            asked = {**(query or {}), "follow": 1, "format": "jsonl", **resume.query()}
+            for line in client.lines(job_path(job_id, "logs"), asked, on_open=patience.opened):
+                piece = read_piece(line)
+                on_change(None)
+                if piece is None:
+                    continue
+                patience.good()
                 fresh = resume.unseen(piece) if isinstance(piece, LogChunk) else piece
                 if fresh is not None:
                     yield fresh
@@ -100,30 +136,31 @@ def follow(
             failure = Unavailable("the stream ended before the job did")
         except Unavailable as error:
             failure = error
-        now = time.monotonic()
-        deadline = deadline or now + patience_s
-        if now + delay_s > deadline:
-            raise failure
-        on_broken(failure)
-        sleep(delay_s)
-        delay_s = min(delay_s * 2, 1.0)
+        on_change(failure)
+        patience.broken(failure)
 
 
 def pieces(client: Client, job_id: str, query: Filters) -> Iterator[LogChunk | LogEnd]:
     """Yield what one request for a job's output says, in the order in which Core says it."""
     for line in client.lines(job_path(job_id, "logs"), {**query, "format": "jsonl"}):
-        piece = _read(read_json(line)) if line.strip() else None
+        piece = read_piece(line)
         if piece is not None:
             yield piece
 
 
-def _read(document: Any) -> LogChunk | LogEnd | None:
-    """Read one line; lines of a kind that this version does not know are None."""
-    if "end" in document:
-        return msgspec.convert({**document["end"]}, LogEnd)
-    if document.get("stream") not in ("stdout", "stderr"):
+def read_piece(line: bytes) -> LogChunk | LogEnd | None:
+    """Read one line; empty lines and those of a kind that this version does not know are None."""
+    if not line.strip():
         return None
-    coded = document.get("data_b64")
-    data = document.get("data", "").encode() if coded is None else base64.b64decode(coded)
-    at = document.get("at") or ""
-    return LogChunk(document["stream"], document.get("attempt") or 0, document.get("offset") or 0, at, data)
+    document = read_json(line)
+    try:
+        if "end" in document:
+            return msgspec.convert(document["end"], LogEnd)
+        if document.get("stream") not in ("stdout", "stderr"):
+            return None
+        coded = document.get("data_b64")
+        data = document.get("data", "").encode() if coded is None else base64.b64decode(coded)
+        at = document.get("at") or ""
+        return LogChunk(document["stream"], document.get("attempt") or 0, document.get("offset") or 0, at, data)
+    except (msgspec.ValidationError, TypeError, ValueError, AttributeError) as error:
+        raise Unavailable(f"Core sent a line of output that cannot be read: {error}") from None

@@ -112,11 +112,10 @@ async def _set_up(settings: Settings, servers: Servers) -> None:
         user_id = await connection.fetchval("SELECT id FROM users WHERE username = $1", ADMIN)
         if user_id is None and not await connection.fetchval("SELECT count(*) FROM users"):
             password = secrets.token_urlsafe(18)
-            user_id = await users.create_user(connection, new_ids.next(), ADMIN, password, role="admin")
+            user_id = await users.create_user(connection, new_ids.next(), ADMIN, password=password, role="admin")
             write_private(settings.data_path / "admin-password", password + "\n")
         if user_id is not None:
-            await connection.execute("DELETE FROM tokens WHERE user_id = $1 AND name = 'local'", user_id)
-            token = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
+            token, _ = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
             _write_profile(f"http://{settings.api.bind}:{settings.api.port}", token)
     finally:
         await connection.close()

@@ -152,11 +152,16 @@ class Client:
                 return
 
     def lines(
-        self, path: str, query: Filters | None = None, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        query: Filters | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        on_open: Callable[[], None] = lambda: None,
     ) -> Iterator[bytes]:
         """Yield the lines of a live stream as they arrive. Raises Unavailable when the connection breaks."""
         try:
-            yield from self._wire.lines(_target(path, query), headers or {})
+            yield from self._wire.lines(_target(path, query), headers or {}, on_open)
         except (OSError, HTTPException) as error:
             raise Unavailable(f"the stream from {self._wire.url} broke: {_cause(error)}") from None
 
@@ -270,13 +275,14 @@ class _Wire:
             self._kept = connection
         return response.status, response.headers, answer
 
-    def lines(self, target: str, headers: Mapping[str, str]) -> Iterator[bytes]:
+    def lines(self, target: str, headers: Mapping[str, str], on_open: Callable[[], None]) -> Iterator[bytes]:
         connection = self._connect(STREAM_IDLE_S)
         try:
             connection.request("GET", self._parts.path.rstrip("/") + target, headers=self._headers(headers, None))
             response = connection.getresponse()
             if response.status >= 400:
                 raise _failure(response.status, response.headers, response.read())
+            on_open()
             yield from _split_lines(response)
         except _NotSentError as error:
             raise Unavailable(str(error)) from None

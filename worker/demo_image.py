@@ -4,18 +4,20 @@ With busybox on the machine it is busybox and its applets; else a handful of ord
 that ldd names, so that a static busybox (package busybox-static) makes the smallest image: about 2 MB.
 """
 
+import asyncio
 import hashlib
 import io
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from worker.docker_config import image_path, pull_query
-from worker.docker_engine import DockerEngine
+from worker.docker_engine import DockerEngine, EngineAway
 
 TAG: Final = "swarmsync-demo:latest"
 LABEL_CONTENT: Final = "swarmsync.demo"
@@ -112,3 +114,17 @@ def _entry(name: str, mode: int, *, size: int = 0, kind: bytes = tarfile.REGTYPE
     entry = tarfile.TarInfo(name)
     entry.mode, entry.size, entry.type, entry.linkname = mode, size, kind, target
     return entry
+
+
+def main() -> None:
+    """Make the image and print its name: `python -m worker.demo_image`."""
+    try:
+        asyncio.run(ensure_demo_image())
+    except (NoDemoImage, EngineAway) as problem:
+        sys.stderr.write(f"{problem}\n")
+        raise SystemExit(1) from None
+    sys.stdout.write(f"{TAG}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,23 +21,33 @@ app = typer.Typer()
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask when there are several.")]
 
 
-@app.command("update", epilog=examples("consumer job update last --priority 90", "consumer job update JOB -l team=ml"))
+@app.command(
+    "update", epilog=examples("consumer job update last --priority 90", "consumer job update JOB -l team=ml -l old-")
+)
 @bundled
 def update(
     *,
     job: OneJob,
     view: OneView,
+    name: Annotated[str, typer.Option("--name", help="A name for people.")] = "",
     priority: Annotated[int | None, typer.Option("--priority", help="0-100, higher first.")] = None,
     timeout: Annotated[str, typer.Option("--timeout", help="Stop an attempt that runs longer.")] = "",
     queue: Annotated[str, typer.Option("--queue", help="The queue to wait in.")] = "",
-    label: Annotated[list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="A label.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="A label; KEY- removes it.")
+    ] = None,
 ) -> None:
-    """Change priority, labels, time-out or queue; prints the job's id."""
-    labels = pairs(label or [], "--label")
-    given = {"priority": priority, "timeout": timeout, "queue": queue, "labels": labels}
+    """Change name, labels, priority, time-out or queue; prints the job's id.
+
+    Priority, time-out and queue change only while the job waits.
+    """
+    labels: dict[str, str | None] = {}
+    for text in label or []:
+        labels |= {text[:-1]: None} if text.endswith("-") and "=" not in text else pairs([text], "--label")
+    given = {"name": name, "priority": priority, "timeout": timeout, "queue": queue, "labels": labels}
     changes = {name: value for name, value in given.items() if value not in (None, "", {})}
     if not changes:
-        raise typer.BadParameter("give something to change: --priority, --timeout, --queue or --label")
+        raise typer.BadParameter("give something to change: --name, --label, --priority, --timeout or --queue")
     with connect() as client:
         changed: Any = client.update(selectors.resolve_one(client, job), changes)
         show_one(view, changed, lambda job: f"{job['id']}\n")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 LOOK_S: Final = 20
+PAUSE_S: Final = 0.2
 _NEVER: Final = ("Unsatisfiable", "DependencyNeverSatisfied")
 EPILOG = examples(
     "consumer job wait last && echo good",
@@ -93,6 +94,7 @@ class _Waiter:
         from swarmsync.client import FINAL_STATES
 
         left = look_s if self._deadline is None else min(look_s, self._deadline - time.monotonic())
+        asked_at = time.monotonic()
         job = self._client.job(job_id, wait_s=max(0, round(left)))
         if job["state"] in FINAL_STATES:
             return job
@@ -101,8 +103,8 @@ class _Waiter:
         if job["reason"] in _NEVER and job_id not in self._told:
             self._told.add(job_id)
             exits.say(f"job {job['id']} waits: {job['reason']}: {job['message']}")
-        if self._deadline is not None and 0 < left < 0.5:  # the server counts whole seconds; the rest of one is ours
-            time.sleep(left)
+        if time.monotonic() - asked_at < min(left, PAUSE_S):
+            time.sleep(min(left, PAUSE_S))  # Core counts whole seconds, and may answer early when it is stopping
         return None
 
 

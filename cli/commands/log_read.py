@@ -88,9 +88,10 @@ def follow(filters: LogFilters, view: OneView) -> None:
             except Unavailable as error:
                 exits.report(error)
                 items = []
-            for item in sorted((item for item in items if item["id"] not in seen), key=lambda item: str(item["id"])):
-                seen[item["id"]] = None
-                emit(_line(item, view))
+            for item in reversed(items):
+                if item["id"] not in seen:
+                    seen[item["id"]] = None
+                    emit(_line(item, view))
             if items:
                 limit, query["since"] = 1_000, items[0]["at"]
             for old in list(seen)[:-2_000]:

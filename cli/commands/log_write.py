@@ -11,7 +11,7 @@ from cli.output import OneView, emit, show_one
 from cli.profiles import connect
 
 app = typer.Typer()
-Level = Annotated[str, typer.Option("--level", help="debug, info, warning, error or critical.")]
+Level = Annotated[str, typer.Option("--level", help="debug, info, warning or error.")]
 Record = Annotated[str, typer.Argument(metavar="ID")]
 
 

@@ -43,7 +43,7 @@ JOB: Final = Noun(
         job_logs={"logs": "Print what a job wrote; -f goes on until it ends."},
         job_wait={"wait": "Wait until jobs end."},
         job_change={
-            "update": "Change priority, labels, time-out or queue.",
+            "update": "Change name, labels, priority, time-out or queue.",
             "cancel": "Stop jobs gracefully, or take them out of the line.",
             "kill": "Stop jobs at once (SIGKILL).",
             "hold": "Park waiting jobs.",

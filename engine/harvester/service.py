@@ -19,7 +19,7 @@ from engine.service_channels import Role
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
-from swarmsync.model.job import JobRef
+from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason, JobState, Liveness
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
@@ -48,7 +48,7 @@ from swarmsync.protocol.messages import (
 )
 from swarmsync.store import jobs
 from swarmsync.store import workers as worker_store
-from swarmsync.store.jobs import Settlement, need_of
+from swarmsync.store.jobs import need_of
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 

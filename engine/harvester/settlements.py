@@ -5,10 +5,10 @@ from typing import Any
 
 from engine.harvester.registry import Gone
 from engine.harvester.verdicts import INFRASTRUCTURE, End, decide
+from swarmsync.model.job import Settlement
 from swarmsync.model.lifecycle import EndReason, JobState
 from swarmsync.protocol.codec import decode_stored_spec
 from swarmsync.protocol.messages import Ended, StreamSum
-from swarmsync.store.jobs import Settlement
 
 
 def succeeded(end: Ended) -> Settlement:

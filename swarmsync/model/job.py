@@ -1,6 +1,6 @@
 """A job as the engine and the API read it from PostgreSQL."""
 
-from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -26,27 +26,21 @@ class Waiting(Struct, frozen=True, array_like=True):
     queue: str = "default"
 
 
-class Assignment(Struct, frozen=True):
-    """One attempt, as shown in a job's `assignments`."""
+class Settlement(Struct, frozen=True):
+    """What `store.jobs.settle` writes: the job's next state and the record of the assignment that ended."""
 
-    attempt: int
-    state: str
-    worker: str | None
-    outcome: str | None
-    reason: str | None
-    message: str | None
-    exit_code: int | None
-    offered_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
-    superseded: int = 0
-
-
-class JobRow(Struct, frozen=True):
-    """The hot columns of `jobs` that decisions read."""
-
-    job_id: int
+    ref: JobRef
     state: JobState
-    fence: int
-    worker_id: int | None
-    user_id: int
+    reason: str
+    message: str
+    exit_code: int | None
+    delay_ms: int
+    tries: int
+    crashes: int
+    ran_ms: int | None  # how long the container ran; None when it never started
+    result: dict[str, Any] | None
+    assignment_state: str  # "ended" or "lost"
+    outcome: str
+    assignment_reason: str
+    assignment_message: str
+    orders: tuple[int, int] | None = None

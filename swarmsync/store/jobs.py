@@ -9,7 +9,7 @@ from typing import Any, Final
 import asyncpg
 from msgspec import Struct
 
-from swarmsync.model.job import JobRef, Waiting
+from swarmsync.model.job import JobRef, Settlement, Waiting
 from swarmsync.model.lifecycle import PLACED, Actor, JobState, sources
 from swarmsync.model.resources import Need
 from swarmsync.protocol.codec import encode_json
@@ -32,26 +32,6 @@ class Dispatched(Struct, frozen=True):
     grace_ms: int
     array_index: int | None
     array_size: int | None
-
-
-class Settlement(Struct, frozen=True):
-    """One row of `settle`: the job's next state and the record of the assignment that ended."""
-
-    ref: JobRef
-    state: JobState
-    reason: str
-    message: str
-    exit_code: int | None
-    delay_ms: int
-    tries: int
-    crashes: int
-    ran_ms: int | None  # how long the container ran; None when it never started
-    result: dict[str, Any] | None
-    assignment_state: str  # "ended" or "lost"
-    outcome: str
-    assignment_reason: str
-    assignment_message: str
-    orders: tuple[int, int] | None = None
 
 
 class Settled(Struct, frozen=True):

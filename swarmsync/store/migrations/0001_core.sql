@@ -127,6 +127,7 @@ CREATE INDEX jobs_queued ON jobs (id) WHERE state = 'queued';
 CREATE INDEX jobs_placed ON jobs (worker_id) WHERE state IN ('starting', 'running', 'stopping');
 CREATE INDEX jobs_scheduled ON jobs (run_at) WHERE state = 'scheduled';
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL AND state IN ('held', 'scheduled', 'blocked', 'queued');
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_members ON jobs (array_id, array_index) WHERE array_id IS NOT NULL;
 CREATE INDEX jobs_open_members ON jobs (array_id) WHERE array_id IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX jobs_by_name ON jobs (user_id, name, id DESC) WHERE name <> '' AND array_id IS NULL;

@@ -315,3 +315,11 @@ def test_a_table_that_contradicts_its_payload_is_corrupt_in_spite_of_a_right_crc
     assert ring._publish(b"", 0, 77)
     with pytest.raises(RingCorrupt, match="kind 77"):
         ring.take()
+
+
+def test_a_damaged_count_of_records_is_noticed_before_it_spreads(make_ring):
+    ring = make_ring()
+    ring.put([b"a"])
+    ring.segment.words[(layout.DATA + ring.segment.words[layout.TAIL]) // 8 - 1] += 1 << 20
+    with pytest.raises(RingCorrupt, match="total 1, again 1048577"):
+        ring.take()

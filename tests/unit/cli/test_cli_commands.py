@@ -211,8 +211,8 @@ def test_simple_verbs(consumer, core, capsys, verb):
 def test_update_and_delete(consumer, core, capsys):
     core.on("PATCH", PATH, job(priority=90))
     core.on("DELETE", PATH, (204, None))
-    assert consumer("job", "update", ID, "--priority", "90", "-l", "a=b") == 0
-    assert core.requests[0].body == {"priority": 90, "labels": {"a": "b"}}
+    assert consumer("job", "update", ID, "--priority", "90", "-l", "a=b", "-l", "old-") == 0
+    assert core.requests[0].body == {"priority": 90, "labels": {"a": "b", "old": None}}
     assert consumer("job", "update", ID) == 2
     assert consumer("job", "delete", ID) == 0
     assert capsys.readouterr().out == f"{ID}\n{ID}\n"

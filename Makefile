@@ -1,0 +1,39 @@
+# One way to do each thing. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run stop check test sim bench golden
+PYTHON ?= python3
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "SwarmSync needs Python 3.11 or later"; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "Installing SwarmSync and what it needs into .venv ..."
+	@.venv/bin/python -m pip install $(PIP_FLAGS) -e '.[dev]'
+	@touch .venv/installed
+
+run: .venv/installed ## start Core, run three real jobs through it, stop it
+	@scripts/demo.sh
+
+stop: ## stop the Core of this machine's user, if one runs
+	@.venv/bin/swarmsyncd stop
+
+check: .venv/installed ## format, lint, types, import rules
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+test: .venv/installed ## every test, with all that it needs (Docker included)
+	@scripts/test.sh
+
+sim: .venv/installed ## the simulation with many seeds: make sim SEEDS=5000
+	@SWARMSYNC_SIM_SEEDS=$(or $(SEEDS),2000) .venv/bin/python -m pytest tests/simulation
+
+bench: .venv/installed ## measure; see bench --help for single scenarios
+	@.venv/bin/bench all --quick
+
+golden: .venv/installed ## write the golden files anew; review the difference
+	@SWARMSYNC_GOLDEN=write .venv/bin/python -m pytest tests/golden -q

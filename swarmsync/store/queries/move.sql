@@ -1,0 +1,19 @@
+-- API: hold or release one job, or the members of an array; where the start is still to come, a release ends in
+-- `scheduled`. Rows that are not in a source state stay as they are.
+-- $1 job, $2 as a member list of that array, $3 source states, $4 new state, $5 reason, $6 message,
+-- $7 new state where run_at is ahead (null: the same), $8 its reason
+WITH target AS (
+    SELECT id, ($7::text IS NOT NULL AND run_at > clock_timestamp()) AS later FROM jobs
+    WHERE (($2 AND array_id = $1) OR (NOT $2 AND id = $1)) AND state = ANY ($3::text[])
+    ORDER BY id FOR UPDATE
+), won AS (
+    UPDATE jobs j
+    SET state = CASE WHEN later THEN $7 ELSE $4 END, reason = CASE WHEN later THEN $8 ELSE $5 END, message = $6,
+        since = clock_timestamp()
+    FROM target WHERE j.id = target.id AND j.state = ANY ($3::text[])
+    RETURNING j.id, j.user_id, j.state, j.reason, j.message, j.fence
+), told AS (
+    INSERT INTO job_events (job_id, user_id, state, reason, message, fence)
+    SELECT id, user_id, state, reason, message, fence FROM won
+)
+SELECT id FROM won

@@ -71,7 +71,7 @@ def decode(body: bytes, root: str = "$") -> Any:
         raise _too_deep(body, root) from None
     except (msgspec.DecodeError, ValueError) as error:
         raise _malformed(body, error, root) from None
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _depth(body) > DEPTH_MAX:
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _too_deep_at(body) is not None:
         raise _too_deep(body, root)
     errors = list(_unfit(value, root)) if _SUSPICIOUS.search(body) else []
     if not errors and len(body) <= CLOSE_LOOK_BYTES:
@@ -82,11 +82,20 @@ def decode(body: bytes, root: str = "$") -> Any:
 
 
 def split(body: bytes) -> dict[str, msgspec.Raw] | None:
-    """Return the members of a JSON object as bytes that are not looked into yet; None when it is no object."""
+    """Return the members of a JSON object as bytes that are not looked into yet; None when it is no object.
+
+    Raises MalformedJson.
+    """
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (RecursionError, msgspec.DecodeError, UnicodeDecodeError):
-        return None  # `decode` says what is wrong
+    except RecursionError:
+        raise _too_deep(body, "$") from None
+    except msgspec.ValidationError as error:
+        if "out of range" in str(error):
+            raise _malformed(body, error, "$") from None
+        return None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise _malformed(body, error, "$") from None
 
 
 def split_list(member: msgspec.Raw) -> list[bytes] | None:
@@ -167,7 +176,7 @@ def _broken_utf8(body: bytes) -> int:
 def _lone_surrogate(body: bytes) -> int | None:
     """Return where the first half of a surrogate pair stands alone."""
     high_at = high_end = -1
-    for match in _ESCAPE.finditer(body):
+    for match in _ESCAPE.finditer(body[:DOCUMENT_MAX_BYTES]):
         code = int(match[1] or b"0", 16)
         if high_at >= 0 and not (match.start() == high_end and 0xDC00 <= code <= 0xDFFF):
             return high_at
@@ -181,19 +190,22 @@ def _lone_surrogate(body: bytes) -> int | None:
 
 
 def _too_deep(body: bytes, root: str) -> MalformedJson:
-    return MalformedJson([FieldError(_place(body[:256], 256, root), f"is nested more than {DEPTH_MAX} levels deep")])
+    position = _too_deep_at(body[:CLOSE_LOOK_BYTES])
+    place = root if position is None else _place(body, position, root)
+    return MalformedJson([FieldError(place, f"is nested more than {DEPTH_MAX} levels deep")])
 
 
-def _depth(body: bytes) -> int:
-    depth = deepest = 0
+def _too_deep_at(body: bytes) -> int | None:
+    depth = 0
     for match in _TOKEN.finditer(body):
         first = match[0][0]
         if first in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > DEPTH_MAX:
+                return match.start()
         elif first in b"]}":
             depth -= 1
-    return deepest
+    return None
 
 
 def _place(body: bytes, position: int, root: str) -> str:

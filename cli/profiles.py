@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_URL: Final = "http://127.0.0.1:8420"
 DEFAULT_NAME: Final = "local"
 #: How long a management command goes on trying: long enough for a restart of the API, short enough to be told at once.
-PATIENCE_S: Final = 1.0
+PATIENCE_S: Final = 1.5
 #: The same for what must not get lost.
 SUBMIT_PATIENCE_S: Final = 3.0
 

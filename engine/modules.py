@@ -49,7 +49,7 @@ async def _live(role: Role, settings: Settings, site: Site, wiring: Wiring, puls
     )
     common: dict[str, Any] = {
         "wiring": wiring,
-        "fast_ms": settings.pulse.fast_ms,
+        "pulse": settings.pulse,
         "beat": lambda: slot.beat(time.monotonic_ns()),
     }
     slot.enter(ModuleState.RUNNING, time.monotonic_ns())
@@ -58,7 +58,7 @@ async def _live(role: Role, settings: Settings, site: Site, wiring: Wiring, puls
 
 
 def _build(role: Role, settings: Settings, site: Site, store: Store, common: dict[str, Any]) -> Service:
-    pulse, limits = settings.pulse, settings.workers
+    limits = settings.workers
     match role:
         case Role.SCHEDULER:
             places, jobs = settings.scheduler.batch_places_max, settings.scheduler.backlog_jobs_max
@@ -70,7 +70,6 @@ def _build(role: Role, settings: Settings, site: Site, store: Store, common: dic
                 receipt_ms=settings.dispatcher.receipt_ms,
                 resends_max=settings.dispatcher.resends_max,
                 orders_max=settings.dispatcher.orders_per_message_max,
-                slow_ms=pulse.slow_ms,
                 **common,
             )
         case Role.HARVESTER:
@@ -81,13 +80,11 @@ def _build(role: Role, settings: Settings, site: Site, store: Store, common: dic
                 pulse_ms=limits.pulse_ms,
                 crash_limit=limits.crash_limit,
                 join_token=site.join_token,
-                medium_ms=pulse.medium_ms,
-                slow_ms=pulse.slow_ms,
                 **common,
             )
         case Role.HIBERNATOR:
-            return HibernatorService(store, medium_ms=pulse.medium_ms, **common)
+            return HibernatorService(store, **common)
         case Role.LOGGER:
             days = settings.retention
             keep = {"output_chunks": days.output_days, "log_records": days.log_days, "job_events": days.event_days}
-            return LoggerService(store, site.nats_url, keep_days=keep, slow_ms=pulse.slow_ms, **common)
+            return LoggerService(store, site.nats_url, keep_days=keep, **common)

@@ -11,9 +11,13 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
+from conf.settings import PulseSettings
+from engine.pulse_system.pulses import Beat, Pulses
 from engine.service_channels import ChannelReader, ChannelWriter, Role, Wiring
+from engine.shared_resource.doorbell import wait_any
 from swarmsync.clock import SystemClock
 from swarmsync.errors import StaleEpoch, Unavailable
 from swarmsync.protocol.messages import JournalLine
@@ -24,7 +28,7 @@ class Service(ABC):
 
     role: ClassVar[Role]
 
-    def __init__(self, wiring: Wiring, *, fast_ms: int, beat: Callable[[], None]) -> None:
+    def __init__(self, wiring: Wiring, *, pulse: PulseSettings, beat: Callable[[], None]) -> None:
         self.clock = SystemClock()
         self.wiring = wiring
         self.readers: dict[str, ChannelReader] = wiring.readers(self.role)
@@ -32,10 +36,14 @@ class Service(ABC):
         if self.role is not Role.LOGGER:
             self._journal = wiring.writer(f"journal.{self.role}")
         self._bell = wiring.bells[self.role]
-        self._fast_s = fast_ms / 1000
+        self._fast_s = pulse.fast_ms / 1000
         self._beat = beat
-        self._idle: asyncio.Future[bool] | None = None
+        self._pulses = Pulses(pulse)
+        self._due: set[Beat] = set(Beat)
+        for each in Beat:
+            self._pulses.wake_every(each, partial(self._on_beat, each))
         self._poked = False
+        self._sleeping = False
         self.stopping = False
         self.last_error = ""
 
@@ -54,8 +62,19 @@ class Service(ABC):
     def poke(self) -> None:
         """Wake the loop: something arrived that no ring tells of."""
         self._poked = True
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(True)
+        if self._sleeping:
+            self._bell.ring()
+
+    def due(self, beat: Beat) -> bool:
+        """True once per beat: what a duty does at the fast, medium and slow pulse."""
+        if beat not in self._due:
+            return False
+        self._due.discard(beat)
+        return True
+
+    def _on_beat(self, beat: Beat) -> None:
+        self._due.add(beat)
+        self.poke()
 
     def journal(self, level: str, message: str, *, job_id: int | None = None, **fields: Any) -> None:
         """Write a line into the system log, by way of the Logger; dropped and counted when its ring is full."""
@@ -76,7 +95,8 @@ class Service(ABC):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        beating = asyncio.create_task(self._beat_while_waiting())
+        self._pulses.wake_every(Beat.FAST, self._beat)  # a turn that waits for PostgreSQL is not stuck
+        beating = asyncio.create_task(self._pulses.run())
         try:
             await self._start()
             while not self.stopping:
@@ -118,31 +138,18 @@ class Service(ABC):
             await self._sleep()
 
     async def _sleep(self) -> None:
-        idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        rings = [reader.ring for reader in self.readers.values()]
-        for ring in rings:
-            ring.set_reader_sleeps(True)
-        self._idle = idle
-        self._bell.arm(idle)
+        """Until a ring has frames, a beat is due or somebody pokes."""
+        self._sleeping = True
         try:
-            if not self._poked and not any(ring.has_frames() for ring in rings):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(idle, self._fast_s)
+            if not self._poked:
+                ends = [reader.end for reader in self.readers.values()]
+                await wait_any(ends, self._fast_s, also={self._bell})
         finally:
-            self._bell.disarm(idle)
-            self._idle = None
-            for ring in rings:
-                ring.set_reader_sleeps(False)
-
-    async def _beat_while_waiting(self) -> None:
-        """A turn that waits for PostgreSQL is not stuck: the loop still turns, so the pulse goes on."""
-        while True:
-            self._beat()
-            await asyncio.sleep(self._fast_s)
+            self._sleeping = False
 
 
 class Every:
-    """True at most once per period; for what a duty does on the medium and slow pulse."""
+    """True at most once per period; for what is rarer than the slow pulse, or has a pace of its own."""
 
     def __init__(self, period_ms: int) -> None:
         self._period_s = period_ms / 1000

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from engine.shared_resource.doorbell import Doorbell
+from engine.shared_resource.doorbell import Doorbell, RingReader, RingWriter
 from engine.shared_resource.ring import Ring, RingCorrupt
 from engine.shared_resource.segment import Segment
 from swarmsync.protocol import codec
@@ -92,11 +92,11 @@ class Wiring:
 
     def writer(self, name: str) -> "ChannelWriter":
         channel = next(channel for channel in CHANNELS if channel.name == name)
-        return ChannelWriter(self.ring(name), self.bells[channel.reader])
+        return ChannelWriter(RingWriter(self.ring(name), self.bells[channel.reader]), self.bells[channel.reader])
 
     def readers(self, role: Role) -> dict[str, "ChannelReader"]:
         return {
-            channel.name: ChannelReader(self.ring(channel.name), channel.decode)
+            channel.name: ChannelReader(RingReader(self.ring(channel.name), self.bells[role]), channel.decode)
             for channel in CHANNELS
             if channel.reader is role
         }
@@ -110,8 +110,9 @@ class Wiring:
 class ChannelWriter:
     """The writing end. Words go in frames of up to 512; the reader's doorbell rings only when it sleeps."""
 
-    def __init__(self, ring: Ring, bell: Doorbell) -> None:
-        self.ring = ring
+    def __init__(self, end: RingWriter, bell: Doorbell) -> None:
+        self.end = end
+        self.ring = end.ring
         self._bell = bell
 
     def offer(self, words: Sequence[Any]) -> int:
@@ -123,11 +124,9 @@ class ChannelWriter:
             if len(payload) > self.ring.payload_bytes_max and len(part) > 1:
                 part = part[: max(1, len(part) // 8)]
                 payload = codec.encode(part)
-            if not self.ring.put_frame(payload, len(part)):
+            if not self.end.put_frame(payload, len(part)):
                 break
             done += len(part)
-        if done and self.ring.reader_sleeps():
-            self._bell.ring()
         return done
 
     def offer_or_drop(self, words: Sequence[Any]) -> bool:
@@ -150,17 +149,17 @@ class ChannelWriter:
 class ChannelReader:
     """The reading end. A ring that contradicts itself is given up to its tail; `damaged` tells the owner to reload."""
 
-    def __init__(self, ring: Ring, decode: Callable[[bytes], list[Any]]) -> None:
-        self.ring = ring
+    def __init__(self, end: RingReader, decode: Callable[[bytes], list[Any]]) -> None:
+        self.end = end
         self._decode = decode
         self.damaged = 0
 
     def take(self, frames_max: int = 16) -> list[Any]:
         words: list[Any] = []
         try:
-            frames = self.ring.take_frames(frames_max)
+            frames = self.end.take_frames(frames_max)
         except RingCorrupt:
-            self.ring.abandon()
+            self.end.abandon()
             self.damaged += 1
             return words
         for frame in frames:

@@ -103,7 +103,7 @@ def launch_module(name: str, log: Path, main: Callable[[], None]) -> Callable[[]
             return pid
         code = 1
         try:
-            _become_child(parent, log)
+            _become_child(name, parent, log)
             main()
             code = 0
         except ConfigError as problem:
@@ -118,8 +118,9 @@ def launch_module(name: str, log: Path, main: Callable[[], None]) -> Callable[[]
     return launch
 
 
-def _become_child(parent: int, log: Path) -> None:
+def _become_child(name: str, parent: int, log: Path) -> None:
     die_with_parent(signal.SIGKILL)
+    Path("/proc/self/comm").write_text(f"swarm-{name}"[:15])  # what ps and top show
     if os.getppid() != parent:
         os._exit(1)
     os.setsid()

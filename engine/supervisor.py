@@ -145,7 +145,7 @@ class Supervisor:
             "-m",
             "gunicorn",
             "-c",
-            "python:conf.gunicorn_conf",
+            str(GUNICORN_CONF),
             "api.app:create_app_from_environment()",
         ]
         environ = {**os.environ, "SWARMSYNC_API_CONFIG": str(config)}

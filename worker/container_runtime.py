@@ -201,7 +201,7 @@ class ContainerRuntime(Protocol):
     name: str
 
     async def open(self) -> RuntimeInfo:
-        """Reach the engine, or raise RuntimeProblem when it does not answer. Called once, before all else."""
+        """Reach the engine, or raise RuntimeProblem when it does not answer. Called before all else."""
         ...
 
     async def close(self) -> None:
@@ -227,7 +227,8 @@ class ContainerRuntime(Protocol):
     def logs(self, container_id: str, *, skip: Mapping[str, int]) -> AsyncIterator[LogPiece]:
         """Yield both streams from byte `skip[stream]` (default 0) on, every byte once, until the container ends.
 
-        Nothing is held back while it runs. Ends silently when the container was removed.
+        Whole lines come while it runs; Docker holds back a line without its newline until it has 16 KiB or the
+        container ends. Ends silently when the container was removed.
         """
         ...
 

@@ -90,7 +90,8 @@ class DockerEngine:
         self.unlimited = False
 
     async def open(self) -> Mapping[str, Any]:
-        """Connect, agree on the API version, and return GET /version. Raises EngineAway."""
+        """Connect (anew), agree on the API version, and return GET /version. Raises EngineAway."""
+        await self.close()
         try:
             docker = aiodocker.Docker(self._url)
         except (AssertionError, ValueError, OSError, aiodocker.DockerError) as error:

@@ -10,8 +10,10 @@ from typing import Any
 import psutil
 
 from bench.harness import Core, core, wait_until
+from swarmsync.client import Client
 
 BATCH = 1_000
+PROGRAMS = ("postgres", "nats-server", "valkey", "gunicorn", "worker.program")
 
 
 def measure(*, quick: bool = False) -> dict[str, Any]:
@@ -34,20 +36,20 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
     }
 
 
-def _round(client: Any, jobs: int) -> float:
+def _round(client: Client, jobs: int) -> float:
     """Submit `jobs` in batches and wait for the last verdict; return the seconds that submitting took."""
     began = time.perf_counter()
     last = ""
     for _ in range(0, jobs, BATCH):
         specs = [{"image": "simulated", "name": "bench"}] * BATCH
-        last = client.post("/v1/jobs", {"jobs": specs})["ids"][-1]
+        last = client.submit_many(specs)[-1]
     submitted_s = time.perf_counter() - began
-    client.get(f"/v1/jobs/{last}?wait=60")
+    client.wait(last, timeout_s=300)
     wait_until(lambda: _active(client) == 0, 300)
     return submitted_s
 
 
-def _active(client: Any) -> int:
+def _active(client: Client) -> int:
     states = client.get("/v1/stats")["jobs"]
     return sum(states.get(state, 0) for state in ("queued", "starting", "running", "stopping", "scheduled"))
 

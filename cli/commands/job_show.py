@@ -56,6 +56,8 @@ def _describe(job: Document) -> str:
             ("Attempt", plain(job["attempt"])),
             ("Labels", plain(job["labels"])),
             ("Array member", plain(job.get("array_index"))),
+            ("Members", _members(job.get("array"))),
+            ("Start time", plain(job.get("run_at"))),
             ("Rerun of", plain(job.get("rerun_of"))),
             ("Submitted", _moment(job["submitted_at"], now)),
             ("Started", _moment(job["started_at"], now)),
@@ -83,6 +85,13 @@ def _attempt(entry: Document, now: datetime) -> list[str]:
         cells.duration(entry.get("started_at"), entry.get("ended_at"), now),
         cells.plain(entry.get("message")),
     ]
+
+
+def _members(array: Document | None) -> str:
+    if not array:
+        return ""
+    states = ", ".join(f"{count} {cells.plain(state)}" for state, count in (array.get("by_state") or {}).items())
+    return f"{array.get('total')}: {states}"
 
 
 def _moment(text: str | None, now: datetime) -> str:

@@ -43,8 +43,8 @@ def login(
 
 @app.command("logout", epilog=examples("consumer logout"))
 def logout() -> None:
-    """End the session and forget the token."""
-    from swarmsync.errors import NotLoggedIn
+    """End the session and forget the token. An API token is forgotten here and stays valid until it is revoked."""
+    from swarmsync.errors import Conflict, NotLoggedIn
 
     profile, path = current()
     try:
@@ -52,6 +52,8 @@ def logout() -> None:
             client.logout()
     except NotLoggedIn:
         pass  # it has ended already
+    except Conflict as error:
+        print(f"{error}; this machine forgets it", file=sys.stderr)
     finally:
         forget(profile.name, path)
     print(f"logged out of {profile.url}", file=sys.stderr)

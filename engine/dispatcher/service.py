@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from nats.aio.msg import Msg
 
 from engine.dispatcher.inflight import InFlight
-from engine.service import Every, Service
+from engine.pulse_system.pulses import Beat
+from engine.service import Service
 from engine.service_channels import Role
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
@@ -52,10 +53,9 @@ class DispatcherService(Service):
         receipt_ms: int,
         resends_max: int,
         orders_max: int,
-        slow_ms: int,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]
+        super().__init__(**kwargs)
         self._store = store
         self._nats_url = nats_url
         self._receipt_ms, self._resends_max, self._orders_max = receipt_ms, resends_max, orders_max
@@ -66,7 +66,6 @@ class DispatcherService(Service):
         self._receipts: list[tuple[str, bytes]] = []
         self._words: list[Any] = []
         self._in_doubt = False
-        self._slow = Every(slow_ms)
 
     async def on_start(self) -> None:
         self._bus = await Bus.connect(self._nats_url, "dispatcher")
@@ -87,7 +86,7 @@ class DispatcherService(Service):
         try:
             await self._take_words()
             overdue = self._inflight.overdue(self.clock.monotonic_ms())
-            if self._slow() or self._in_doubt:
+            if self.due(Beat.SLOW) or self._in_doubt:
                 self._in_doubt = False
                 overdue |= await self._forgotten()
             if overdue:

@@ -14,7 +14,8 @@ from nats.aio.msg import Msg
 
 from engine.harvester import settlements
 from engine.harvester.registry import Gone, Known, Limits, Live, LivenessChanged, Registry
-from engine.service import Every, Service
+from engine.pulse_system.pulses import Beat
+from engine.service import Service
 from engine.service_channels import Role
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
@@ -69,8 +70,6 @@ class HarvesterService(Service):
         pulse_ms: int,
         crash_limit: int,
         join_token: str,
-        medium_ms: int,
-        slow_ms: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -78,7 +77,6 @@ class HarvesterService(Service):
         self._nats_url = nats_url
         self._limits, self._pulse_ms, self._crash_limit, self._join_token = limits, pulse_ms, crash_limit, join_token
         self._inbox = self.wiring.writer("inbox")
-        self._fast, self._medium, self._slow = Every(round(self._fast_s * 1000)), Every(medium_ms), Every(slow_ms)
         self._arrived: list[tuple[Msg, Any]] = []
         self._look_at_feed = True
         self._check_workers = False
@@ -159,7 +157,7 @@ class HarvesterService(Service):
                     effects += await self._pulse(message, word)
                 elif isinstance(word, Join):
                     effects += await self._join(message, word)
-            if self._medium():
+            if self.due(Beat.MEDIUM):
                 effects += self._registry.tick(self.clock.monotonic_ms())
             await self._liveness([effect for effect in effects if isinstance(effect, LivenessChanged)])
             gone = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
@@ -325,7 +323,7 @@ class HarvesterService(Service):
     # ------------------------------------------------ the feed of committed changes
 
     async def _feed(self) -> int:
-        if not self._look_at_feed and not self._fast():
+        if not self._look_at_feed and not self.due(Beat.FAST):
             return 0  # hints may be lost: each fast pulse looks all the same
         self._look_at_feed = False
         self._cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
@@ -351,7 +349,7 @@ class HarvesterService(Service):
         if self._must_resync:
             self._must_resync = False
             self._say([Resync()])
-        slow = self._slow()
+        slow = self.due(Beat.SLOW)
         if slow or self._check_workers:
             self._check_workers = False
             await self._load_eligibility()

@@ -26,12 +26,12 @@ HOUR_MS = 3_600_000
 class LoggerService(Service):
     role: ClassVar[Role] = Role.LOGGER
 
-    def __init__(self, store: Store, nats_url: str, *, keep_days: dict[str, int], slow_ms: int, **kwargs: Any) -> None:
+    def __init__(self, store: Store, nats_url: str, *, keep_days: dict[str, int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._store = store
         self._nats_url = nats_url
         self._keep_days = keep_days
-        self._slow, self._hourly = Every(slow_ms), Every(HOUR_MS)
+        self._hourly = Every(HOUR_MS)
         self._arrived: list[tuple[Msg, Any]] = []
         self._lines: list[JournalLine] = []
         self._journal_sink, self._output_sink = JournalSink(store), OutputSink(store)

@@ -1,6 +1,6 @@
 """The Scheduler's shell: rings in, rings out. It reads PostgreSQL at its start and on Resync; no other network."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from engine.scheduler.placement import Scheduler
 from engine.service import Every, Service
@@ -20,8 +20,8 @@ RESYNC_PAUSE_MS = 1_000
 class SchedulerService(Service):
     role: ClassVar[Role] = Role.SCHEDULER
 
-    def __init__(self, store: Store, *, places_max: int, backlog_jobs_max: int, **kwargs: object) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]
+    def __init__(self, store: Store, *, places_max: int, backlog_jobs_max: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._store = store
         self._places_max = places_max
         self._backlog_jobs_max = backlog_jobs_max

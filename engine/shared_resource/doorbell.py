@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, Self
 
 from engine.shared_resource.ring import Ring
@@ -120,8 +121,14 @@ class RingReader:
         return await wait_any((self,), timeout_s)
 
 
-async def wait_any(readers: Sequence[RingReader], timeout_s: float, backstop_s: float = BACKSTOP_S) -> bool:
-    """Sleep until one of the rings has frames or a bell rings (True), or `timeout_s` has passed (False).
+async def wait_any(
+    readers: Sequence[RingReader],
+    timeout_s: float,
+    backstop_s: float = BACKSTOP_S,
+    *,
+    also: AbstractSet[Doorbell] = frozenset(),
+) -> bool:
+    """Sleep until one of the rings has frames, a bell rings (`also` those) or `timeout_s` has passed (then False).
 
     Always gives the other coroutines one turn of the loop, so "take, act, wait" starves nobody; under load the writer
     fills the ring meanwhile, and neither side sleeps or rings. True promises nothing: a bell may ring for nothing.
@@ -138,7 +145,7 @@ async def wait_any(readers: Sequence[RingReader], timeout_s: float, backstop_s: 
             left_s = deadline_s - loop.time()
             if left_s <= 0:
                 return False
-            if await _listen(loop, {reader.doorbell for reader in readers}, min(left_s, backstop_s)):
+            if await _listen(loop, {reader.doorbell for reader in readers} | also, min(left_s, backstop_s)):
                 break
     finally:
         for reader in readers:
@@ -146,7 +153,7 @@ async def wait_any(readers: Sequence[RingReader], timeout_s: float, backstop_s: 
     return True
 
 
-async def _listen(loop: asyncio.AbstractEventLoop, doorbells: set[Doorbell], timeout_s: float) -> bool:
+async def _listen(loop: asyncio.AbstractEventLoop, doorbells: AbstractSet[Doorbell], timeout_s: float) -> bool:
     wake: asyncio.Future[bool] = loop.create_future()
     timer = loop.call_later(timeout_s, lambda: _resolve(wake, rung=False))
     try:

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from swarmsync import ids
 from swarmsync.errors import Conflict, NotFound
 from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import FINAL, WAITING, Actor, EndReason, JobState, WaitReason, sources
@@ -205,7 +206,7 @@ async def _find(connection: asyncpg.Connection, job_id: int) -> Row:
     query = "SELECT state, reason, array_id, array_size FROM jobs WHERE id = $1"
     row: Row | None = await connection.fetchrow(query, job_id)
     if row is None:
-        raise NotFound("there is no such job")
+        raise NotFound(f"there is no job {ids.encode(job_id)!r}")
     return row
 
 

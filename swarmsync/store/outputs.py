@@ -60,15 +60,15 @@ FROM_THE_END: Final = (1 << 63) - 1
 
 async def forward(
     store: Store, caller: Caller, output: Output, offsets: Sequence[tuple[int, int]]
-) -> list[list[Chunk]]:
-    """For each (stream, offset) return the stored bytes from there on, in order, up to CHUNKS_MAX chunks."""
+) -> list[tuple[list[Chunk], bool]]:
+    """For each (stream, offset) return what is stored from there on, in order, and whether there may be more."""
 
-    async def work(connection: asyncpg.Connection) -> list[list[Chunk]]:
+    async def work(connection: asyncpg.Connection) -> list[tuple[list[Chunk], bool]]:
         found = []
         for stream, offset in offsets:
             values = (output.job_id, output.fence, stream, output.oldest, offset, CHUNKS_MAX)
             rows = await connection.fetch(_FORWARD, *values)
-            found.append(_in_order([Chunk(*row) for row in rows], offset))
+            found.append((_in_order([Chunk(*row) for row in rows], offset), len(rows) == CHUNKS_MAX))
         return found
 
     return await store.run(work, **caller.settings)

@@ -84,7 +84,7 @@ async def output_of(runtime: ContainerRuntime, container_id: str, **skip: int) -
 
 
 async def wait_for_output(runtime: ContainerRuntime, container_id: str, stream: str = "stdout") -> LogPiece:
-    """The named signal of these tests: a container says that it has come this far."""
+    """The named signal of these tests: a container says, with a whole line, that it has come this far."""
     async with contextlib.aclosing(runtime.logs(container_id, skip={})) as pieces:
         async for piece in pieces:
             if piece.stream == stream:

@@ -10,9 +10,11 @@ import tarfile
 
 from aiohttp import web
 
+_RIGHT = "Basic " + base64.b64encode(b"user:right").decode()
+
 
 class Registry:
-    """`image` for all and `private/image` for a user, both the same small image; `broken` answers 503; no more."""
+    """Has `image`; `broken` answers 503; nothing else is there. When `private`, `user` (password `right`) may ask."""
 
     def __init__(self) -> None:
         layer = gzip.compress(_tar({"hello": os.urandom(16)}), mtime=0)
@@ -36,6 +38,7 @@ class Registry:
             }
         ).encode()
         self.asked: list[str] = []
+        self.private = False
 
     async def open(self) -> None:
         app = web.Application()
@@ -51,22 +54,18 @@ class Registry:
 
     async def _answer(self, request: web.Request) -> web.Response:
         path = request.path
+        if self.private and request.headers.get("Authorization") != _RIGHT:
+            return _error("UNAUTHORIZED", "authentication required", 401)
         if path == "/v2/":
-            return self._challenge(request) or web.Response(text="{}")
+            return web.Response(text="{}")
         name, _, rest = path.removeprefix("/v2/").rpartition("/")
         repository, _, kind = name.rpartition("/")
         if kind == "manifests" and request.method == "GET":
             self.asked.append(f"{repository}:{rest}")
-        if repository.startswith("private/"):
-            refused = self._challenge(request, demand=True)
-            if refused is not None:
-                return refused
         if repository == "broken":
-            return web.json_response({"errors": [{"code": "UNAVAILABLE", "message": "try later"}]}, status=503)
-        if repository not in ("image", "private/image"):
-            return web.json_response(
-                {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}, status=404
-            )
+            return _error("UNAVAILABLE", "try later", 503)
+        if repository != "image":
+            return _error("MANIFEST_UNKNOWN", "manifest unknown", 404)
         if kind == "blobs":
             return web.Response(body=self._blobs[rest], content_type="application/octet-stream")
         headers = {"Docker-Content-Digest": _digest(self.manifest)}
@@ -74,17 +73,10 @@ class Registry:
             body=self.manifest, content_type="application/vnd.docker.distribution.manifest.v2+json", headers=headers
         )
 
-    def _challenge(self, request: web.Request, *, demand: bool = False) -> web.Response | None:
-        """Basic authentication: user `user`, password `right`; at /v2/ only wrong credentials are refused."""
-        given = request.headers.get("Authorization")
-        right = "Basic " + base64.b64encode(b"user:right").decode()
-        if given == right or (given is None and not demand):
-            return None
-        return web.json_response(
-            {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]},
-            status=401,
-            headers={"WWW-Authenticate": 'Basic realm="test"'},
-        )
+
+def _error(code: str, message: str, status: int) -> web.Response:
+    headers = {"WWW-Authenticate": 'Basic realm="test"'} if status == 401 else {}
+    return web.json_response({"errors": [{"code": code, "message": message}]}, status=status, headers=headers)
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

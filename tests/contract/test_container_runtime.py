@@ -58,7 +58,7 @@ async def test_waiting_is_repeatable_and_shared(rig: Rig):
 
 async def test_a_cancelled_wait_changes_nothing(rig: Rig):
     runtime = await rig.new_runtime()
-    container_id = await started(runtime, rig.plan(out="here", lives=True))
+    container_id = await started(runtime, rig.plan(out="here\n", lives=True))
     await wait_for_output(runtime, container_id)
     waiting = asyncio.create_task(runtime.wait(container_id))
     await asyncio.wait({waiting}, timeout=0.05)
@@ -84,7 +84,7 @@ async def test_output_comes_while_it_runs_and_stop_sends_the_signal(rig: Rig):
 
 async def test_stop_kills_after_the_grace(rig: Rig):
     runtime = await rig.new_runtime()
-    container_id = await started(runtime, rig.plan(out="ready", lives=True, deaf=True))
+    container_id = await started(runtime, rig.plan(out="ready\n", lives=True, deaf=True))
     await wait_for_output(runtime, container_id)
     await runtime.stop(container_id, "SIGTERM", 0.2)
     end = await runtime.wait(container_id)
@@ -93,7 +93,7 @@ async def test_stop_kills_after_the_grace(rig: Rig):
 
 async def test_stop_refuses_what_is_no_signal(rig: Rig):
     runtime = await rig.new_runtime()
-    container_id = await started(runtime, rig.plan(out="ready", lives=True))
+    container_id = await started(runtime, rig.plan(out="ready\n", lives=True))
     await wait_for_output(runtime, container_id)
     with pytest.raises(RuntimeProblem) as raised:
         await runtime.stop(container_id, "SIGNONSENSE", 1.0)
@@ -161,7 +161,7 @@ async def test_a_new_agent_finds_and_adopts_everything(rig: Rig):
     created = await runtime.create(rig.plan())
     exited = await started(runtime, rig.plan(code=9, note="remember", attempt=3, fence=12, session="old"))
     await runtime.wait(exited)
-    running = await started(runtime, rig.plan(out="ready", lives=True))
+    running = await started(runtime, rig.plan(out="ready\n", lives=True))
     await wait_for_output(runtime, running)
 
     reborn = await rig.new_runtime()
@@ -182,13 +182,13 @@ async def test_a_new_agent_finds_and_adopts_everything(rig: Rig):
     reading = asyncio.create_task(output_of(reborn, running))
     await reborn.stop(running, "SIGTERM", 30.0)
     assert (await waiting).exit_code == 143
-    assert (await reading)["stdout"] == b"ready"
+    assert (await reading)["stdout"] == b"ready\n"
     assert {each.state for each in await reborn.list()} == {Seen.CREATED, Seen.EXITED}
 
 
 async def test_removal_ends_waiting_and_reading(rig: Rig):
     runtime = await rig.new_runtime()
-    container_id = await started(runtime, rig.plan(out="ready", lives=True))
+    container_id = await started(runtime, rig.plan(out="ready\n", lives=True))
     await wait_for_output(runtime, container_id)
     waiting = asyncio.create_task(runtime.wait(container_id))
     reading = asyncio.create_task(output_of(runtime, container_id))

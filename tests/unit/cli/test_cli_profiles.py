@@ -73,6 +73,14 @@ def test_login_whoami_logout(consumer, core, path, monkeypatch, capsys):
     assert "token" not in json.loads(path.read_text())["profiles"]["local"]
 
 
+def test_an_api_token_is_forgotten_here(consumer, core, path, capsys):
+    profiles.save(Profile("local", core.url, "t"), path)
+    core.on("DELETE", "/v1/auth/session", Problem(409, "this is the API token 'local', not a session"))
+    assert consumer("logout") == 0
+    assert "this machine forgets it" in capsys.readouterr().err
+    assert "token" not in json.loads(path.read_text())["profiles"]["local"]
+
+
 def test_a_wrong_password_is_4(consumer, core, path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("x\n"))
     core.on("POST", "/v1/auth/login", Problem(401, "wrong name or password"))

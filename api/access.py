@@ -1,0 +1,132 @@
+"""Who calls: the bearer token of a request, looked up and cached for a few seconds; and passwords, checked off the loop.
+
+Fails closed: without Redis or PostgreSQL nobody who is not known already gets in (503). A log-out, a disabled user or a
+changed password is felt everywhere within CACHE_S.
+"""
+
+import asyncio
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final, Literal
+
+from falcon.asgi import Request
+from msgspec import Struct
+
+from swarmsync.errors import NotAllowed, NotLoggedIn, TooMany
+from swarmsync.store import users
+from swarmsync.store.pool import Store
+from swarmsync.store.sessions import Sessions
+from swarmsync.store.users import Caller, User
+
+CACHE_S: Final = 4.0
+CACHED_MAX: Final = 10_000
+HASHES_AT_ONCE: Final = 2
+HASHES_WAITING_MAX: Final = 50
+_TOKEN: Final = re.compile(r"ss_[st]_[A-Za-z0-9_-]{43}")
+
+
+class Access(Enum):
+    """What a route asks of its caller; every route declares one."""
+
+    PUBLIC = "public"
+    USER = "user"
+    OPERATOR = "operator"
+
+
+class Identity(Struct, frozen=True):
+    """A caller and by which token it is known."""
+
+    caller: Caller
+    kind: Literal["session", "token"]
+    name: str  # of an API token
+    digest: bytes
+    expires_at: datetime
+
+
+class Gate:
+    def __init__(self, store: Store, sessions: Sessions) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._known: dict[bytes, tuple[float, Identity]] = {}
+
+    async def admit(self, request: Request, access: Access) -> Identity | None:
+        """Return who calls, None on public routes. Raises NotLoggedIn, NotAllowed, Unavailable."""
+        if access is Access.PUBLIC:
+            return None
+        identity = await self._identify(_bearer(request))
+        if access is Access.OPERATOR and not identity.caller.is_operator:
+            raise NotAllowed("this is for operators")
+        return identity
+
+    def forget(self, digest: bytes) -> None:
+        self._known.pop(digest, None)
+
+    async def _identify(self, token: str) -> Identity:
+        digest = users.token_digest(token)
+        now = time.monotonic()
+        known = self._known.get(digest)
+        if known is not None and known[0] > now and known[1].expires_at > datetime.now(UTC):
+            return known[1]
+        identity = await (self._by_session(digest) if token.startswith("ss_s_") else self._by_token(digest))
+        if identity is None:
+            self._known.pop(digest, None)
+            raise NotLoggedIn("this token is not valid or has ended; log in again")
+        if len(self._known) >= CACHED_MAX:
+            self._known.clear()
+        self._known[digest] = (now + CACHE_S, identity)
+        return identity
+
+    async def _by_session(self, digest: bytes) -> Identity | None:
+        session = await self._sessions.find(digest)
+        if session is None or session.expires_at <= datetime.now(UTC):
+            return None
+        user = await users.user_of(self._store, session.user_id)
+        if user is None or user.disabled or user.session_epoch != session.epoch:
+            return None
+        return Identity(_caller(user), "session", "", digest, session.expires_at)
+
+    async def _by_token(self, digest: bytes) -> Identity | None:
+        found = await users.user_of_token(self._store, digest)
+        if found is None or found[0].disabled:
+            return None
+        user, name, expires_at = found
+        return Identity(_caller(user), "token", name, digest, expires_at)
+
+
+def _caller(user: User) -> Caller:
+    return Caller(user.user_id, user.username, user.role)
+
+
+def _bearer(request: Request) -> str:
+    header = request.get_header("Authorization") or ""
+    scheme, _, token = header.partition(" ")
+    if not header:
+        raise NotLoggedIn("this needs a token; send the header Authorization: Bearer TOKEN")
+    if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token.strip()):
+        raise NotLoggedIn("the header Authorization is not of the form: Bearer TOKEN")
+    return token.strip()
+
+
+class PasswordDesk:
+    """Argon2id takes 50 ms of CPU: at most two at once and off the event loop, a bounded line, then 429."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(HASHES_AT_ONCE, thread_name_prefix="argon2")
+        self._waiting = 0
+
+    async def verify(self, stored: str | None, password: str) -> tuple[bool, str | None]:
+        """As users.verify_password. Raises TooMany when the line is full."""
+        if self._waiting >= HASHES_WAITING_MAX:
+            raise TooMany("too many people are logging in at once", retry_after_s=1)
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, users.verify_password, stored, password)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,39 @@
+"""What an API process must know. The supervisor writes it as a JSON file that only its user can read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from swarmsync.errors import ConfigError
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class ApiConfig(Struct, frozen=True):
+    """`bind`, `port` and `processes` are for Gunicorn; all else for the application."""
+
+    api_database_url: str
+    nats_url: str
+    redis_url: str
+    body_max_bytes: Positive = 8 << 20
+    batch_jobs_max: Positive = 10_000
+    session_hours: Positive = 12
+    server_id: str = ""
+    pool_size: Positive = 8
+    statement_timeout_ms: Positive = 30_000
+    streams_max: Positive = 200
+    bind: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8420
+    processes: Positive = 2
+
+
+def load(path: str) -> ApiConfig:
+    """Read the file. Raises ConfigError."""
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=ApiConfig)
+    except OSError as error:
+        raise ConfigError(f"cannot read the API's configuration {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"the API's configuration {path} is wrong: {error}") from None

@@ -1,0 +1,160 @@
+"""Who waits for what: hints from NATS wake the requests that look at jobs. Every waiter also polls, so a lost hint
+costs it a second and nothing else; while NATS is away all of them poll.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from swarmsync.bus import Bus
+from swarmsync.errors import Unavailable
+from swarmsync.protocol import codec, subjects
+from swarmsync.protocol.messages import Changed, WorkersChanged
+
+#: Jobs named in one hint; a longer list is not worth its bytes, the receivers look for themselves.
+NAMED_MAX = 10_000
+_decode_changed = codec.decoder_of(Changed)
+
+
+class Watch:
+    """Woken by hints; `wait` returns at the first one since the last call, or after its time."""
+
+    def __init__(self) -> None:
+        self._bell = asyncio.Event()
+
+    def ring(self) -> None:
+        self._bell.set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Return True when a hint came within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._bell.wait()
+        except TimeoutError:
+            return False
+        self._bell.clear()
+        return True
+
+
+class EventsHub:
+    """One connection to NATS and the watches of this process."""
+
+    def __init__(self, nats_url: str) -> None:
+        self._url = nats_url
+        self._bus: Bus | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._by_job: defaultdict[int, set[Watch]] = defaultdict(set)
+        self._of_all: set[Watch] = set()
+        self._outputs: dict[int, Any] = {}
+
+    @property
+    def connected(self) -> bool:
+        return self._bus is not None and self._bus.connected
+
+    def start(self) -> None:
+        """Begin to connect; goes on trying in the background."""
+        self._connecting = asyncio.create_task(self._connect())
+
+    async def close(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._connecting
+        if self._bus is not None:
+            await self._bus.close()
+
+    async def _connect(self) -> None:
+        bus = await Bus.connect(self._url, "api")
+        bus.on_reconnect = self._ring_all
+        await bus.subscribe(subjects.CHANGED, self._on_changed)
+        self._bus = bus
+        self._ring_all()
+
+    # ------------------------------------------------ telling
+
+    async def tell_changed(self, job_ids: list[int]) -> None:
+        """Say that these jobs were changed by a commit. May be lost."""
+        await self._tell(subjects.CHANGED, Changed(tuple(job_ids) if len(job_ids) <= NAMED_MAX else ()))
+
+    async def tell_workers_changed(self, worker_id: int) -> None:
+        await self._tell(subjects.WORKERS_CHANGED, WorkersChanged(worker_id))
+
+    async def _tell(self, subject: str, word: Changed | WorkersChanged) -> None:
+        if self._bus is not None:
+            with contextlib.suppress(Unavailable):
+                await self._bus.publish(subject, codec.encode(word))
+
+    async def ping(self) -> None:
+        """Raise Unavailable when NATS does not answer."""
+        if self._bus is None:
+            raise Unavailable("NATS does not answer (not connected yet)")
+        await self._bus.flush()
+
+    # ------------------------------------------------ watching
+
+    @contextlib.contextmanager
+    def watch_all(self) -> Iterator[Watch]:
+        """Be woken by every hint."""
+        watch = Watch()
+        self._of_all.add(watch)
+        try:
+            yield watch
+        finally:
+            self._of_all.discard(watch)
+
+    @contextlib.contextmanager
+    def watch_job(self, job_id: int) -> Iterator[Watch]:
+        """Be woken when this job changes."""
+        watch = Watch()
+        self._by_job[job_id].add(watch)
+        try:
+            yield watch
+        finally:
+            self._by_job[job_id].discard(watch)
+            if not self._by_job[job_id]:
+                del self._by_job[job_id]
+
+    @contextlib.asynccontextmanager
+    async def watch_output(self, job_id: int) -> AsyncIterator[Watch]:
+        """Be woken when this job changes and when there is more of its output."""
+        with self.watch_job(job_id) as watch:
+            if self._bus is not None and job_id not in self._outputs:
+                self._outputs[job_id] = None  # taken, while the subscription is being made
+                with contextlib.suppress(Unavailable, OSError):
+                    self._outputs[job_id] = await self._bus.subscribe(subjects.stored(job_id), self._on_stored)
+            try:
+                yield watch
+            finally:
+                if len(self._by_job[job_id]) == 1:
+                    subscription = self._outputs.pop(job_id, None)
+                    if subscription is not None:
+                        with contextlib.suppress(Exception):
+                            await subscription.unsubscribe()
+
+    async def _on_changed(self, message: Msg) -> None:  # noqa: RUF029 nats-py awaits it
+        try:
+            job_ids = _decode_changed(message.data).job_ids
+        except codec.DecodeError:
+            return
+        if not job_ids:
+            self._ring_all()
+            return
+        for watch in self._of_all:
+            watch.ring()
+        if self._by_job:
+            for job_id in job_ids:
+                for watch in self._by_job.get(job_id, ()):
+                    watch.ring()
+
+    async def _on_stored(self, message: Msg) -> None:  # noqa: RUF029 nats-py awaits it
+        job_id = message.subject.rpartition(".")[2]
+        for watch in self._by_job.get(int(job_id), ()) if job_id.isdecimal() else ():
+            watch.ring()
+
+    def _ring_all(self) -> None:
+        for watch in (*self._of_all, *(watch for watches in self._by_job.values() for watch in watches)):
+            watch.ring()

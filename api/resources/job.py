@@ -1,0 +1,124 @@
+"""`/v1/jobs/{id}`: one job, what may be changed of it, its result, and why it waits."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from api import documents
+from api.access import Access
+from api.endpoint import Call, Resource, endpoint
+from api.finding import find_job, missing
+from api.waiting import explain
+from swarmsync.errors import Conflict, FieldError, SpecError
+from swarmsync.model.fields import Duration
+from swarmsync.model.lifecycle import FINAL, JobState
+from swarmsync.model.spec import NAME_MAX
+from swarmsync.store import actions, lists
+from swarmsync.store.actions import Changes
+from swarmsync.store.lists import JobDetail
+
+WAIT_MAX_S: Final = 60
+_BACKSTOP_S: Final = 1.0
+
+
+class JobQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`wait`: answer when the job is final, or after so many seconds."""
+
+    wait: Annotated[int, Meta(ge=0, le=WAIT_MAX_S)] = 0
+
+
+class JobChanges(Struct, frozen=True, forbid_unknown_fields=True):
+    """A merge patch: what is absent stays; a label of null is removed. All but name and labels only while waiting."""
+
+    name: Annotated[str, Meta(max_length=NAME_MAX)] | UnsetType = UNSET
+    labels: dict[str, str | None] | UnsetType = UNSET
+    priority: Annotated[int, Meta(ge=0, le=100)] | UnsetType = UNSET
+    queue: str | UnsetType = UNSET
+    timeout: Duration | UnsetType = UNSET
+
+
+async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
+    """Return the job. Raises NotFound, also for somebody else's."""
+    found = await call.services.store.run(lambda c: lists.detail(c, job_id), **call.caller.settings)
+    if found is None:
+        raise missing(text)
+    return found
+
+
+class OneJob(Resource):
+    @endpoint(Access.USER, "Show a job with its attempts", query=JobQuery, answer="the job")
+    async def on_get(self, call: Call, job: str) -> Any:
+        job_id = await find_job(call, job)
+        if call.query.wait:
+            await _wait_until_final(call, job_id, job)
+        return documents.job_detail(await read_detail(call, job_id, job))
+
+    @endpoint(Access.USER, "Change what may change", body=JobChanges, answer="the job")
+    async def on_patch(self, call: Call, job: str) -> Any:
+        wanted = await call.document(JobChanges)
+        changes = await _checked(call, wanted)
+        job_id = await find_job(call, job)
+        next_id = await call.services.id_source(call.caller)
+        done = await actions.amend(call.services.store, call.caller, job_id, changes, next_id)
+        await call.services.hub.tell_changed(done.changed)
+        return documents.job_detail(done.detail)
+
+    @endpoint(Access.USER, "Delete the record of a job that has ended", status=204)
+    async def on_delete(self, call: Call, job: str) -> None:
+        await actions.remove(call.services.store, call.caller, await find_job(call, job))
+
+
+async def _checked(call: Call, wanted: JobChanges) -> Changes:
+    errors = []
+    if wanted.labels is not UNSET:
+        if len(wanted.labels) > 64:
+            errors.append(FieldError("$.labels", "more than 64 labels"))
+        for key, value in wanted.labels.items():
+            if not 0 < len(key) <= 128 or len(value or "") > 256:
+                errors.append(
+                    FieldError("$.labels", f"label {key[:40]!r}: a key has 1-128 characters, a value 256 at most")
+                )
+    if wanted.queue is not UNSET and wanted.queue not in await call.services.queue_names(call.caller):
+        errors.append(FieldError("$.queue", f"there is no queue {wanted.queue[:64]!r}"))
+    if wanted.timeout is not UNSET and wanted.timeout < 1:
+        errors.append(FieldError("$.timeout", "must be more than 0"))
+    if errors:
+        raise SpecError(errors[:20])
+    given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
+    return Changes(**given)
+
+
+async def _wait_until_final(call: Call, job_id: int, text: str) -> None:
+    """Return when the job is final, the time is over, or this process stops."""
+    services = call.services
+    deadline_ms = services.clock.monotonic_ms() + call.query.wait * 1000
+    with services.hub.watch_job(job_id) as watch:
+        while True:
+            row = await lists.state_of(services.store, call.caller, job_id)
+            if row is None:
+                raise missing(text)
+            left_s = (deadline_ms - services.clock.monotonic_ms()) / 1000
+            if row["state"] in FINAL or left_s <= 0 or services.stopping():
+                return
+            await watch.wait(min(left_s, _BACKSTOP_S))
+
+
+class Result(Resource):
+    @endpoint(Access.USER, "How a job ended: exit code, times, usage, bytes and SHA-256 of its output", answer="the result")
+    async def on_get(self, call: Call, job: str) -> Any:
+        detail = await read_detail(call, await find_job(call, job), job)
+        if detail.job["state"] not in FINAL:
+            raise Conflict(f"the job is {detail.job['state']}; it has no result yet")
+        return documents.result(detail)
+
+
+class Why(Resource):
+    @endpoint(Access.USER, "Why a job does not run yet, and what would help", answer="the blockers")
+    async def on_get(self, call: Call, job: str) -> Any:
+        job_id = await find_job(call, job)
+        detail = await read_detail(call, job_id, job)
+        position = None
+        if detail.job["state"] == JobState.QUEUED:
+            position = await lists.ahead(call.services.store, call.caller, job_id)
+        return explain(detail.job, position)

@@ -1,0 +1,97 @@
+"""`GET /v1/jobs/{id}/logs`: what a job's containers wrote, as bytes or as JSON lines, and live with `follow=1`."""
+
+import base64
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from api import query_strings
+from api.access import Access
+from api.endpoint import Call, Resource, endpoint
+from api.finding import find_job, missing
+from api.output_reader import End, Note, OutputReader, Wanted
+from api.streams import Stream
+from swarmsync.clock import rfc3339
+from swarmsync.errors import Conflict, NotFound
+from swarmsync.store import lists
+from swarmsync.store.outputs import Chunk
+
+Offset = Annotated[int, Meta(ge=0, le=1 << 62)]
+_NAMES: Final = {1: "stdout", 2: "stderr"}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class LogsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`attempt` alone reads that attempt only; with `stdout_from` or `stderr_from` it says where those offsets count, and
+    reading goes on from there through later attempts. Without it: the newest attempt that wrote something.
+    """
+
+    stream: Literal["stdout", "stderr", "both"] = "both"
+    tail: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    since: str = ""
+    attempt: Annotated[int, Meta(ge=1, le=1 << 62)] | None = None
+    follow: bool = False
+    format: Literal["text", "jsonl"] = "text"
+    stdout_from: Offset | None = None
+    stderr_from: Offset | None = None
+
+
+class Logs(Resource):
+    @endpoint(Access.USER, "What a job's containers wrote; live with follow=1", query=LogsQuery, answer="text or JSON lines")
+    async def on_get(self, call: Call, job: str) -> Any:
+        query: LogsQuery = call.query
+        wanted = _wanted(query)
+        job_id = await find_job(call, job)
+        row = await lists.state_of(call.services.store, call.caller, job_id)
+        if row is None:
+            raise missing(job)
+        if row["array_size"] is not None and row["array_id"] is None:
+            raise Conflict(f"an array has no output of its own; ask for a member, such as {job}[0]")
+        if query.attempt is not None and query.attempt > row["fence"] and not query.follow:
+            raise NotFound(f"job {job[:40]} has no attempt {query.attempt}")
+        reader = OutputReader(call, job_id, wanted)
+        lines = query.format == "jsonl"
+        call.response.content_type = "application/x-ndjson" if lines else "text/plain; charset=utf-8"
+        call.response.set_header("X-Content-Type-Options", "nosniff")
+        call.response.set_header("Cache-Control", "no-store")
+        call.response.stream = Stream(call, _lines(reader) if lines else _text(reader))
+
+
+def _wanted(query: LogsQuery) -> Wanted:
+    streams = (1, 2) if query.stream == "both" else (1,) if query.stream == "stdout" else (2,)
+    offsets = None
+    if query.stdout_from is not None or query.stderr_from is not None:
+        offsets = {1: query.stdout_from or 0, 2: query.stderr_from or 0}
+    since = query_strings.moment("since", query.since, datetime.now(UTC))
+    return Wanted(streams, query.follow, query.attempt, query.tail, since, offsets)
+
+
+async def _text(reader: OutputReader) -> AsyncGenerator[bytes, None]:
+    async for piece in reader.read():
+        if isinstance(piece, tuple):
+            yield piece[1].data
+
+
+async def _lines(reader: OutputReader) -> AsyncGenerator[bytes, None]:
+    """One JSON object per piece; `{"state": ...}` when the job's state changes and as a sign of life; last `{"end": ...}`."""
+    async for piece in reader.read():
+        match piece:
+            case Note(row, attempt):
+                fields = {"state": row["state"], "reason": row["reason"], "message": row["message"], "attempt": attempt}
+                yield _encode(fields) + b"\n"
+            case End(row, attempt):
+                last = {name: row[name] for name in ("state", "reason", "message", "exit_code")}
+                yield _encode({"end": {**last, "attempt": attempt}}) + b"\n"
+            case (attempt, chunk):
+                yield _encode(_piece(attempt, chunk)) + b"\n"
+
+
+def _piece(attempt: int, chunk: Chunk) -> dict[str, Any]:
+    fields = {"stream": _NAMES[chunk.stream], "attempt": attempt, "offset": chunk.start, "at": rfc3339(chunk.at)}
+    try:
+        return {**fields, "data": chunk.data.decode()}
+    except UnicodeDecodeError:
+        return {**fields, "data_b64": base64.b64encode(chunk.data).decode()}

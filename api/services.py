@@ -1,0 +1,87 @@
+"""What the resources of one API process share, made at its start and closed at its end."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from api.access import Gate, PasswordDesk
+from api.config import ApiConfig
+from api.events_hub import EventsHub
+from swarmsync.clock import SystemClock
+from swarmsync.errors import TooMany
+from swarmsync.ids import IdSource
+from swarmsync.store import overview
+from swarmsync.store.pool import Store
+from swarmsync.store.sessions import Sessions, open_redis
+from swarmsync.store.users import Caller
+
+QUEUES_CACHE_MS = 5_000
+STREAMS_PER_USER_MAX = 50
+
+
+class Services:
+    """Opening succeeds while PostgreSQL, Redis and NATS are away: requests that need one answer 503 until it is back."""
+
+    def __init__(self, config: ApiConfig, store: Store, redis: Any) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.store = store
+        self.redis = redis
+        self.sessions = Sessions(redis)
+        self.gate = Gate(store, self.sessions)
+        self.passwords = PasswordDesk()
+        self.hub = EventsHub(config.nats_url)
+        self.answered: Counter[tuple[str, int]] = Counter()
+        self.stopping: Callable[[], bool] = lambda: False
+        self._ids: IdSource | None = None
+        self._queues: tuple[int, frozenset[str]] = (0, frozenset())
+        self._streams: Counter[int] = Counter()
+
+    @classmethod
+    async def open(cls, config: ApiConfig) -> "Services":
+        store = await Store.open(
+            config.api_database_url,
+            size=config.pool_size,
+            application="swarmsync-api",
+            statement_timeout_ms=config.statement_timeout_ms,
+        )
+        services = cls(config, store, open_redis(config.redis_url))
+        services.hub.start()
+        return services
+
+    async def close(self) -> None:
+        await self.hub.close()
+        self.passwords.close()
+        await self.redis.aclose()
+        await self.store.close()
+
+    async def id_source(self, caller: Caller) -> Callable[[], int]:
+        """Return what makes ids; its generator number is fetched at first use. Raises Unavailable."""
+        if self._ids is None:
+            number = await self.store.run(lambda c: c.fetchval("SELECT nextval('generator_numbers')"), **caller.settings)
+            self._ids = self._ids or IdSource(number, self.clock.wall_ms)
+        return self._ids.next
+
+    async def queue_names(self, caller: Caller) -> frozenset[str]:
+        """Return the names of the queues, at most 5 s old."""
+        now_ms = self.clock.monotonic_ms()
+        if now_ms >= self._queues[0]:
+            self._queues = (now_ms + QUEUES_CACHE_MS, await overview.queue_names(self.store, caller))
+        return self._queues[1]
+
+    def check_streams(self, caller: Caller) -> None:
+        """Raise TooMany when no place for another open stream is left."""
+        if self._streams.total() >= self.config.streams_max or self._streams[caller.user_id] >= STREAMS_PER_USER_MAX:
+            raise TooMany("too many streams are open; close one or try again later", retry_after_s=5)
+
+    @contextmanager
+    def stream_place(self, caller: Caller) -> Iterator[None]:
+        """Count an open stream for as long as it lasts."""
+        self._streams[caller.user_id] += 1
+        try:
+            yield
+        finally:
+            self._streams[caller.user_id] -= 1
+            if not self._streams[caller.user_id]:
+                del self._streams[caller.user_id]

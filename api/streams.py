@@ -1,0 +1,76 @@
+"""Responses without an end: what is said before the connection breaks, and that everything is given back after it.
+
+A stream that cannot go on (this process stops, PostgreSQL is away, the token has ended) breaks its connection instead of
+ending it, so that no client takes a cut stream for a whole one; clients come back and resume.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from api.access import Access
+from api.endpoint import Call
+from swarmsync.errors import NotLoggedIn, Unavailable
+
+#: A silent stream says something this often, so that both sides notice when the other is gone.
+KEEP_ALIVE_S: Final = 15.0
+#: Waiters look by themselves this often: a lost hint costs no more.
+BACKSTOP_S: Final = 1.0
+_TOKEN_CHECK_S: Final = 5.0
+
+
+class Broken(Exception):  # noqa: N818 not a failure of ours, a state of the connection
+    """Break the connection: what was sent is not the whole."""
+
+
+class Stream:
+    """What Falcon iterates; `close` is called in any case, also when the client is gone."""
+
+    def __init__(self, call: Call, source: AsyncGenerator[bytes, None]) -> None:
+        """Raises TooMany when too many streams are open."""
+        call.services.check_streams(call.caller)
+        self._source = source
+        self._guarded = _guarded(call, source)
+
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        return self._guarded
+
+    async def close(self) -> None:
+        await self._guarded.aclose()
+        await self._source.aclose()
+
+
+async def _guarded(call: Call, source: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    with call.services.stream_place(call.caller):
+        try:
+            async for piece in source:
+                yield piece
+        except (Broken, Unavailable, NotLoggedIn):
+            raise asyncio.CancelledError from None  # the server closes the connection without the last chunk
+
+
+class Pulse:
+    """For the loop of a stream: may it go on, and is it time to say something."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._spoke = self._checked = time.monotonic()
+
+    async def check(self) -> None:
+        """Raise Broken when this process stops, NotLoggedIn when the token has ended."""
+        if self._call.services.stopping():
+            raise Broken
+        if time.monotonic() - self._checked >= _TOKEN_CHECK_S:
+            self._checked = time.monotonic()
+            try:
+                await self._call.services.gate.admit(self._call.request, Access.USER)
+            except Unavailable:
+                return  # who was let in stays while nobody can be asked
+
+    def spoke(self) -> None:
+        self._spoke = time.monotonic()
+
+    @property
+    def silent_too_long(self) -> bool:
+        return time.monotonic() - self._spoke >= KEEP_ALIVE_S

@@ -1,0 +1,153 @@
+"""A Core as a user runs it, and `consumer` as a user types it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import psutil
+import pytest
+
+from swarmsync.client import Client
+
+BIN = Path(sys.executable).parent
+IMAGE = "swarmsync-demo:latest"
+
+
+class CoreProcess:
+    """`swarmsyncd` with a data directory, a port and a profile of its own."""
+
+    def __init__(self, directory: Path, config: str) -> None:
+        self.directory = directory
+        self.data_dir = directory / "data"
+        self.port = _free_port()
+        self._config = directory / "core.toml"
+        self._config.write_text(config)
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith("SWARMSYNC_") and k != "NO_COLOR"}
+        self.environ["XDG_CONFIG_HOME"] = str(directory / "config")
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        out = (self.directory / "out").open("ab")
+        command = [BIN / "swarmsyncd", "--data-dir", self.data_dir, "--port", str(self.port), "--config", self._config]
+        already = self.said().count("is up")
+        self.process = subprocess.Popen(command, env=self.environ, stdout=out, stderr=out)
+        out.close()
+        wait_until(lambda: self.said().count("is up") > already or self.process.poll() is not None, 60)
+        assert self.process.poll() is None, self.said()
+
+    def said(self) -> str:
+        path = self.directory / "out"
+        return path.read_text() if path.exists() else ""
+
+    def client(self) -> Client:
+        profiles = json.loads((self.directory / "config" / "swarmsync" / "profiles.json").read_text())
+        local = profiles["profiles"]["local"]
+        return Client(local["url"], local["token"], patience_s=30)
+
+    def ready(self, workers: int = 1) -> Client:
+        """Return a client once that many workers are ready."""
+        client = self.client()
+        wait_until(lambda: sum(w["liveness"] == "ready" for w in client.items("/v1/workers")) >= workers, 30)
+        return client
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def pid(self, name: str) -> int:
+        """The process id of a module (`scheduler`), a server (`postgres`), the `api` or the `worker`."""
+        marks = {"postgres": "/bin/postgres -D", "nats": "nats-server", "valkey": "valkey-server", "api": "-m gunicorn"}
+        marks["worker"] = "worker.program"
+        for child in psutil.Process(self.process.pid).children():
+            line = " ".join(child.cmdline())
+            if name in marks and marks[name] in line:
+                return child.pid
+            if name not in marks and Path(f"/proc/{child.pid}/comm").read_text().strip() == f"swarm-{name}"[:15]:
+                return child.pid
+        raise LookupError(name)
+
+    def kill(self, name: str) -> int:
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def stop(self) -> int:
+        if self.process is None or self.process.poll() is not None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def consumer(self, *words: str, **how) -> subprocess.CompletedProcess:
+        how = {"capture_output": True, "text": True, "timeout": 100, **how}
+        return subprocess.run([BIN / "consumer", *words], env=self.environ, check=False, **how)
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
+    """Poll the outside world, which has no signal to wait on."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"not so within {timeout_s:g} s"
+        time.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The demo image; without a Docker engine the tests that need it fail."""
+    done = subprocess.run([sys.executable, "-m", "worker.demo_image"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"no Docker engine answers, and these tests need one: {done.stderr}"
+    return IMAGE
+
+
+@pytest.fixture
+def make_core(tmp_path: Path) -> Iterator[Callable[..., CoreProcess]]:
+    """Make Cores of one test; all are stopped at its end, also when it fails."""
+    made = []
+
+    def make(config: str = "") -> CoreProcess:
+        directory = tmp_path / f"core{len(made)}"
+        directory.mkdir()
+        made.append(CoreProcess(directory, config))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for core in made:
+        core.stop()
+
+
+@pytest.fixture(scope="module")
+def docker_core(tmp_path_factory: pytest.TempPathFactory, image: str) -> Iterator[CoreProcess]:
+    """One Core with a Docker worker for all tests of a module that do not break it."""
+    core = CoreProcess(tmp_path_factory.mktemp("core"), '[worker]\nruntime = "docker"\nname = "e2e"\n')
+    core.start()
+    core.ready()
+    yield core
+    core.stop()
+
+
+@pytest.fixture
+def our_containers() -> Callable[[str], list[str]]:
+    """Ids of the containers that a worker of this name has made and that still exist."""
+    client = docker.from_env()
+
+    def listed(owner: str) -> list[str]:
+        return [
+            c.id
+            for c in client.containers.list(all=True, ignore_removed=True)
+            if c.labels.get("swarmsync.owner") == owner
+        ]
+
+    yield listed
+    client.close()

@@ -1,0 +1,65 @@
+"""One example of every word of `protocol/messages.py`, with every field filled in."""
+
+from msgspec import Struct
+
+from swarmsync.model.job import JobRef, Waiting
+from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
+from swarmsync.model.resources import Need
+from swarmsync.model.worker import WorkerOffer, WorkerView
+from swarmsync.protocol import messages as m
+
+MOMENT_MS = 1_793_500_000_000  # 2026-11-01
+JOB, OTHER_JOB, WORKER, SHAPE = 375_299_968_947_543_040, 375_299_968_947_543_041, 375_299_900_000_001_024, 77_310_000_001
+REF = JobRef(JOB, 2)
+NEED = Need(500, 256 << 20, 1, 1 << 30)
+STOP = m.StopJob(REF, kill=True, reason=EndReason.WORKER_LOST)
+HOLDING = m.Holding(REF, AssignmentState.RUNNING, NEED)
+CHUNK = m.LogChunk(REF, 1, 4_096, MOMENT_MS, b"hello\n\xff\x00")
+SUM = m.StreamSum(11, 6, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
+STARTED = m.Started(REF, MOMENT_MS, "alpine@sha256:77726ef6")
+PROGRESS = m.Progress(REF, AssignmentState.PULLING)
+ENDED = m.Ended(REF, EndReason.EXIT_CODE, "exit code 3", MOMENT_MS, 3, MOMENT_MS - 1_500, SUM, m.StreamSum(1, 1, "6e"), 42, 9 << 20)
+RUN = m.RunJob(REF, 9, "nightly", 256 << 20, 7, 20)
+WAITING = (Waiting(JOB, SHAPE, NEED, 50, 12), Waiting(OTHER_JOB, SHAPE, NEED, 90, 12, "urgent"))
+VIEW = WorkerView(WORKER, "w1", NEED, {"zone": "eu"}, Liveness.SUSPECT, Eligibility.CORDONED)
+OFFER = WorkerOffer("w1", NEED, {"zone": "eu"}, "docker", "0.1.0", "4c4c4544")
+
+SAMPLES: tuple[Struct, ...] = (
+    m.JobsSubmitted(WAITING),
+    m.JobsDue(WAITING[:1]),
+    m.StopWanted((JOB, OTHER_JOB)),
+    m.WorkerJoined(VIEW, ((JOB, NEED),)),
+    m.WorkerChanged(WORKER, Liveness.READY, Eligibility.DRAINING),
+    m.WorkerLost(WORKER),
+    m.AssignmentEnded(JOB, WORKER),
+    m.PlacementVoid(JOB, WORKER),
+    m.Resync(),
+    m.Place(JOB, WORKER),
+    m.Revoke(JOB),
+    m.ShapeWaits(SHAPE, WaitReason.RESOURCES, "1 worker that could run it is busy: 1 lacks free cpus", 12),
+    m.Offered(REF, WORKER, NEED, 10_000, 7, 41),
+    m.Refused(REF, WORKER, 7, 41, "it has no room: cpus"),
+    m.JournalLine(MOMENT_MS, "harvester", "info", "worker w1 joined", JOB, {"runtime": "docker"}),
+    m.Changed((JOB, OTHER_JOB)),
+    m.WorkersChanged(WORKER),
+    RUN,
+    STOP,
+    m.Orders(7, 41, (RUN, STOP), {9: b'{"image":"alpine:3.20"}'}),
+    m.Receipt(7, 41, ((REF, "it has no room: cpus"),), stale=True),
+    HOLDING,
+    m.Join("5f1d6c0a9b3e7788", OFFER, (HOLDING,), "join-token"),
+    m.Pulse("5f1d6c0a9b3e7788", 12, 7, 41, (HOLDING,), leaving=True),
+    STARTED,
+    PROGRESS,
+    SUM,
+    ENDED,
+    m.Reports("5f1d6c0a9b3e7788", 5, (STARTED, PROGRESS, ENDED)),
+    CHUNK,
+    m.LogChunks("5f1d6c0a9b3e7788", (CHUNK,)),
+    m.Welcome(WORKER, 1_000, 30_000, 7, 41, (STOP,)),
+    m.Refusal("this session is not known here; join again", rejoin=True),
+    m.PulseAnswer(send_holds=True, stop=(STOP,)),
+    m.ReportsAck(7, (STOP,)),
+    m.LogsAck(((REF, 1, 4_104), (REF, 2, 0))),
+    m.AskLogEnds("5f1d6c0a9b3e7788", (REF,)),
+)

@@ -1,0 +1,96 @@
+"""One concept, one word: docs/words.md is the list, and these are the words that it replaces."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from project import PROJECT, documents, prose_of, prose_of_document, python_files, shown, tree_of
+
+#: What is said instead.
+INSTEAD = {"heartbeat": "pulse", "node": "worker or machine", "host": "machine", "task": "job or assignment"}
+#: Modules named for nothing collect everything.
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
+#: Other people's things keep other people's words.
+FOREIGN = re.compile(
+    r"asyncio\.\w+|asyncio tasks?|ast\.\w+|[Dd]ocker hosts?|DOCKER_HOST|docker_host|host networks?|task groups?"
+    r"|\"host\"|'host'|\bhost:|HostConfig|[?&]host=|hostname",
+)
+#: These two must say the words in order to forbid them.
+EXEMPT = {PROJECT / "tests/tidy/test_tidy_words.py", PROJECT / "docs/words.md"}
+
+
+def words_in(identifier: str) -> set[str]:
+    """Split snake_case and CamelCase, without plurals: {"worker", "host"} of WorkerHosts."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)
+    return {part.lower().removesuffix("s") for part in parts}
+
+
+def names_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield what a file gives a name to for others: classes, functions, parameters, fields, constants.
+
+    Local names are left out: they may be those of the library whose things they hold, as `task` of an asyncio.Task.
+    """
+    tops = [(tree, True), *((entry, True) for entry in ast.walk(tree) if isinstance(entry, ast.ClassDef))]
+    for scope, _ in tops:
+        for entry in scope.body:
+            targets = entry.targets if isinstance(entry, ast.Assign) else []
+            targets = [entry.target] if isinstance(entry, ast.AnnAssign) else targets
+            yield from ((entry.lineno, target.id) for target in targets if isinstance(target, ast.Name))
+    for entry in ast.walk(tree):
+        if isinstance(entry, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield entry.lineno, entry.name
+        if isinstance(entry, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = entry.args
+            yield from ((arg.lineno, arg.arg) for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs))
+
+
+def banned_in(text: str) -> list[str]:
+    text = FOREIGN.sub("", text)
+    return [f"{word}: say {INSTEAD[word]}" for word in INSTEAD if re.search(rf"\b{word}s?\b", text, re.IGNORECASE)]
+
+
+def test_no_module_is_named_for_nothing():
+    assert [shown(path) for path in python_files() if path.stem in EMPTY_NAMES] == []
+
+
+def test_identifiers_use_the_words():
+    wrong = [
+        f"{shown(path, line)} {name}: say {INSTEAD[word]}"
+        for path in python_files()
+        if path not in EXEMPT
+        for line, name in [*names_of(tree_of(path)), (1, path.stem)]
+        for word in sorted(words_in(name) & INSTEAD.keys())
+    ]
+    assert wrong == []
+
+
+def test_comments_docstrings_and_sentences_use_the_words():
+    wrong = [
+        f"{shown(path, line)} {problem}"
+        for path in python_files()
+        if path not in EXEMPT
+        for line, text in prose_of(path)
+        for problem in banned_in(text)
+    ]
+    assert wrong == []
+
+
+def test_documents_use_the_words():
+    wrong = [
+        f"{shown(path, line)} {problem}"
+        for path in documents()
+        if path not in EXEMPT
+        for line, text in prose_of_document(path)
+        for problem in banned_in(text)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("suffix", ["*.sql", "*.py", "*.sh", "*.toml"])
+def test_nothing_at_all_beats_but_the_pulse(suffix: str):
+    """This word is not even a local name."""
+    places: list[Path] = [path for path in PROJECT.glob(f"*/**/{suffix}") if ".venv" not in path.parts]
+    wrong = [shown(path) for path in places if path not in EXEMPT and "heartbeat" in path.read_text().lower()]
+    assert wrong == []

@@ -60,6 +60,7 @@ class OutputReader:
         self._job_id = job_id
         self._wanted = wanted
         self._attempt = 0
+        self._oldest = datetime.min
         self._offsets: dict[int, int] = {}
 
     async def read(self) -> AsyncGenerator[tuple[int, Chunk] | Note | End, None]:
@@ -81,7 +82,7 @@ class OutputReader:
                 for chunk in chunks:
                     pulse.spoke()
                     yield self._attempt, chunk
-                if more or chunks and row["state"] not in FINAL:
+                if more or (chunks and self._wanted.follow and row["state"] not in FINAL):
                     continue
                 if await self._is_over(row, watch):
                     yield End(row, self._attempt)
@@ -106,18 +107,18 @@ class OutputReader:
             raise missing(ids.encode(self._job_id))
         return row
 
-    def _output(self, row: Row) -> Output:
-        return Output(self._job_id, self._attempt, row["submitted_at"] - timedelta(days=1))
+    @property
+    def _output(self) -> Output:
+        return Output(self._job_id, self._attempt, self._oldest)
 
     async def _begin(self, row: Row) -> list[Chunk]:
         """Choose the attempt and the offsets; returns the last lines where those are wanted."""
         wanted = self._wanted
-        oldest = row["submitted_at"] - timedelta(days=1)
+        self._oldest = row["submitted_at"] - timedelta(days=1)  # a worker's clock may be late
         latest = wanted.attempt
         if latest is None:
-            latest = await outputs.latest_attempt(self._store, self._caller, self._job_id, oldest)
+            latest = await outputs.latest_attempt(self._store, self._caller, self._job_id, self._oldest)
         self._attempt = latest or max(row["fence"], 1)
-        self._where = self._output(row)
         if wanted.offsets is not None:
             self._offsets = {stream: wanted.offsets.get(stream, 0) for stream in wanted.streams}
             return []
@@ -126,7 +127,7 @@ class OutputReader:
             return await self._tail(wanted.tail)
         if wanted.since is not None:
             for stream in wanted.streams:
-                start = await outputs.offset_since(self._store, self._caller, self._where, stream, wanted.since)
+                start = await outputs.offset_since(self._store, self._caller, self._output, stream, wanted.since)
                 self._offsets[stream] = start if start is not None else await self._end(stream)
         return []
 
@@ -135,12 +136,11 @@ class OutputReader:
         return last[0].end if last else 0
 
     async def _backward(self, stream: int, before: int) -> list[Chunk]:
-        return await outputs.backward(self._store, self._caller, self._where, stream, before)
+        return await outputs.backward(self._store, self._caller, self._output, stream, before)
 
     async def _next(self) -> tuple[list[Chunk], bool]:
         """Return what comes next of all streams in the order of its time, and whether more is stored already."""
-        output = msgspec_replace_fence(self._where, self._attempt)
-        found = await outputs.forward(self._store, self._caller, output, list(self._offsets.items()))
+        found = await outputs.forward(self._store, self._caller, self._output, list(self._offsets.items()))
         chunks = merged([part for part, _ in found], [more for _, more in found])
         for chunk in chunks:
             self._offsets[chunk.stream] = chunk.end
@@ -161,10 +161,6 @@ class OutputReader:
             if not pages[stream]:
                 pages[stream] = await self._backward(stream, chunk.start)
         return counter.chunks
-
-
-def msgspec_replace_fence(output: Output, fence: int) -> Output:
-    return Output(output.job_id, fence, output.oldest)
 
 
 class LastLines:

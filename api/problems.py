@@ -8,8 +8,7 @@ import falcon
 import msgspec
 from falcon.asgi import App, Request, Response
 
-from api.strict_json import MalformedJson
-from swarmsync.errors import FieldError, NotLoggedIn, SpecError, SwarmError, TooMany, Unavailable
+from swarmsync.errors import FieldError, NotLoggedIn, SwarmError, TooMany, Unavailable
 
 CONTENT_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
@@ -26,7 +25,12 @@ class WrongMediaType(SwarmError):
 def document(status: int, title: str, detail: str, errors: list[FieldError] | None = None) -> dict[str, Any]:
     """Return a problem document (RFC 9457); `errors` names the fields."""
     kind = title.lower().replace(" ", "-")
-    problem: dict[str, Any] = {"type": f"urn:swarmsync:problem:{kind}", "title": title, "status": status, "detail": detail}
+    problem: dict[str, Any] = {
+        "type": f"urn:swarmsync:problem:{kind}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
     if errors:
         problem["errors"] = errors
     return problem
@@ -42,7 +46,7 @@ async def _on_error(_request: Request, response: Response, error: SwarmError, _p
     if error.status >= 500 and not isinstance(error, Unavailable):
         await _on_bug(_request, response, error, _params)
         return
-    errors = error.errors if isinstance(error, SpecError | MalformedJson) else None
+    errors: list[FieldError] | None = getattr(error, "errors", None)
     if isinstance(error, NotLoggedIn):
         response.set_header("WWW-Authenticate", 'Bearer realm="swarmsync"')
     if isinstance(error, TooMany):
@@ -52,13 +56,20 @@ async def _on_error(_request: Request, response: Response, error: SwarmError, _p
     _say(response, error.status, error.title, str(error), errors)
 
 
-async def _on_http_error(_request: Request, response: Response, error: falcon.HTTPError, _params: dict[str, Any]) -> None:
+async def _on_http_error(
+    _request: Request, response: Response, error: falcon.HTTPError, _params: dict[str, Any]
+) -> None:
     """What Falcon itself refuses: unknown routes and methods, unreadable headers."""
     for name, value in dict(error.headers or {}).items():
         response.set_header(name, value)
     title = error.title or str(error.status)
     sentences = {404: "there is nothing at this address", 405: "this address does not take that method"}
-    _say(response, error.status_code, title.partition(" ")[2] or title, error.description or sentences.get(error.status_code, title))
+    _say(
+        response,
+        error.status_code,
+        title.partition(" ")[2] or title,
+        error.description or sentences.get(error.status_code, title),
+    )
 
 
 async def _on_bug(request: Request, response: Response, error: Exception, _params: dict[str, Any]) -> None:

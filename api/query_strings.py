@@ -50,7 +50,9 @@ def read(request: Request, kind: type[Q]) -> Q:
         if "\x00" in name or "\x00" in value:
             raise QueryError(name.replace("\x00", "\\0")[:40], "contains a NUL character")
         if name not in hints:
-            known = f"known are {', '.join(kind.__struct_fields__)}" if kind.__struct_fields__ else "there are none here"
+            known = (
+                f"known are {', '.join(kind.__struct_fields__)}" if kind.__struct_fields__ else "there are none here"
+            )
             raise QueryError(name[:40], f"is not a known parameter; {known}")
         if value == "":
             continue
@@ -93,9 +95,13 @@ def moment(name: str, text: str, now: datetime) -> datetime | None:
     try:
         found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign that was not percent-encoded
     except ValueError:
-        raise QueryError(name, f"{text[:40]!r} is neither a time like 2026-11-24T02:00:00Z nor a duration like 2h") from None
+        raise QueryError(
+            name, f"{text[:40]!r} is neither a time like 2026-11-24T02:00:00Z nor a duration like 2h"
+        ) from None
     if found.tzinfo is None or not _YEAR_MIN < found.year < _YEAR_MAX:
-        raise QueryError(name, f"{text[:40]!r} has no offset or a year out of range; write it like 2026-11-24T02:00:00Z")
+        raise QueryError(
+            name, f"{text[:40]!r} has no offset or a year out of range; write it like 2026-11-24T02:00:00Z"
+        )
     return found.astimezone(UTC)
 
 

@@ -161,7 +161,9 @@ def _malformed(body: bytes, error: Exception, root: str) -> MalformedJson:
         return MalformedJson([FieldError(_place(body, lone, root), "contains half of a surrogate pair")])
     at = re.search(r"\(byte (\d+)\)", message)
     position = int(at[1]) if at else len(body)
-    sentence = message.removeprefix("JSON is malformed: ").replace("Input data was truncated", "the text ends too early")
+    sentence = message.removeprefix("JSON is malformed: ").replace(
+        "Input data was truncated", "the text ends too early"
+    )
     return MalformedJson([FieldError(_place(body, position, root), f"malformed JSON: {sentence}")])
 
 

@@ -31,7 +31,9 @@ class Reader:
         """Return the draft of one spec. Raises MalformedJson, SpecError, TooLarge."""
         known = self._known.get(body)
         if known is None:
-            known = self._known[body] = draft(self.check(codec.convert_spec(strict_json.decode(body, root), root), root))
+            known = self._known[body] = draft(
+                self.check(codec.convert_spec(strict_json.decode(body, root), root), root)
+            )
         return known
 
     def check(self, spec: JobSpec, root: str = "$") -> JobSpec:
@@ -87,4 +89,6 @@ def check_size(drafts: list[Draft]) -> None:
     """Raise SpecError where one request would make more rows than one transaction should."""
     rows = sum(1 if entry.spec.array is None else 1 + len(entry.spec.array.indexes()) for entry in drafts)
     if rows > ARRAY_MAX + 1 and len(drafts) > 1:
-        raise SpecError([FieldError("$.jobs", f"{rows} jobs with all array members; {ARRAY_MAX} at most in one request")])
+        raise SpecError(
+            [FieldError("$.jobs", f"{rows} jobs with all array members; {ARRAY_MAX} at most in one request")]
+        )

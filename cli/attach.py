@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from cli import exits
 from cli.cells import cut, escape
-from cli.follow import LogChunk, LogEnd, follow
+from cli.follow import FROM_THE_START, LogChunk, LogEnd, follow
 from swarmsync.client import Client
 from swarmsync.errors import Conflict, SwarmError, Unavailable
 
@@ -127,7 +127,7 @@ class Attachment:
                 self._events.put(Note(f"{error}; the job goes on, reconnecting"))
 
         with self._connect(PATIENCE_S) as client:
-            for piece in follow(client, self._job_id, patience_s=PATIENCE_S, on_change=tell):
+            for piece in follow(client, self._job_id, FROM_THE_START, patience_s=PATIENCE_S, on_change=tell):
                 if isinstance(piece, LogChunk):
                     self._room.acquire()
                 self._events.put(piece)

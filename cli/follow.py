@@ -18,6 +18,10 @@ STABLE_S: Final = 5.0
 DELAY_MIN_S: Final = 0.05
 
 
+#: Everything that a job writes, through all its attempts.
+FROM_THE_START: Final[Filters] = {"attempt": 1, "stdout_from": 0, "stderr_from": 0}
+
+
 class LogChunk(Struct, frozen=True):
     """A piece of a container's output; `offset` counts bytes within its attempt and stream."""
 
@@ -54,7 +58,7 @@ class Resume:
         if not self._next:
             return {}
         offsets = {f"{stream}_from": offset for stream, offset in self._next.items()}
-        return {"tail": None, "since": None, **offsets}
+        return {"tail": None, "since": None, "attempt": self._attempt, **offsets}
 
     def unseen(self, chunk: LogChunk) -> LogChunk | None:
         """Return the part of a chunk that is new, or None. Offsets begin again with each attempt."""
@@ -114,7 +118,7 @@ def follow(
     Unavailable when Core stays away for `patience_s`.
     """
     resume, patience = Resume(), Patience(patience_s, sleep)
-    early_ends = 0
+    early_ends, wanted = 0, (query or {}).get("attempt") if "stdout_from" not in (query or {}) else None
     while True:
         try:
             asked = {**(query or {}), "follow": 1, "format": "jsonl", **resume.query()}
@@ -124,6 +128,8 @@ def follow(
                 if piece is None:
                     continue
                 patience.good()
+                if isinstance(piece, LogChunk) and wanted not in (None, piece.attempt):
+                    continue  # after a break Core reads on through later attempts
                 fresh = resume.unseen(piece) if isinstance(piece, LogChunk) else piece
                 if fresh is not None:
                     yield fresh

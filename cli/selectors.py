@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from swarmsync.client import Client
 
 PREFIX_MIN: Final = 4
+MEMBERS_MAX: Final = 10_000
 _MEMBERS: Final = re.compile(r"(.+)\[(\d+)(?:-(\d+))?\]")
 _ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{1,13}")
 
@@ -35,8 +36,11 @@ def resolve_one(client: "Client", selector: str) -> str:
 def _resolve(client: "Client", selector: str) -> list[str]:
     members = _MEMBERS.fullmatch(selector)
     if members is not None:
-        first = int(members[2])
-        return _members(client, resolve_one(client, members[1]), first, int(members[3] or first))
+        first, last = int(members[2]), int(members[3] or members[2])
+        if not first <= last < first + MEMBERS_MAX:
+            raise typer.BadParameter(f"{selector!r} is no range of members; write it like {members[1]}[3-7]")
+        array = resolve_one(client, members[1])
+        return [f"{array}[{index}]" for index in range(first, last + 1)]
     if selector == "last":
         me = client.session()
         return [_newest(client, {"user": me.get("username") or me.get("user")}, "you have no jobs")]
@@ -53,19 +57,6 @@ def _newest(client: "Client", filters: dict[str, str | None], nothing: str) -> s
     for job in client.jobs(filters, limit=1):
         return str(job["id"])
     raise NotFound(nothing)
-
-
-def _members(client: "Client", array: str, first: int, last: int) -> list[str]:
-    wanted = set(range(first, last + 1))
-    found: dict[int, str] = {}
-    for job in client.jobs({"array": array}):
-        if job["array_index"] in wanted:
-            found[job["array_index"]] = job["id"]
-            if len(found) == len(wanted):
-                break
-    if not found:
-        raise NotFound(f"job {array} has no member {first if first == last else f'{first}-{last}'}")
-    return [found[index] for index in sorted(found)]
 
 
 def complete(incomplete: str) -> list[tuple[str, str]]:

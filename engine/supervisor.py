@@ -140,14 +140,7 @@ class Supervisor:
             launch = launch_module(role, self._logs / f"{role}.log", main)
             self._start(ChildSpec(role.value, Phase.MODULE, launch, signal.SIGTERM, 3_000, PURPOSE[role]))
         config = bootstrap.write_api_config(settings, servers)
-        gunicorn = [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "-c",
-            str(GUNICORN_CONF),
-            "api.app:create_app_from_environment()",
-        ]
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONF)]
         environ = {**os.environ, "SWARMSYNC_API_CONFIG": str(config)}
         launch_api = launch_program(gunicorn, self._logs / "api.log", environ)
         self._start(ChildSpec("api", Phase.API, launch_api, signal.SIGTERM, 4_000, "HTTP: jobs, workers, logs, events"))

@@ -64,9 +64,9 @@ def pull_problem(image: str, status: int, message: str, *, with_credentials: boo
         return RuntimeProblem(
             EndReason.IMAGE_UNAUTHORIZED, f"the registry does not allow pulling the image {image}: {said}"
         )
-    if _has(text, _NOT_FOUND) or status == 404:
-        return RuntimeProblem(EndReason.IMAGE_NOT_FOUND, f"there is no image {image}: {said}")
     permanent = _has(text, _PERMANENT)
+    if _has(text, _NOT_FOUND) or (status == 404 and not permanent):
+        return RuntimeProblem(EndReason.IMAGE_NOT_FOUND, f"there is no image {image}: {said}")
     return RuntimeProblem(
         EndReason.IMAGE_PULL_FAILED, f"the image {image} could not be pulled: {said}", retryable=not permanent
     )

@@ -39,7 +39,7 @@ class DockerImages:
         fetch = self._fetches.get(key)
         if fetch is None:
             fetch = self._fetches[key] = asyncio.create_task(self._fetch(image, auth))
-            fetch.add_done_callback(lambda task: self._fetched(key, task))
+            fetch.add_done_callback(lambda done: self._fetched(key, done))
         return await asyncio.shield(fetch)
 
     def forget(self, image: str) -> None:

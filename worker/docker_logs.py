@@ -62,14 +62,14 @@ class LogFrames:
         self.last_frame = b""  # the bytes of the newest frame, to be compared with the log's last one
 
     def feed(self, data: bytes) -> list[LogPiece]:
-        """Return the pieces that are complete now; runs of frames of one stream are joined, order is kept.
+        """Return the pieces that are complete now; neighbours of one stream are joined, order is kept.
 
         Raises LogStreamBroken; what was complete before the break is then lost with it, so the caller reads again.
         """
         buffer = self._rest + data if self._rest else data
         pieces: list[LogPiece] = []
-        run: list[bytes] = []
-        run_number, run_stamp, position, frame, end = 0, b"", 0, 0, len(buffer)
+        joined: list[bytes] = []
+        joined_number, joined_stamp, position, frame, end = 0, b"", 0, 0, len(buffer)
         while position + _HEADER.size <= end:
             number, length = _HEADER.unpack_from(buffer, position)
             if number not in _STREAMS or length < _STAMP:
@@ -77,12 +77,12 @@ class LogFrames:
             start = position + _HEADER.size
             if start + length > end:
                 break
-            if number != run_number:
-                self._flush(run_number, run, run_stamp, pieces)
-                run, run_number, run_stamp = [], number, buffer[start : start + _STAMP]
-            run.append(self._lines[number].repair(buffer[start + _STAMP : start + length]))
+            if number != joined_number:
+                self._flush(joined_number, joined, joined_stamp, pieces)
+                joined, joined_number, joined_stamp = [], number, buffer[start : start + _STAMP]
+            joined.append(self._lines[number].repair(buffer[start + _STAMP : start + length]))
             frame, position = position, start + length
-        self._flush(run_number, run, run_stamp, pieces)
+        self._flush(joined_number, joined, joined_stamp, pieces)
         if position:
             self.last_frame = buffer[frame:position]
         self._rest = buffer[position:]
@@ -107,9 +107,9 @@ class LogFrames:
         """Whether no other frame can equal the newest: the parts of one line share a timestamp, and maybe bytes."""
         return self.last_frame[-1:] == _NEWLINE or len(self.last_frame) != _HEADER.size + _STAMP + LINE_PART
 
-    def _flush(self, number: int, run: list[bytes], stamp: bytes, pieces: list[LogPiece]) -> None:
-        if run:
-            self._give(number, b"".join(run), _seconds(stamp), pieces)
+    def _flush(self, number: int, joined: list[bytes], stamp: bytes, pieces: list[LogPiece]) -> None:
+        if joined:
+            self._give(number, b"".join(joined), _seconds(stamp), pieces)
 
     def _give(self, number: int, data: bytes, at: float, pieces: list[LogPiece]) -> None:
         line = self._lines[number]

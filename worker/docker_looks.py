@@ -55,7 +55,7 @@ class DockerLooks:
         look = self._looks.get(container_id)
         if look is None:
             look = self._looks[container_id] = asyncio.create_task(self._inspect(container_id))
-            look.add_done_callback(lambda task: self._looked(container_id, task))
+            look.add_done_callback(lambda done: self._looked(container_id, done))
         return await asyncio.shield(look)
 
     def _looked(self, container_id: str, task: asyncio.Task[tuple[Seen, Exit]]) -> None:

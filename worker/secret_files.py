@@ -4,6 +4,7 @@ Docker cannot fill a tmpfs before its container starts, so the files lie in a tm
 container gets their directory as a read-only bind mount. `docker inspect` then shows a path, never a value.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Collection, Iterable
@@ -48,10 +49,12 @@ class SecretFiles:
 
     def forget(self, name: str) -> None:
         shutil.rmtree(self._root / name, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._root.rmdir()  # works for an empty one only
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Clean up after a crash between the removal of a container and that of its secrets."""
         if self._root.exists():
-            for directory in self._root.iterdir():
+            for directory in list(self._root.iterdir()):
                 if directory.name not in names:
                     self.forget(directory.name)

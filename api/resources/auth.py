@@ -75,6 +75,8 @@ class OwnSession(Resource):
     async def on_delete(self, call: Call) -> None:
         identity = call.identity
         if identity.kind != "session":
-            raise Conflict(f"this is the API token {identity.name!r}, not a session; it ends {rfc3339(identity.expires_at)}")
+            raise Conflict(
+                f"this is the API token {identity.name!r}, not a session; it ends {rfc3339(identity.expires_at)}"
+            )
         await call.services.sessions.end(identity.digest)
         call.services.gate.forget(identity.digest)

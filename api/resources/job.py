@@ -105,7 +105,9 @@ async def _wait_until_final(call: Call, job_id: int, text: str) -> None:
 
 
 class Result(Resource):
-    @endpoint(Access.USER, "How a job ended: exit code, times, usage, bytes and SHA-256 of its output", answer="the result")
+    @endpoint(
+        Access.USER, "How a job ended: exit code, times, usage, bytes and SHA-256 of its output", answer="the result"
+    )
     async def on_get(self, call: Call, job: str) -> Any:
         detail = await read_detail(call, await find_job(call, job), job)
         if detail.job["state"] not in FINAL:

@@ -76,7 +76,9 @@ class Hold(Resource):
 
 
 class Rerun(Resource):
-    @endpoint(Access.USER, "Submit a job that has ended again, as a new job", body=Nothing, answer="the new job", status=202)
+    @endpoint(
+        Access.USER, "Submit a job that has ended again, as a new job", body=Nothing, answer="the new job", status=202
+    )
     async def on_post(self, call: Call, job: str) -> Any:
         """Start at once, whatever time the old spec named. A member of an array becomes an array of one."""
         body = await call.body()
@@ -95,13 +97,10 @@ def _again(row: Row) -> JobSpec:
     """The spec with what was changed of the job since, and without the times that are past."""
     spec = decode_stored_spec(row["document"])
     index = row["array_index"]
+    now = {"name": row["name"], "queue": row["queue"], "priority": row["priority"]}
+    now |= {"labels": msgspec.json.decode(row["labels"]), "run_at": None, "delay": None}
+    if index is not None:
+        now["array"] = Array(f"{index}-{index}")
     return msgspec.structs.replace(
-        spec,
-        name=row["name"],
-        queue=row["queue"],
-        priority=row["priority"],
-        labels=msgspec.json.decode(row["labels"]),
-        array=spec.array if index is None else Array(f"{index}-{index}"),
-        run_at=None,
-        delay=None,
+        spec, **{name: value for name, value in now.items() if value != getattr(spec, name)}
     )

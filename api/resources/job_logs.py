@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -40,7 +41,9 @@ class LogsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Logs(Resource):
-    @endpoint(Access.USER, "What a job's containers wrote; live with follow=1", query=LogsQuery, answer="text or JSON lines")
+    @endpoint(
+        Access.USER, "What a job's containers wrote; live with follow=1", query=LogsQuery, answer="text or JSON lines"
+    )
     async def on_get(self, call: Call, job: str) -> Any:
         query: LogsQuery = call.query
         wanted = _wanted(query)
@@ -70,23 +73,28 @@ def _wanted(query: LogsQuery) -> Wanted:
 
 
 async def _text(reader: OutputReader) -> AsyncGenerator[bytes, None]:
-    async for piece in reader.read():
-        if isinstance(piece, tuple):
-            yield piece[1].data
+    async with aclosing(reader.read()) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, tuple):
+                yield piece[1].data
 
 
 async def _lines(reader: OutputReader) -> AsyncGenerator[bytes, None]:
     """One JSON object per piece; `{"state": ...}` when the job's state changes and as a sign of life; last `{"end": ...}`."""
-    async for piece in reader.read():
-        match piece:
-            case Note(row, attempt):
-                fields = {"state": row["state"], "reason": row["reason"], "message": row["message"], "attempt": attempt}
-                yield _encode(fields) + b"\n"
-            case End(row, attempt):
-                last = {name: row[name] for name in ("state", "reason", "message", "exit_code")}
-                yield _encode({"end": {**last, "attempt": attempt}}) + b"\n"
-            case (attempt, chunk):
-                yield _encode(_piece(attempt, chunk)) + b"\n"
+    async with aclosing(reader.read()) as pieces:
+        async for piece in pieces:
+            yield _encode(_document(piece)) + b"\n"
+
+
+def _document(piece: tuple[int, Chunk] | Note | End) -> dict[str, Any]:
+    match piece:
+        case Note(row, attempt):
+            return {"state": row["state"], "reason": row["reason"], "message": row["message"], "attempt": attempt}
+        case End(row, attempt):
+            last = {name: row[name] for name in ("state", "reason", "message", "exit_code")}
+            return {"end": {**last, "attempt": min(attempt, row["fence"])}}
+        case (attempt, chunk):
+            return _piece(attempt, chunk)
 
 
 def _piece(attempt: int, chunk: Chunk) -> dict[str, Any]:

@@ -43,8 +43,6 @@ class JobsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: str = ""
 
 
-
-
 class Jobs(Resource):
     @endpoint(Access.USER, "List jobs, newest first", query=JobsQuery, answer="a page of jobs")
     async def on_get(self, call: Call) -> Any:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from swarmsync.model.resources import format_duration, format_size, parse_duration_ms, parse_size
+from swarmsync.model.resources import DURATION_MAX_MS, exact_size, format_duration, parse_duration_ms, parse_size
 
 
 class Duration(int):
@@ -38,8 +38,8 @@ def _duration(raw: Any) -> Duration:
         raise ValueError("Expected a duration like 90s, 15m, 2h or 1d")  # noqa: TRY004 msgspec wants ValueError
     if isinstance(raw, str):
         return Duration(parse_duration_ms(raw))
-    if not 0 <= raw < 1e9:
-        raise ValueError("Expected a duration of 0 to 1000000000 seconds")
+    if not 0 <= raw * 1000 <= DURATION_MAX_MS:
+        raise ValueError("Expected a duration of 0 seconds to 10 years")
     return Duration(round(raw * 1000))
 
 
@@ -100,7 +100,7 @@ def enc_hook(value: Any) -> Any:
     if isinstance(value, Duration):
         return format_duration(value)
     if isinstance(value, Size):
-        return format_size(value) if value % 1024 == 0 or value < 1024 else int(value)
+        return exact_size(value)
     if isinstance(value, Words):
         return list(value)
     if isinstance(value, Environment):

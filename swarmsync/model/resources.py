@@ -13,7 +13,7 @@ _SIZE_UNITS: Final = {
     "g": 1 << 30, "gb": 1 << 30, "gib": 1 << 30,
     "t": 1 << 40, "tb": 1 << 40, "tib": 1 << 40,
 }  # fmt: skip
-_NUMBER_AND_UNIT: Final = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([a-zA-Z]*)\s*")
+_NUMBER_AND_UNIT: Final = re.compile(r"\s*(\d{1,16}(?:\.\d{1,9})?)\s*([a-zA-Z]*)\s*")
 _DURATION: Final = re.compile(r"\s*(?:\d{1,12}(?:\.\d{1,6})?(?:ms|s|m|h|d)\s*)+")
 _DURATION_PART: Final = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 DURATION_MAX_MS: Final = 10 * 365 * _DURATION_UNITS_MS["d"]
@@ -55,10 +55,18 @@ def format_duration(milliseconds: int) -> str:
 
 
 def format_size(size: int) -> str:
-    """Write bytes in the largest unit that is exact, or with one decimal: `256MiB`, `1.5GiB`."""
+    """Write bytes for people, in the largest unit, where need be with one decimal: `256MiB`, `1.5GiB`."""
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size >= factor:
             return f"{size // factor}{unit}" if size % factor == 0 else f"{size / factor:.1f}{unit}"
+    return f"{size}B"
+
+
+def exact_size(size: int) -> str:
+    """Write bytes in the largest unit that is exact, for documents that are read again: `1500MiB`."""
+    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
     return f"{size}B"
 
 

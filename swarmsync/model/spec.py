@@ -143,6 +143,9 @@ _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
 #: Fields that this version knows but does not act on yet: refused, never ignored.
 NOT_YET: Final = ("secrets", "constraints", "affinity", "concurrency", "after", "outputs")
+_NOT_SUPPORTED: Final = "is not supported by this version of SwarmSync; remove it"
+#: Beyond these a time has no UTC form everywhere, or none that PostgreSQL and Python agree on.
+_RUN_YEARS: Final = range(1970, 3000)
 
 
 def check(spec: JobSpec, root: str = "$") -> list[FieldError]:
@@ -155,11 +158,17 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".image", f"{spec.image[:80]!r} is not an image name; write it like alpine:3.20"
     for name in NOT_YET:
         if getattr(spec, name):
-            yield f".{name}", "is not supported by this version of SwarmSync; remove it"
+            yield f".{name}", _NOT_SUPPORTED
+    if spec.retry.memory_factor > 1 or spec.retry.memory_max is not None:
+        yield ".retry.memory_factor", _NOT_SUPPORTED
+    if spec.logs.keep is not None:
+        yield ".logs.keep", _NOT_SUPPORTED
     if spec.run_at is not None and spec.delay is not None:
         yield ".delay", "give run_at or delay, not both"
     if spec.run_at is not None and spec.run_at.tzinfo is None:
         yield ".run_at", "has no offset; write it like 2026-11-24T02:00:00+01:00"
+    if spec.run_at is not None and spec.run_at.year not in _RUN_YEARS:
+        yield ".run_at", f"lies outside the years {_RUN_YEARS[0]} to {_RUN_YEARS[-1]}"
     if len(spec.labels) > 64:
         yield ".labels", "more than 64 labels"
     for key, value in spec.labels.items():
@@ -194,7 +203,7 @@ def _array_problems(array: Array) -> Iterator[tuple[str, str]]:
         yield ".array.range", f"{size} members; {ARRAY_MAX} at most"
     for name in ("max_parallel", "max_failures"):
         if getattr(array, name) is not None:
-            yield f".array.{name}", "is not supported by this version of SwarmSync; remove it"
+            yield f".array.{name}", _NOT_SUPPORTED
 
 
 def _volume_problem(volume: str | VolumeSpec) -> str | None:

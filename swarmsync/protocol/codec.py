@@ -28,20 +28,32 @@ T = TypeVar("T")
 DecodeError = msgspec.DecodeError  # msgspec.ValidationError is one too
 encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
 
-decode_to_scheduler: Final = msgspec.msgpack.Decoder(list[ToScheduler]).decode
-decode_to_dispatcher: Final = msgspec.msgpack.Decoder(list[ToDispatcher]).decode
-decode_to_harvester: Final = msgspec.msgpack.Decoder(list[ToHarvester]).decode
-decode_journal: Final = msgspec.msgpack.Decoder(list[JournalLine]).decode
-decode_orders: Final = msgspec.msgpack.Decoder(Orders).decode
-decode_receipt: Final = msgspec.msgpack.Decoder(Receipt).decode
-decode_from_worker: Final = msgspec.msgpack.Decoder(FromWorker).decode
-decode_to_worker: Final = msgspec.msgpack.Decoder(ToWorker).decode
+
+def _tolerant(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Make every complaint about bytes a DecodeError: msgspec lets two kinds of damage out as errors of Python's own."""
+
+    def guarded(data: bytes) -> T:
+        try:
+            return decode(data)
+        except (UnicodeDecodeError, RecursionError) as problem:
+            raise DecodeError(f"the bytes are malformed ({type(problem).__name__})") from None
+
+    return guarded
 
 
 def decoder_of(kind: type[T]) -> Callable[[bytes], T]:
     """Return a decoder of one word, for the hints that have a subject of their own."""
-    return msgspec.msgpack.Decoder(kind).decode
+    return _tolerant(msgspec.msgpack.Decoder(kind).decode)
 
+
+decode_to_scheduler: Final = _tolerant(msgspec.msgpack.Decoder(list[ToScheduler]).decode)
+decode_to_dispatcher: Final = _tolerant(msgspec.msgpack.Decoder(list[ToDispatcher]).decode)
+decode_to_harvester: Final = _tolerant(msgspec.msgpack.Decoder(list[ToHarvester]).decode)
+decode_journal: Final = _tolerant(msgspec.msgpack.Decoder(list[JournalLine]).decode)
+decode_orders: Final = _tolerant(msgspec.msgpack.Decoder(Orders).decode)
+decode_receipt: Final = _tolerant(msgspec.msgpack.Decoder(Receipt).decode)
+decode_from_worker: Final = _tolerant(msgspec.msgpack.Decoder(FromWorker).decode)
+decode_to_worker: Final = _tolerant(msgspec.msgpack.Decoder(ToWorker).decode)
 
 _spec_decoder: Final = msgspec.json.Decoder(JobSpec, dec_hook=dec_hook)
 _json_encoder: Final = msgspec.json.Encoder(enc_hook=enc_hook)
@@ -53,7 +65,10 @@ def encode_json(value: Any) -> bytes:
 
 def decode_stored_spec(document: bytes | str) -> JobSpec:
     """Read a spec that was checked before it was stored."""
-    return _spec_decoder.decode(document)
+    try:
+        return _spec_decoder.decode(document)
+    except (UnicodeDecodeError, RecursionError) as problem:
+        raise DecodeError(f"the spec is malformed ({type(problem).__name__})") from None
 
 
 def convert_spec(document: Any, root: str = "$") -> JobSpec:
@@ -69,6 +84,7 @@ def explain(message: str, root: str = "$") -> FieldError:
     from swarmsync.protocol.neighbours import nearest_key  # noqa: PLC0415 difflib is slow to import, rarely needed
 
     text, _, place = message.partition(" - at `")
+    place = place.removeprefix("key` in `")
     path = root + place.rstrip("`").removeprefix("$")
     prefix = "Object contains unknown field `"
     if text.startswith(prefix):

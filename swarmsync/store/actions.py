@@ -62,7 +62,16 @@ async def stop(store: Store, caller: Caller, job_id: int, *, kill: bool, message
         stoppable = [*_STOPPING, JobState.STOPPING.value] if kill else _STOPPING
         ends_here, reason = JobState.CANCELLED.value, EndReason.CANCELLED_BY_USER.value
         won = await connection.fetch(
-            sql("stop"), job_id, is_array, _CANCELLED, ends_here, stoppable, JobState.STOPPING.value, reason, message, kill
+            sql("stop"),
+            job_id,
+            is_array,
+            _CANCELLED,
+            ends_here,
+            stoppable,
+            JobState.STOPPING.value,
+            reason,
+            message,
+            kill,
         )
         changed = [row["id"] for row in won]
         if is_array:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import asyncpg
 from msgspec import Struct
 
-from swarmsync.model.lifecycle import FINAL, Eligibility
+from swarmsync.model.lifecycle import FINAL, Eligibility, JobState
 from swarmsync.store.lists import Row
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
@@ -15,23 +15,27 @@ _WORKERS: Final = """
 SELECT w.id, w.name, w.cpus_milli, w.memory_bytes, w.gpus, w.disk_bytes, w.labels, w.runtime, w.version, w.liveness,
     w.eligibility, w.joined_at, w.last_pulse_at, b.jobs, b.cpus_used, b.memory_used, b.gpus_used, b.disk_used
 FROM workers w
-LEFT JOIN LATERAL (
+CROSS JOIN LATERAL (
     SELECT count(*) AS jobs, COALESCE(sum(j.cpus_milli), 0) AS cpus_used, COALESCE(sum(j.memory_bytes), 0) AS memory_used,
         COALESCE(sum(j.gpus), 0) AS gpus_used, COALESCE(sum(j.disk_bytes), 0) AS disk_used
-    FROM jobs j WHERE j.worker_id = w.id AND j.state IN ('starting', 'running', 'stopping') AND j.assignment_state IS NOT NULL
-) b ON true
+    FROM jobs j
+    WHERE j.worker_id = w.id AND j.state IN ('starting', 'running', 'stopping') AND j.assignment_state IS NOT NULL
+) b
 """
 _QUEUES: Final = """
 SELECT q.name, q.paused, q.created_at,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.name AND j.state IN ('held', 'scheduled', 'blocked', 'queued')) AS waiting,
+    (SELECT count(*) FROM jobs j WHERE j.queue = q.name AND j.state IN ('held', 'scheduled', 'blocked', 'queued')
+        AND (j.array_size IS NULL OR j.array_id IS NOT NULL)) AS waiting,
     (SELECT count(*) FROM jobs j WHERE j.queue = q.name AND j.state IN ('starting', 'running', 'stopping')
         AND j.assignment_state IS NOT NULL) AS running
 FROM queues q WHERE q.name > $1 ORDER BY q.name LIMIT $2
 """
+#: Of first attempts only, and not of jobs that had a time to wait for.
 _LATENCY: Final = """
-SELECT count(*) AS jobs, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS p50, percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) AS p99
+SELECT count(*) AS jobs, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS p50,
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) AS p99
 FROM (SELECT extract(epoch FROM started_at - submitted_at) * 1000 AS ms FROM jobs
-      WHERE finished_at IS NOT NULL AND started_at IS NOT NULL AND fence = 1 AND run_at IS NULL AND finished_at > clock_timestamp() - interval '1 day'
+      WHERE finished_at > clock_timestamp() - interval '1 day' AND started_at IS NOT NULL AND fence = 1 AND run_at IS NULL
       ORDER BY finished_at DESC LIMIT 1000) AS latest
 """
 
@@ -94,7 +98,7 @@ async def stats(store: Store, caller: Caller) -> Stats:
         )
         latency: Any = await connection.fetchrow(_LATENCY)
         return Stats(
-            {row["state"]: row["jobs"] for row in jobs},
+            dict.fromkeys((state.value for state in JobState), 0) | {row["state"]: row["jobs"] for row in jobs},
             {row["liveness"]: row["workers"] for row in alive},
             finished,
             latency["jobs"],

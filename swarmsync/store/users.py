@@ -25,9 +25,7 @@ PASSWORD_MAX: Final = 1_024
 TOKEN_DAYS_MAX: Final = 3_650
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 #: A hash of nobody's password: checked for unknown users, so that they take as long as known ones.
-_NOBODY: Final = (
-    "$argon2id$v=19$m=19456,t=2,p=1$v4uAA/Xqjw+2fkk1wQFjbA$ppeyQnfGYOeQ/X0cC+hfwZPsRiOaHl/sqKrnTJ80Ghw"
-)
+_NOBODY: Final = "$argon2id$v=19$m=19456,t=2,p=1$v4uAA/Xqjw+2fkk1wQFjbA$ppeyQnfGYOeQ/X0cC+hfwZPsRiOaHl/sqKrnTJ80Ghw"
 
 
 class User(Struct, frozen=True):
@@ -170,14 +168,14 @@ async def user_of_token(store: Store, digest: bytes) -> tuple[User, str, datetim
 
 async def renew_hash(store: Store, user_id: int, old: str, new: str) -> None:
     """Store the same password under newer parameters, unless it was changed meanwhile."""
-    await store.execute(
-        "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2", user_id, old, new
-    )
+    await store.execute("UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2", user_id, old, new)
 
 
 async def audit(store: Store, user_id: int | None, action: str, subject: str = "") -> None:
     """Write one line of the audit log, which nobody can change afterwards."""
-    await store.execute("INSERT INTO audit_log (user_id, action, subject) VALUES ($1, $2, $3)", user_id, action, subject)
+    await store.execute(
+        "INSERT INTO audit_log (user_id, action, subject) VALUES ($1, $2, $3)", user_id, action, subject
+    )
 
 
 _SELECT: Final = "SELECT id, username, role, disabled, session_epoch, password_hash FROM users"

@@ -1,4 +1,4 @@
-"""Conversations with the Scheduler's core, as text: a line is what happens, the indented lines beneath it what it decides.
+"""Conversations with the Scheduler's core, as text: what happens, and indented beneath it what the core decides.
 
     join w1 cpus=2 memory=4GiB holds=7      a worker's session begins (holds: jobs that it has, of 1 cpu each)
     submit 1-3 cpus=1 priority=50           jobs are queued (due: the same, from the Hibernator)

@@ -9,7 +9,12 @@ from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol import messages as m
 
 MOMENT_MS = 1_793_500_000_000  # 2026-11-01
-JOB, OTHER_JOB, WORKER, SHAPE = 375_299_968_947_543_040, 375_299_968_947_543_041, 375_299_900_000_001_024, 77_310_000_001
+JOB, OTHER_JOB, WORKER, SHAPE = (
+    375_299_968_947_543_040,
+    375_299_968_947_543_041,
+    375_299_900_000_001_024,
+    77_310_000_001,
+)
 REF = JobRef(JOB, 2)
 NEED = Need(500, 256 << 20, 1, 1 << 30)
 STOP = m.StopJob(REF, kill=True, reason=EndReason.WORKER_LOST)
@@ -18,7 +23,9 @@ CHUNK = m.LogChunk(REF, 1, 4_096, MOMENT_MS, b"hello\n\xff\x00")
 SUM = m.StreamSum(11, 6, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
 STARTED = m.Started(REF, MOMENT_MS, "alpine@sha256:77726ef6")
 PROGRESS = m.Progress(REF, AssignmentState.PULLING)
-ENDED = m.Ended(REF, EndReason.EXIT_CODE, "exit code 3", MOMENT_MS, 3, MOMENT_MS - 1_500, SUM, m.StreamSum(1, 1, "6e"), 42, 9 << 20)
+ENDED = m.Ended(
+    REF, EndReason.EXIT_CODE, "exit code 3", MOMENT_MS, 3, MOMENT_MS - 1_500, SUM, m.StreamSum(1, 1, "6e"), 42, 9 << 20
+)
 RUN = m.RunJob(REF, 9, "nightly", 256 << 20, 7, 20)
 WAITING = (Waiting(JOB, SHAPE, NEED, 50, 12), Waiting(OTHER_JOB, SHAPE, NEED, 90, 12, "urgent"))
 VIEW = WorkerView(WORKER, "w1", NEED, {"zone": "eu"}, Liveness.SUSPECT, Eligibility.CORDONED)

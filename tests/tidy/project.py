@@ -4,7 +4,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +38,12 @@ def shown(path: Path, line: int | None = None) -> str:
     """A place as editors open it."""
     name = str(path.relative_to(PROJECT))
     return name if line is None else f"{name}:{line}"
+
+
+def nothing(wrong: Iterable[str]) -> None:
+    """Fail with one line for each thing that is wrong."""
+    lines = list(wrong)
+    assert not lines, "\n" + "\n".join(lines)
 
 
 def prose_of(path: Path) -> Iterator[tuple[int, str]]:

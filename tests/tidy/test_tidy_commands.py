@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 
 import pytest
-from project import PROJECT, code_of_document, documents, shown
+from project import PROJECT, code_of_document, documents, nothing, shown
 from typer.main import get_command
 
 from cli.commands.vocabulary import COMMANDS, Noun
@@ -32,7 +32,7 @@ def targets() -> set[str]:
 
 
 def test_make_targets_exist():
-    assert [f"{place} {words[0]}" for place, words in commands("make") if words[0] not in targets()] == []
+    nothing(f"{place} {words[0]}" for place, words in commands("make") if words[0] not in targets())
 
 
 def test_the_readme_names_the_two_commands():
@@ -47,12 +47,12 @@ def test_consumer_commands_exist():
         unknown = entry is None or (isinstance(entry, Noun) and len(words) > 1 and words[1] not in entry.verbs)
         if unknown:
             wrong.append(f"{place} consumer {' '.join(words[:2])}")
-    assert wrong == []
+    nothing(wrong)
 
 
 def test_swarmsyncd_commands_exist():
     known = get_command(swarmsyncd).commands
-    assert [f"{place} {words[0]}" for place, words in commands("swarmsyncd") if words[0] not in known] == []
+    nothing(f"{place} {words[0]}" for place, words in commands("swarmsyncd") if words[0] not in known)
 
 
 @pytest.mark.parametrize("name", ["run", "stop", "check", "test", "sim", "bench", "golden"])
@@ -61,9 +61,9 @@ def test_the_makefile_has_one_way_to_do_each_thing(name: str):
 
 
 def test_links_between_documents_lead_somewhere():
-    wrong = []
-    for path in documents():
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
-            if "://" not in target and not (path.parent / target).exists():
-                wrong.append(f"{shown(path)} {target}")
-    assert wrong == []
+    nothing(
+        f"{shown(path)} {target}"
+        for path in documents()
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text())
+        if "://" not in target and not (path.parent / target).exists()
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from project import PACKAGES, PROJECT
+from project import PACKAGES, PROJECT, nothing
 
 from conf.settings import Settings
 from swarmsync.protocol import messages
@@ -41,7 +41,7 @@ def names_in_contracts() -> set[str]:
 def test_import_contracts_speak_of_files_that_exist():
     names = names_in_contracts()
     assert len(names) > 20, "the contracts were not read"
-    assert sorted(name for name in names if find_spec(name) is None) == []
+    nothing(sorted(name for name in names if find_spec(name) is None))
 
 
 def test_entry_points_exist():
@@ -90,7 +90,7 @@ def test_every_key_of_the_settings_file_is_explained():
                 silent.append(line)
         else:
             explained = line.startswith("# ")
-    assert silent == []
+    nothing(silent)
 
 
 def test_running_md_names_every_setting_and_variable():
@@ -100,4 +100,4 @@ def test_running_md_names_every_setting_and_variable():
     sections = {key: value for key, value in defaults().items() if isinstance(value, dict)}
     keys = [f"{section}.{key}" for section, entries in sections.items() for key in entries]
     keys += [key for key in defaults() if key not in sections]
-    assert [name for name in [*keys, *VARIABLES] if f"`{name}`" not in text] == []
+    nothing(name for name in [*keys, *VARIABLES] if f"`{name}`" not in text)

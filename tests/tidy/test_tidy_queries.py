@@ -3,7 +3,7 @@
 import ast
 import re
 
-from project import PROJECT, python_files, shown, tree_of
+from project import PROJECT, nothing, python_files, shown, tree_of
 
 QUERIES = PROJECT / "swarmsync" / "store" / "queries"
 OURS = ("swarmsync", "engine", "worker", "api", "bench")
@@ -22,17 +22,17 @@ def calls_of_sql() -> list[tuple[str, str | None]]:
 
 
 def test_every_statement_is_asked_for_by_a_name_one_can_search_for():
-    assert [place for place, name in calls_of_sql() if name is None] == []
+    nothing(place for place, name in calls_of_sql() if name is None)
 
 
 def test_every_name_has_a_statement():
     there = {path.stem for path in QUERIES.glob("*.sql")}
-    assert [f"{place} {name}" for place, name in calls_of_sql() if name is not None and name not in there] == []
+    nothing(f"{place} {name}" for place, name in calls_of_sql() if name is not None and name not in there)
 
 
 def test_every_statement_is_used():
     used = {name for _, name in calls_of_sql()}
-    assert sorted(path.name for path in QUERIES.glob("*.sql") if path.stem not in used) == []
+    nothing(sorted(path.name for path in QUERIES.glob("*.sql") if path.stem not in used))
 
 
 def test_every_statement_says_who_runs_it_and_what_its_parameters_are():
@@ -44,4 +44,4 @@ def test_every_statement_says_who_runs_it_and_what_its_parameters_are():
         said = {int(number) for number in re.findall(r"\$(\d+)", comment)}
         if not text.startswith("-- ") or not numbers <= said:
             wrong.append(f"{path.name}: parameters {sorted(numbers - said)} are not explained")
-    assert wrong == []
+    nothing(wrong)

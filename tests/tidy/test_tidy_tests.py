@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from project import python_files, shown, tree_of
+from project import nothing, python_files, shown, tree_of
 
 
 def is_helper_process(tree: ast.Module) -> bool:
@@ -32,7 +32,9 @@ def sleeps_of(path: Path) -> Iterator[str]:
 
 
 def test_no_test_sleeps():
-    assert [place for path in python_files("tests") if not is_helper_process(tree_of(path)) for place in sleeps_of(path)] == []
+    nothing(
+        place for path in python_files("tests") if not is_helper_process(tree_of(path)) for place in sleeps_of(path)
+    )
 
 
 def test_files_of_tests_have_names_of_their_own():
@@ -45,4 +47,4 @@ def test_files_of_tests_have_names_of_their_own():
         if path.stem in seen:
             double.append(f"{shown(path)} and {shown(seen[path.stem])}")
         seen[path.stem] = path
-    assert double == []
+    nothing(double)

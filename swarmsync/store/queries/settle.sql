@@ -9,8 +9,7 @@ WITH won AS (
         finished_at = CASE WHEN i.state NOT IN ('queued', 'scheduled') THEN clock_timestamp() END,
         run_at = CASE WHEN i.state = 'scheduled' THEN clock_timestamp() + i.delay_ms * interval '1 millisecond'
                       ELSE j.run_at END,
-        started_at = CASE WHEN i.state IN ('queued', 'scheduled') THEN NULL
-                          WHEN j.started_at IS NULL AND i.ran_ms IS NOT NULL
+        started_at = CASE WHEN j.started_at IS NULL AND i.ran_ms IS NOT NULL
                           THEN clock_timestamp() - i.ran_ms * interval '1 millisecond' ELSE j.started_at END,
         assignment_state = NULL, exit_code = i.exit_code, tries = j.tries + i.tries, crashes = j.crashes + i.crashes,
         result = i.result,
@@ -22,13 +21,12 @@ WITH won AS (
               a_reason, a_message, orders_epoch, orders_seq)
     WHERE j.id = i.id AND j.fence = i.fence AND j.state = ANY ($1::text[])
       AND (i.orders_epoch IS NULL OR (j.orders_epoch = i.orders_epoch AND j.orders_seq = i.orders_seq))
-    RETURNING j.id, j.fence, j.user_id, j.worker_id, j.state, j.reason, j.message, j.offered_at, j.exit_code, j.array_id,
-        i.ran_ms, i.result, i.a_state, i.outcome, i.a_reason, i.a_message
+    RETURNING j.id, j.fence, j.user_id, j.worker_id, j.state, j.reason, j.message, j.offered_at, j.started_at, j.exit_code,
+        j.array_id, i.result, i.a_state, i.outcome, i.a_reason, i.a_message
 ), kept AS (
     INSERT INTO assignments (job_id, fence, user_id, worker_id, state, outcome, reason, message, exit_code, offered_at,
                              started_at, result)
-    SELECT id, fence, user_id, worker_id, a_state, outcome, a_reason, a_message, exit_code, offered_at,
-           clock_timestamp() - ran_ms * interval '1 millisecond', result
+    SELECT id, fence, user_id, worker_id, a_state, outcome, a_reason, a_message, exit_code, offered_at, started_at, result
     FROM won
 ), told AS (
     INSERT INTO job_events (job_id, user_id, state, reason, message, fence, worker_id)

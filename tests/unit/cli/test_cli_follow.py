@@ -45,7 +45,7 @@ def test_a_broken_stream_is_resumed_by_offset_and_nothing_comes_twice(core, clie
     pieces = pieces_of(client, tail=5)
     assert (text(pieces), text(pieces, "stderr")) == (b"one two three", b"err")
     last = core.asked("GET", LOGS)[-1].query
-    assert (last["stdout_from"], last["stderr_from"], last.get("tail")) == (["4"], ["3"], None)
+    assert last == {"follow": ["1"], "format": ["jsonl"], "attempt": ["1"], "stdout_from": ["4"], "stderr_from": ["3"]}
 
 
 def test_offsets_begin_again_with_each_attempt(core, client):

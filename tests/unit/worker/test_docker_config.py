@@ -81,36 +81,25 @@ def test_mounts_gpus_and_disk():
         Mount("tmpfs", "", "/tmp", size_bytes=1024),
         Mount("bind", "/data", "/data"),
     )
+    private = {"Propagation": "rprivate"}
     limits = docker_config.create_body(replace(PLAN, mounts=mounts, gpus=2, disk_bytes=5), secrets_path="/mem/x")[
         "HostConfig"
     ]
     assert limits["Mounts"] == [
         {"Type": "volume", "Source": "cache", "Target": "/cache", "ReadOnly": True},
         {"Type": "tmpfs", "Target": "/tmp", "ReadOnly": False, "TmpfsOptions": {"Mode": 0o1777, "SizeBytes": 1024}},
-        {
-            "Type": "bind",
-            "Source": "/data",
-            "Target": "/data",
-            "ReadOnly": False,
-            "BindOptions": {"Propagation": "rprivate"},
-        },
-        {
-            "Type": "bind",
-            "Source": "/mem/x",
-            "Target": "/run/secrets",
-            "ReadOnly": True,
-            "BindOptions": {"Propagation": "rprivate"},
-        },
+        {"Type": "bind", "Source": "/data", "Target": "/data", "ReadOnly": False, "BindOptions": private},
+        {"Type": "bind", "Source": "/mem/x", "Target": "/run/secrets", "ReadOnly": True, "BindOptions": private},
     ]
     assert limits["DeviceRequests"] == [{"Driver": "", "Count": 2, "Capabilities": [["gpu"]]}]
     assert limits["StorageOpt"] == {"size": "5"}
 
 
 def test_a_secret_is_a_variable_only_where_it_asks_to_be():
-    secrets = (SecretFile("a", b"one", env="A_KEY"), SecretFile("b", b"two"))
+    secrets = (SecretFile("a", b"one", env="A_KEY"), SecretFile("b", b"canary"))
     body = docker_config.create_body(replace(PLAN, secrets=secrets))
     assert body["Env"][-1] == "A_KEY=one"
-    assert "two" not in json.dumps(body)
+    assert "canary" not in json.dumps(body)
 
 
 @pytest.mark.parametrize(
@@ -237,12 +226,8 @@ def test_labels_of_others_are_left_alone():
 def test_the_machine_and_its_warnings():
     info = {"NCPU": 2, "MemTotal": 1 << 30, "Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]}
     described = describe({"Version": "20.10.24"}, info, unlimited=False, secrets_in_memory=False)
-    assert (described.version, described.cpus_milli, described.memory_bytes, described.gpus) == (
-        "20.10.24",
-        2000,
-        1 << 30,
-        0,
-    )
+    assert (described.version, described.cpus_milli) == ("20.10.24", 2000)
+    assert (described.memory_bytes, described.gpus) == (1 << 30, 0)
     assert [warning.split()[0] for warning in described.warnings] == ["Docker's", "this", "the", "this"]
     info |= {"LiveRestoreEnabled": True, "DriverStatus": [["Backing Filesystem", "xfs"]], "Warnings": None}
     assert describe({"Version": "28"}, info, unlimited=True, secrets_in_memory=True).warnings == ()

@@ -3,27 +3,18 @@ import pytest
 from swarmsync.model.lifecycle import EndReason as R
 from worker import docker_errors
 
+_ABSENT_OR_PRIVATE = (
+    "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the"
+    " resource is denied"
+)
 PULLS = [
     # status, message, with credentials, reason, retryable
     (404, "manifest for x:1 not found: manifest unknown: manifest unknown", False, R.IMAGE_NOT_FOUND, False),
     (0, "manifest unknown", False, R.IMAGE_NOT_FOUND, False),
     (500, "name unknown: repository not known", False, R.IMAGE_NOT_FOUND, False),
     (400, "invalid reference format: repository name must be lowercase", False, R.IMAGE_NOT_FOUND, False),
-    (
-        404,
-        "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to"
-        " the resource is denied",
-        False,
-        R.IMAGE_NOT_FOUND,
-        False,
-    ),
-    (
-        404,
-        "pull access denied for x, repository does not exist or may require login",
-        True,
-        R.IMAGE_UNAUTHORIZED,
-        False,
-    ),
+    (404, _ABSENT_OR_PRIVATE, False, R.IMAGE_NOT_FOUND, False),
+    (404, _ABSENT_OR_PRIVATE, True, R.IMAGE_UNAUTHORIZED, False),
     (500, "Head https://r.test/v2/x/manifests/1: no basic auth credentials", False, R.IMAGE_UNAUTHORIZED, False),
     (500, "Get https://r.test/v2/: unauthorized: incorrect username or password", True, R.IMAGE_UNAUTHORIZED, False),
     (0, "unauthorized: authentication required", False, R.IMAGE_UNAUTHORIZED, False),

@@ -1,0 +1,115 @@
+"""The API: a Falcon ASGI application. Read `ROUTES`, then `endpoint.py`, then any file of `resources/`.
+
+`create_app` connects to nothing; that happens in the life span of the server process, after it was forked.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Final
+
+from falcon.asgi import App, Request, Response
+
+from api import config as configuration
+from api import openapi, problems
+from api.config import ApiConfig
+from api.endpoint import Resource, declared
+from api.openapi import RouteEntry
+from api.resources import auth, events, health, job, job_actions, job_logs, jobs, logs, overview, workers
+from api.services import Services
+
+#: (path, resource, suffix of its responders)
+ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
+    ("/v1/auth/login", auth.Login, None),
+    ("/v1/auth/session", auth.OwnSession, None),
+    ("/v1/jobs", jobs.Jobs, None),
+    ("/v1/jobs/validate", jobs.Validate, None),
+    ("/v1/jobs/{job}", job.OneJob, None),
+    ("/v1/jobs/{job}/cancel", job_actions.Cancel, None),
+    ("/v1/jobs/{job}/kill", job_actions.Cancel, "kill"),
+    ("/v1/jobs/{job}/hold", job_actions.Hold, None),
+    ("/v1/jobs/{job}/release", job_actions.Hold, "release"),
+    ("/v1/jobs/{job}/rerun", job_actions.Rerun, None),
+    ("/v1/jobs/{job}/why", job.Why, None),
+    ("/v1/jobs/{job}/logs", job_logs.Logs, None),
+    ("/v1/jobs/{job}/result", job.Result, None),
+    ("/v1/workers", workers.Workers, None),
+    ("/v1/workers/{worker}", workers.OneWorker, None),
+    ("/v1/workers/{worker}/cordon", workers.OneWorker, "cordon"),
+    ("/v1/workers/{worker}/uncordon", workers.OneWorker, "uncordon"),
+    ("/v1/logs", logs.LogRecords, None),
+    ("/v1/logs/{record}", logs.OneRecord, None),
+    ("/v1/queues", overview.Queues, None),
+    ("/v1/stats", overview.Stats, None),
+    ("/v1/modules", overview.Modules, None),
+    ("/v1/modules/{module}", overview.OneModule, None),
+    ("/v1/events", events.Events, None),
+    ("/v1/openapi.json", health.OpenApi, None),
+    ("/metrics", health.Metrics, None),
+    ("/healthz", health.Health, None),
+    ("/readyz", health.Ready, None),
+)
+METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
+
+
+class LifeSpan:
+    """Opens the services after the fork, closes them at the end, and counts what was answered."""
+
+    def __init__(self, config: ApiConfig) -> None:
+        self._config = config
+        self._services: Services | None = None
+        self.stopping: Callable[[], bool] = lambda: False
+
+    def services(self) -> Services:
+        assert self._services is not None, "the application was not started"
+        return self._services
+
+    async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        self._services = await Services.open(self._config)
+        self._services.stopping = lambda: self.stopping()
+
+    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        if self._services is not None:
+            await self._services.close()
+
+    async def process_response(self, request: Request, response: Response, _resource: Any, _succeeded: bool) -> None:  # noqa: RUF029, FBT001 Falcon's signature
+        self.services().answered[request.method, response.status_code] += 1
+
+
+class Api(App[Request, Response]):
+    """`life_span.stopping` is set by the server: streams end when it says so."""
+
+    life_span: LifeSpan
+
+
+def create_app(config: ApiConfig) -> Api:
+    """Make the application. Raises AssertionError for a responder that does not declare who may call it."""
+    life_span = LifeSpan(config)
+    app = Api(middleware=[life_span])
+    app.life_span = life_span
+    problems.install(app)
+    entries: list[RouteEntry] = []
+    made: dict[type[Resource], Resource] = {}
+    for path, kind, suffix in ROUTES:
+        resource = made.setdefault(kind, kind(life_span.services))
+        app.add_route(path, resource, suffix=suffix)
+        entries += _entries(path, resource, suffix)
+    description = made[health.OpenApi]
+    assert isinstance(description, health.OpenApi)
+    description.document = openapi.document(entries, version("swarmsync"))
+    return app
+
+
+def from_file(path: str) -> Api:
+    """Make the application for Gunicorn from the supervisor's file."""
+    return create_app(configuration.load(path))
+
+
+def _entries(path: str, resource: Resource, suffix: str | None) -> list[RouteEntry]:
+    found = []
+    for method in METHODS:
+        responder = getattr(resource, f"on_{method.lower()}{f'_{suffix}' if suffix else ''}", None)
+        if responder is not None:
+            entry = declared(responder)
+            assert entry is not None, f"{method} {path} does not declare who may call it"
+            found.append(RouteEntry(method, path, entry))
+    return found

@@ -1,0 +1,110 @@
+"""`GET /v1/events`: every change of a job's state as server-sent events, resumable without a gap."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from api.access import Access
+from api.endpoint import Call, Resource, endpoint
+from api.finding import find_job
+from api.query_strings import QueryError
+from api.streams import BACKSTOP_S, Pulse, Stream
+from swarmsync import ids
+from swarmsync.clock import rfc3339
+from swarmsync.store import events
+from swarmsync.store.events import BEGINNING, EVENTS_MAX, Place
+from swarmsync.store.lists import Row
+
+#: Between two reads while hints pour in: events come in batches then.
+_PAUSE_S: Final = 0.02
+#: No transaction lasts so long; events before the last one read by more than this were read, too.
+_OLDEST_TRANSACTION: Final = timedelta(minutes=10)
+_PLACE: Final = re.compile(r"(\d{1,20})-(\d{1,19})")
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`after` is the id of the last event that was seen (`0`: all that are kept), as the header Last-Event-ID, which goes
+    first; without either the stream begins now. `follow=0` ends after what there is. `job` is one job's id.
+    """
+
+    after: str = ""
+    job: str = ""
+    follow: bool = True
+
+
+class Events(Resource):
+    @endpoint(Access.USER, "Every change of a job's state, as server-sent events", query=EventsQuery, answer="SSE")
+    async def on_get(self, call: Call) -> Any:
+        query: EventsQuery = call.query
+        text = call.request.get_header("Last-Event-ID") or query.after
+        job_id = await find_job(call, query.job) if query.job else None
+        place = _place(text) if text else await events.now(call.services.store, call.caller)
+        call.response.content_type = "text/event-stream"
+        call.response.set_header("Cache-Control", "no-store")
+        call.response.stream = Stream(call, _feed(call, place, job_id, follow=query.follow))
+
+
+def _place(text: str) -> Place:
+    if text == "0":
+        return BEGINNING
+    match = _PLACE.fullmatch(text)
+    if match is None or int(match[1]) >= 1 << 64 or int(match[2]) >= 1 << 63:
+        raise QueryError("after", f"{text[:40]!r} is not the id of an event; it looks like 1234-567, or 0 for all")
+    return Place(int(match[1]), int(match[2]))
+
+
+async def _feed(call: Call, place: Place, job_id: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    pulse = Pulse(call)
+    store, caller = call.services.store, call.caller
+    oldest: datetime | None = None
+    impatience_s = BACKSTOP_S
+    yield f": here are the changes after {place}\nid: {place}\n\n".encode()
+    with call.services.hub.watch_all() as watch:
+        while True:
+            await pulse.check()
+            rows = await events.read(store, caller, place, oldest=oldest, job_id=job_id)
+            if rows:
+                place = Place(int(rows[-1]["xid"]), rows[-1]["seq"])
+                oldest = rows[-1]["at"] - _OLDEST_TRANSACTION
+                pulse.spoke()
+                yield _written(rows)
+            elif pulse.silent_too_long:
+                pulse.spoke()
+                yield b": still here\n\n"
+            if len(rows) == EVENTS_MAX:
+                continue
+            if not follow:
+                return
+            # A hint may come while an older transaction hides what it tells of: look again soon, then ever less.
+            if await watch.wait(impatience_s):
+                impatience_s = _PAUSE_S
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                impatience_s = min(impatience_s * 2, BACKSTOP_S)
+
+
+def _written(rows: Sequence[Row]) -> bytes:
+    return b"".join(
+        b"id: %b\nevent: job\ndata: %b\n\n" % (f"{row['xid']}-{row['seq']}".encode(), _encode(_document(row)))
+        for row in rows
+    )
+
+
+def _document(row: Row) -> dict[str, Any]:
+    at = rfc3339(row["at"])
+    return {
+        "job": ids.encode(row["job_id"]),
+        "state": row["state"],
+        "reason": row["reason"],
+        "message": row["message"],
+        "at": at,
+        "since": at,
+        "attempt": row["fence"],
+        "worker": row["worker"],
+    }

@@ -1,0 +1,112 @@
+"""`/v1/queues`, `/v1/stats`, `/v1/modules`: the whole at a glance."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from api import documents
+from api.access import Access
+from api.endpoint import Call, Resource, endpoint
+from swarmsync.clock import rfc3339
+from swarmsync.errors import NotFound
+from swarmsync.store import overview, records
+from swarmsync.store.records import RecordFilter
+from swarmsync.store.sessions import answering
+
+#: The supervisor's figures of each module: a Redis hash, one JSON object per field.
+MODULES_KEY: Final = "swarmsync:modules"
+RECENT_LOGS: Final = 20
+STATS_MS: Final = 1_000
+PURPOSES: Final = {
+    "harvester": "The only listener: takes what workers and the API say, writes verdicts, and feeds the Scheduler.",
+    "scheduler": "Decides which job goes to which worker; no network, reads PostgreSQL only at its start.",
+    "dispatcher": "The only speaker: turns placements into assignments and sends orders to workers.",
+    "hibernator": "Wakes what waits for its time: delayed and retried jobs, schedules, time-outs in the queue.",
+    "logger": "Writes the modules' journals and the output of containers into PostgreSQL, and keeps them in bounds.",
+}
+
+
+class QueuesQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    cursor: str = ""
+
+
+class Queues(Resource):
+    @endpoint(Access.USER, "List queues by name; jobs are counted as far as the caller sees them", query=QueuesQuery)
+    async def on_get(self, call: Call) -> Any:
+        query: QueuesQuery = call.query
+        rows = await overview.queues(call.services.store, call.caller, after=query.cursor, limit=query.limit)
+        items = [{**row, "created_at": rfc3339(row["created_at"])} for row in rows[: query.limit]]
+        return {"items": items, "next_cursor": items[-1]["name"] if len(rows) > query.limit else None}
+
+
+class Stats(Resource):
+    @endpoint(Access.USER, "Counts by state, rates and latencies; users count their own jobs")
+    async def on_get(self, call: Call) -> Any:
+        """Answer from Redis for a second, or ten times as long as counting took."""
+        services, caller = call.services, call.caller
+        key = f"swarmsync:stats:{'all' if caller.is_operator else caller.user_id}"
+        with answering():
+            kept: bytes | None = await services.redis.get(key)
+        if kept is not None:
+            return kept
+        began_ms = services.clock.monotonic_ms()
+        document = msgspec.json.encode(_stats(await overview.stats(services.store, caller)))
+        took_ms = services.clock.monotonic_ms() - began_ms
+        with answering():
+            await services.redis.set(key, document, px=max(STATS_MS, 10 * took_ms))
+        return document
+
+
+def _stats(found: overview.Stats) -> dict[str, Any]:
+    return {
+        "jobs": found.jobs,
+        "workers": found.workers,
+        "finished_last_minute": found.finished_last_minute,
+        "submit_to_start_ms": {
+            "p50": _rounded(found.submit_to_start_p50_ms),
+            "p99": _rounded(found.submit_to_start_p99_ms),
+            "jobs": found.measured,
+        },
+    }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(float(milliseconds), 3)
+
+
+async def module_figures(call: Call) -> dict[str, dict[str, Any]]:
+    """Return each module with its purpose and the figures of the last second; without those its state is unknown."""
+    with answering():
+        kept = await call.services.redis.hgetall(MODULES_KEY)
+    found: dict[str, dict[str, Any]] = {
+        name: {"name": name, "purpose": text, "state": "unknown"} for name, text in PURPOSES.items()
+    }
+    for raw_name, raw in sorted(kept.items()):
+        name = raw_name.decode(errors="replace").lower()
+        try:
+            figures = msgspec.json.decode(raw, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+        found[name] = {"name": name, "purpose": "", "state": "unknown", **found.get(name, {}), **figures}
+    return found
+
+
+class Modules(Resource):
+    @endpoint(Access.USER, "The engine's modules: purpose, state, pulse lag, ring fill, rates, restarts, last error")
+    async def on_get(self, call: Call) -> Any:
+        return {"items": list((await module_figures(call)).values()), "next_cursor": None}
+
+
+class OneModule(Resource):
+    @endpoint(Access.USER, "One module; for operators with its recent log records")
+    async def on_get(self, call: Call, module: str) -> Any:
+        figures = (await module_figures(call)).get(module.lower())
+        if figures is None:
+            raise NotFound(f"there is no module {module[:40]!r}; known are {', '.join(PURPOSES)}")
+        if call.caller.is_operator:
+            wanted = RecordFilter(limit=RECENT_LOGS, source=figures["name"])
+            rows = await records.page(call.services.store, call.caller, wanted)
+            figures["recent_logs"] = [documents.record(row) for row in rows[:RECENT_LOGS]]
+        return figures

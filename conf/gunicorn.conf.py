@@ -1,0 +1,40 @@
+"""Gunicorn for the API: its native ASGI workers on uvloop. Read by `gunicorn -c`; the supervisor writes the API's JSON
+file and names it in SWARMSYNC_API_CONFIG.
+
+Workers die with the arbiter at once, so that a new one finds the port free; nothing that was answered is lost by that.
+"""
+
+import os
+import signal
+
+from api.config import load
+from swarmsync.embedded import die_with_parent
+
+_path = os.environ["SWARMSYNC_API_CONFIG"]
+_config = load(_path)
+
+wsgi_app = f"api.app:from_file({_path!r})"
+bind = f"{_config.bind}:{_config.port}"
+workers = _config.processes
+worker_class = "asgi"
+asgi_loop = "uvloop"
+asgi_lifespan = "on"
+#: How long a request goes on after its client is gone: a transaction ends, a stream is given up.
+asgi_disconnect_grace_period = 1
+timeout = 30
+graceful_timeout = 5
+keepalive = 15
+backlog = 1024
+limit_request_fields = 64
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+preload_app = False
+
+
+def post_fork(server, worker):  # noqa: ANN001, ANN201, ARG001, D103 Gunicorn's hook
+    die_with_parent(signal.SIGKILL)
+
+
+def post_worker_init(worker):  # noqa: ANN001, ANN201, D103 Gunicorn's hook
+    worker.asgi.life_span.stopping = lambda: not worker.alive

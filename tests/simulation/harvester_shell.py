@@ -1,0 +1,271 @@
+"""Mirrors `engine/harvester/service.py`: first the Dispatcher's ring, then pulses and joins, reports, and the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.harvester import settlements
+from engine.harvester.registry import Gone, Known, Limits, Live, LivenessChanged, Registry
+from engine.service_channels import Role
+from module_shells import Shell
+from programs import Every, Program
+from rows import PLACEDS, Row
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import EndReason, JobState, Liveness
+from swarmsync.protocol.messages import (
+    AssignmentEnded,
+    Ended,
+    JobsSubmitted,
+    Join,
+    Offered,
+    PlacementVoid,
+    Progress,
+    Pulse,
+    Refused,
+    Reports,
+    ReportsAck,
+    Resync,
+    Started,
+    StopJob,
+    StopWanted,
+    ToScheduler,
+    Welcome,
+    WorkerChanged,
+    WorkerJoined,
+    WorkerLost,
+)
+from swarmsync.store.jobs import Settlement
+
+if TYPE_CHECKING:
+    from core import Core
+    from network import Letter
+
+FEED_MAX = 5_000
+REPORTS_PER_TURN = 4_000
+
+
+class HarvesterShell(Shell):
+    role = Role.HARVESTER
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self.limits = Limits(*core.settings.limits)
+        self.registry = Registry(self.limits)
+        self._fast = Every(self.timeline, self.settings.fast_ms)
+        self._medium = Every(self.timeline, self.settings.medium_ms)
+        self._slow = Every(self.timeline, self.settings.slow_ms)
+        self._arrived: list[Letter] = []
+        self._look_at_feed = True
+        self._must_resync = False
+        self._arrays: set[int] = set()
+
+    def on_start(self) -> Program:
+        self._cursor = yield from self.call("feed_start")
+        self.registry = Registry(self.limits)
+        now_ms = self.now_ms
+        workers = yield from self.call("load_workers")
+        placed = yield from self.call("load_placed")
+        self.registry.load([Known(view, session, now_ms) for view, session in workers], map(self._live_of, placed))
+        self._say([Resync()])
+        for subject in ("join", "pulse", "reports"):
+            self.connection.handlers[subject] = self._on_worker
+        self.connection.handlers["changed"] = self._on_changed
+
+    def _live_of(self, row: Row) -> Live:
+        live = Live(
+            row.ref,
+            row.worker_id or 0,
+            row.need,
+            self.limits.lease_of(row.grace_ms),
+            (row.orders_epoch, row.orders_seq),
+            held=row.assignment_state != "offered",
+        )
+        if row.state == "stopping":
+            live.stop = StopJob(row.ref, row.stop_kill, EndReason(row.stop_reason))
+        return live
+
+    def _on_worker(self, letter: Letter) -> None:
+        self._arrived.append(letter)
+        self.bell.ring()
+
+    def _on_changed(self, _letter: Letter) -> None:
+        self._look_at_feed = True
+        self.bell.ring()
+
+    # ------------------------------------------------ the turn
+
+    def duty(self) -> Program:
+        settling: list[Settlement] = []
+        bounced = self.rings["bounces"].take(64)
+        for word in bounced:
+            match word:
+                case Offered():
+                    self.registry.offered(word)
+                case Refused():
+                    settling += [settlements.of_gone(e) for e in self.registry.refused(word) if isinstance(e, Gone)]
+                case PlacementVoid():
+                    self._say([word])
+        arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
+        effects: list[Any] = []
+        for letter in arrived:
+            if isinstance(letter.word, Pulse):
+                effects += self._pulse(letter)
+            elif isinstance(letter.word, Join):
+                effects += yield from self._join(letter)
+        if self._medium():
+            effects += self.registry.tick(self.now_ms)
+        yield from self._liveness([effect for effect in effects if isinstance(effect, LivenessChanged)])
+        gone = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
+        yield from self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in gone.values())])
+        yield from self._reports([letter for letter in arrived if isinstance(letter.word, Reports)])
+        fed = yield from self._feed()
+        yield from self._sweep()
+        return len(bounced) + len(arrived) + fed
+
+    def _pulse(self, letter: Letter) -> list[Any]:
+        answer, effects = self.registry.pulse(letter.sender.name, letter.word, self.now_ms)
+        self.core.network.reply(self.connection, letter, answer)
+        return effects
+
+    def _join(self, letter: Letter) -> Program:
+        word: Join = letter.word
+        view = yield from self.call("join_worker", word.offer, word.session)
+        high, stops, effects = self.registry.joined(view, word.session, word.holds, self.now_ms)
+        self._say([WorkerJoined(view, tuple((holding.ref.job_id, holding.need) for holding in word.holds))])
+        lease_ms = self.limits.lease_ms
+        welcome = Welcome(view.worker_id, self.settings.pulse_ms, lease_ms, high[0], high[1], tuple(stops))
+        self.core.network.reply(self.connection, letter, welcome)
+        return effects
+
+    def _liveness(self, changes: Sequence[LivenessChanged]) -> Program:
+        if not changes:
+            return
+        last = {change.worker_id: change.liveness for change in changes}
+        for worker_id, liveness in last.items():
+            known = self.registry.workers[self.registry.names[worker_id]]
+            self.timeline.note("worker", known.view.name, liveness)
+            if liveness is Liveness.LOST:
+                self._say([WorkerLost(worker_id)])
+            else:
+                self._say([WorkerChanged(worker_id, liveness, known.view.eligibility)])
+        yield from self.call("save_liveness", last)
+
+    # ------------------------------------------------ ends
+
+    def _settle_gone(self, batch: Sequence[Settlement]) -> Program:
+        if not batch:
+            return
+        rows = yield from self.call("ends", [entry.ref for entry in batch])
+        judged = [
+            settlements.judge_gone(entry, rows[entry.ref], self.settings.crash_limit, self.timeline.chance.random())
+            for entry in batch
+            if entry.ref in rows
+        ]
+        yield from self._settle(judged)
+        yield from self._refresh(sorted({entry.ref for entry in batch} - rows.keys()))
+
+    def _reports(self, letters: Sequence[Letter]) -> Program:
+        if not letters:
+            return
+        ends: dict[JobRef, Ended] = {}
+        starts: dict[JobRef, Started] = {}
+        steps: dict[JobRef, Progress] = {}
+        kinds: dict[type, dict[JobRef, Any]] = {Ended: ends, Started: starts, Progress: steps}
+        for letter in letters:
+            for report in letter.word.reports:
+                kinds[type(report)][report.ref] = report
+        fresh = [(s.ref, max(0, self.now_ms - s.at_ms)) for ref, s in starts.items() if ref not in ends]
+        if fresh:
+            yield from self.call("started", fresh)
+        moved = [step for ref, step in steps.items() if ref not in ends]
+        if moved:
+            yield from self.call("progress", moved)
+        yield from self._settle((yield from self._judge(list(ends.values()))))
+        for letter in letters:
+            through = letter.word.first_seq + len(letter.word.reports) - 1
+            self.core.network.reply(self.connection, letter, ReportsAck(through))
+
+    def _judge(self, ends: Sequence[Ended]) -> Program:
+        good = [settlements.succeeded(end) for end in ends if end.reason is EndReason.COMPLETED]
+        bad = [end for end in ends if end.reason is not EndReason.COMPLETED]
+        if not bad:
+            return good
+        rows = yield from self.call("ends", [end.ref for end in bad])
+        stale = [end.ref for end in bad if end.ref not in rows]
+        if stale:
+            yield from self.call("supersede", stale)
+            yield from self._refresh(stale)
+        return good + [
+            settlements.judge(end, rows[end.ref], self.settings.crash_limit, self.timeline.chance.random())
+            for end in bad
+            if end.ref in rows
+        ]
+
+    def _settle(self, batch: Sequence[Settlement]) -> Program:
+        if not batch:
+            return
+        unique = {entry.ref: entry for entry in batch}
+        won = yield from self.call("settle", list(unique.values()))
+        for entry in won:
+            self.registry.over(entry.ref.job_id, entry.ref.fence)
+            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])
+            if entry.array_id is not None:
+                self._arrays.add(entry.array_id)
+            if entry.state in (JobState.QUEUED, JobState.SCHEDULED):
+                self._look_at_feed = True
+        lost = sorted(unique.keys() - {entry.ref for entry in won})
+        if lost:
+            yield from self.call("supersede", lost)
+            yield from self._refresh(lost)
+
+    def _refresh(self, refs: Sequence[JobRef]) -> Program:
+        if not refs:
+            return
+        rows = yield from self.call("refresh", [ref.job_id for ref in refs])
+        for ref in refs:
+            row = rows.get(ref.job_id)
+            live = self.registry.live.get(ref.job_id)
+            if live is None or live.ref != ref:
+                continue
+            if row is None or row.fence != ref.fence or row.state not in PLACEDS:
+                self.registry.over(ref.job_id, ref.fence)
+                self._say([AssignmentEnded(ref.job_id, live.worker_id)])
+            else:
+                live.orders = (row.orders_epoch, row.orders_seq)
+
+    # ------------------------------------------------ the feed, and saying things
+
+    def _feed(self) -> Program:
+        if not self._look_at_feed and not self._fast():
+            return 0
+        self._look_at_feed = False
+        self._cursor, entries = yield from self.call("feed", self._cursor, FEED_MAX)
+        waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
+        stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
+        for entry in stopped:
+            if entry.state is JobState.STOPPING and entry.stop_reason is not None:
+                self.registry.stop_wanted(entry.job_id, kill=entry.stop_kill, reason=EndReason(entry.stop_reason))
+            if entry.array_id is not None:
+                self._arrays.add(entry.array_id)
+        for start in range(0, len(waiting), 500):
+            self._say([JobsSubmitted(waiting[start : start + 500])])
+        if stopped:
+            self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
+        if len(entries) >= FEED_MAX:
+            self._look_at_feed = True
+        if self._arrays:
+            arrays, self._arrays = self._arrays, set()
+            yield from self.call("finish_arrays", sorted(arrays))
+        return len(entries)
+
+    def _sweep(self) -> Program:
+        if self._must_resync:
+            self._must_resync = False
+            self._say([Resync()])
+        if self._slow():
+            self._arrays.update((yield from self.call("open_arrays")))
+
+    def _say(self, words: list[ToScheduler]) -> None:
+        if not self.rings["inbox"].offer_or_drop(words):
+            self._must_resync = True

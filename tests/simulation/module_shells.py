@@ -1,0 +1,167 @@
+"""What all modules' shells share, and the small ones: Scheduler, Hibernator, Logger.
+
+A shell mirrors a `service.py`: the same duties in the same order around the same core, as a generator instead of a
+coroutine. What has no influence on jobs (the journal, sentences for people, followers' hints) is left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.hibernator.due import next_look_ms
+from engine.scheduler.placement import Scheduler
+from engine.service_channels import Role
+from programs import Bell, Every, Life, Program
+from swarmsync.errors import Unavailable
+from swarmsync.protocol.messages import JobsDue, JobsSubmitted, LogsAck, ToDispatcher, WorkerJoined
+
+if TYPE_CHECKING:
+    from core import Core
+    from network import Letter
+
+
+class Shell:
+    """Mirrors `engine.service.Service`: start, then turn for ever; sleep when a turn had nothing to do."""
+
+    role: Role
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.timeline = core.timeline
+        self.rings = core.rings
+        self.settings = core.settings
+        self.life = Life(core.timeline, self.role.value)
+        self.connection = core.network.connect(self.role.value, self.life)
+        self.bell = Bell(core.timeline)
+        self.errors = 0
+        self.started = False
+        for name, reader in core.readers.items():
+            if reader is self.role:
+                core.rings[name].bell = self.bell
+
+    @property
+    def now_ms(self) -> int:
+        return self.timeline.now_ms
+
+    def call(self, name: str, *values: Any) -> Program:
+        return self.core.store.call(self.life, name, *values)
+
+    def on_start(self) -> Program:
+        yield 0
+
+    def duty(self) -> Program:
+        raise NotImplementedError
+
+    def run(self) -> Program:
+        while True:
+            try:
+                yield from self.on_start()
+            except Unavailable:
+                yield 200
+            else:
+                self.started = True
+                break
+        while True:
+            self.bell.clear()
+            try:
+                done = yield from self.duty()
+            except Unavailable:
+                self.errors += 1
+                yield 100
+                continue
+            if done == 0:
+                yield self.bell.wait(self.settings.fast_ms)
+            else:
+                yield 1
+
+
+class SchedulerShell(Shell):
+    """Mirrors `engine/scheduler/service.py`."""
+
+    role = Role.SCHEDULER
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self.scheduler = Scheduler(self.settings.backlog_max)
+        self.unsent: list[ToDispatcher] = []
+        self._may_resync = Every(self.timeline, 1_000)
+
+    def on_start(self) -> Program:
+        yield from self._load()
+
+    def duty(self) -> Program:
+        events = self.rings["inbox"].take() + self.rings["due"].take()
+        placements = self.rings["placements"]
+        room = 0 if self.unsent else min(self.settings.places_max, placements.room())
+        effects = self.scheduler.handle(events, now_ms=self.now_ms, places_max=room)
+        self.unsent += effects
+        sent = placements.offer(self.unsent)
+        del self.unsent[:sent]
+        if events or sent:
+            self.timeline.note("scheduler", [type(event).__name__ for event in events[:8]], effects[:8])
+        if self.scheduler.wants_resync and self._may_resync():
+            yield from self._load()
+            return 1
+        return len(events) + sent
+
+    def _load(self) -> Program:
+        scheduler = Scheduler(self.settings.backlog_max)
+        views = yield from self.call("load_workers")
+        holds: dict[int, list[Any]] = {}
+        for row in (yield from self.call("load_placed")):
+            holds.setdefault(row.worker_id, []).append((row.id, row.need))
+        waiting = yield from self.call("load_queued", self.settings.backlog_max)
+        joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
+        self.unsent += scheduler.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=self.now_ms, places_max=0)
+        self.scheduler = scheduler
+        self.timeline.note("scheduler", "loaded", len(waiting), len(views))
+
+
+class HibernatorShell(Shell):
+    """Mirrors `engine/hibernator/service.py`."""
+
+    role = Role.HIBERNATOR
+    batch = 2_000
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._medium = Every(self.timeline, self.settings.medium_ms)
+        self._look_at_ms = 0
+
+    def duty(self) -> Program:
+        now_ms = self.now_ms
+        expired: list[int] = []
+        if self._medium():
+            expired = yield from self.call("expire", self.batch)
+            self._look_at_ms = 0
+        if now_ms < self._look_at_ms:
+            return len(expired)
+        waiting = yield from self.call("due", self.batch)
+        if waiting:
+            self.rings["due"].offer_or_drop([JobsDue(tuple(waiting))])
+        until_due_ms = yield from self.call("next_due")
+        self._look_at_ms = self.now_ms + next_look_ms(until_due_ms, len(waiting), self.batch)
+        return len(waiting) + len(expired)
+
+
+class LoggerShell(Shell):
+    """Mirrors `engine/logger/service.py` as far as workers wait for it: output is stored, then acknowledged."""
+
+    role = Role.LOGGER
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._arrived: list[Letter] = []
+        self.connection.handlers["logs"] = self._on_output
+
+    def _on_output(self, letter: Letter) -> None:
+        self._arrived.append(letter)
+        self.bell.ring()
+
+    def duty(self) -> Program:
+        arrived, self._arrived = self._arrived, []
+        if arrived:
+            yield from self.call("store_output")
+            for letter in arrived:
+                self.core.network.reply(self.connection, letter, LogsAck(()))
+        return len(arrived)

@@ -1,0 +1,90 @@
+"""What `check` says about specs that decode: one case per message, each with the place that it names."""
+
+import pytest
+
+from swarmsync.errors import FieldError, SpecError
+from swarmsync.model.spec import check
+from swarmsync.protocol.codec import convert_spec
+
+CASES = [
+    ({"image": "UPPER case"}, ".image", "'UPPER case' is not an image name; write it like alpine:3.20"),
+    ({"image": "-x"}, ".image", "'-x' is not an image name; write it like alpine:3.20"),
+    ({"image": "a\n"}, ".image", "'a\\n' is not an image name; write it like alpine:3.20"),
+    ({"run_at": "2026-01-01T00:00:00Z", "delay": "5m"}, ".delay", "give run_at or delay, not both"),
+    ({"run_at": "2026-01-01T00:00:00"}, ".run_at", "has no offset; write it like 2026-11-24T02:00:00+01:00"),
+    ({"labels": {str(i): "" for i in range(65)}}, ".labels", "more than 64 labels"),
+    ({"labels": {"": "x"}}, ".labels", "label '': a key has 1-128 characters, a value 256 at most"),
+    ({"labels": {"k" * 129: "x"}}, ".labels", f"label {'k' * 40!r}: a key has 1-128 characters, a value 256 at most"),
+    ({"labels": {"k": "v" * 257}}, ".labels", "label 'k': a key has 1-128 characters, a value 256 at most"),
+    ({"environment": {f"V{i}": "" for i in range(1025)}}, ".environment", "more than 1024 variables"),
+    ({"resources": {"cpus": 0.0009}}, ".resources.cpus", "the smallest share is 0.001"),
+    ({"resources": {"memory": "5MiB"}}, ".resources.memory", "Docker's smallest limit is 6MiB"),
+    ({"timeout": "0s"}, ".timeout", "must be more than 0"),
+    ({"stop": {"grace": "61m"}}, ".stop.grace", "one hour at most"),
+    ({"array": {"range": "5-4"}}, ".array.range", "5-4 is empty; write it like 0-999"),
+    ({"array": {"range": "0-100000"}}, ".array.range", "100001 members; 100000 at most"),
+    (
+        {"array": {"range": "0-1", "max_failures": 0}},
+        ".array.max_failures",
+        "is not supported by this version of SwarmSync; remove it",
+    ),
+    ({"retry": {"not_on_exit": ["x"]}}, ".retry.not_on_exit", "'x' is no exit code; write 2 or 64-78"),
+    ({"retry": {"not_on_exit": [-1]}}, ".retry.not_on_exit", "'-1' is no exit code; write 2 or 64-78"),
+    ({"retry": {"not_on_exit": ["1-2-3"]}}, ".retry.not_on_exit", "'1-2-3' is no exit code; write 2 or 64-78"),
+    ({"retry": {"not_on_exit": [1000]}}, ".retry.not_on_exit", "'1000' is no exit code; write 2 or 64-78"),
+    (
+        {"volumes": ["cache"]},
+        ".volumes[0]",
+        "'cache' is not a volume; write it like name:/target or name:/target:ro",
+    ),
+    ({"volumes": ["a:/a", "a:/b:x"]}, ".volumes[1]", "'a:/b:x' is not a volume; write it like name:/target or name:/target:ro"),
+    ({"volumes": ["a:b"]}, ".volumes[0]", "the target 'b' must be an absolute path"),
+    ({"volumes": ["/etc:/x"]}, ".volumes[0]", "paths of the worker's machine are not allowed; use a named volume"),
+    (
+        {"volumes": [{"type": "bind", "source": "/etc", "target": "/x"}]},
+        ".volumes[0]",
+        "paths of the worker's machine are not allowed; use a named volume",
+    ),
+    ({"volumes": ["a/b:/x"]}, ".volumes[0]", "'a/b' is not a volume name"),
+    ({"volumes": [{"target": "/x"}]}, ".volumes[0]", "'' is not a volume name"),
+]
+
+
+@pytest.mark.parametrize(("fields", "path", "message"), CASES)
+def test_each_problem_is_named_with_its_place_and_remedy(fields, path, message):
+    assert check(convert_spec({"image": "alpine", **fields})) == [FieldError(f"${path}", message)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"image": "registry.example:5000/team/app@sha256:" + "a" * 64},
+        {"resources": {"cpus": 0.001, "memory": "6MiB"}},
+        {"resources": {"cpus": 4096, "memory": "1024TiB", "gpus": 1024}},
+        {"stop": {"grace": "1h"}, "timeout": "1ms"},
+        {"array": {"range": "0-99999"}},
+        {"array": {"range": "7-7"}},
+        {"labels": {"k" * 128: "v" * 256}},
+        {"retry": {"not_on_exit": [0, "255", "0-255"]}},
+        {"volumes": ["a:/a:ro", {"type": "tmpfs", "target": "/t"}, {"source": "v", "target": "/v"}]},
+        {"run_at": "1999-12-31T23:59:59-12:00"},
+    ],
+)
+def test_what_lies_just_inside_the_limits_can_run(fields):
+    assert check(convert_spec({"image": "alpine", **fields})) == []
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_has_no_utc_form_is_refused(moment):
+    assert [error.path for error in check(convert_spec({"image": "alpine", "run_at": moment}))] == ["$.run_at"]
+
+
+def test_all_problems_are_named_at_once():
+    spec = convert_spec({"image": "!", "timeout": 0, "volumes": ["x", "y:/y", "z"]})
+    assert [error.path for error in check(spec)] == ["$.image", "$.timeout", "$.volumes[0]", "$.volumes[2]"]
+
+
+def test_a_spec_error_reads_as_one_sentence_per_problem():
+    error = SpecError([FieldError("$.image", "is missing"), FieldError("$.timeout", "must be more than 0")])
+    assert str(error) == "$.image: is missing; $.timeout: must be more than 0"
+    assert (error.status, error.retryable) == (422, False)

@@ -1,4 +1,4 @@
-"""Who calls: the bearer token of a request, looked up and cached for a few seconds; and passwords, checked off the loop.
+"""Who calls: the bearer token of a request, looked up and cached for seconds; and passwords, checked off the loop.
 
 Fails closed: without Redis or PostgreSQL nobody who is not known already gets in (503). A log-out, a disabled user or a
 changed password is felt everywhere within CACHE_S.

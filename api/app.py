@@ -63,15 +63,18 @@ class LifeSpan:
         assert self._services is not None, "the application was not started"
         return self._services
 
+    def is_stopping(self) -> bool:
+        return self.stopping()
+
     async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         self._services = await Services.open(self._config)
-        self._services.stopping = lambda: self.stopping()
+        self._services.stopping = self.is_stopping
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         if self._services is not None:
             await self._services.close()
 
-    async def process_response(self, request: Request, response: Response, _resource: Any, _succeeded: bool) -> None:  # noqa: RUF029, FBT001 Falcon's signature
+    async def process_response(self, request: Request, response: Response, _resource: Any, _succeeded: bool) -> None:  # noqa: FBT001 Falcon's signature
         self.services().answered[request.method, response.status_code] += 1
 
 

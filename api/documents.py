@@ -43,7 +43,7 @@ def job(row: Row) -> Document:
         "submitted_at": rfc3339(row["submitted_at"]),
         "run_at": rfc3339(row["run_at"]),
         "expires_at": rfc3339(row["expires_at"]),
-        "started_at": rfc3339(row["started_at"]),
+        "started_at": rfc3339(row["started_at"]) if state in _PLACED or state in _FINAL else None,
         "finished_at": rfc3339(row["finished_at"]),
         "attempt": row["fence"],
         "fence": row["fence"],
@@ -151,8 +151,8 @@ def new_job(caller: Caller, submission: Submission, entry: NewJob, rerun_of: int
 
 
 _NEW: Final = (
-    "started_at", "finished_at", "worker", "exit_code", "stop_reason", "schedule_id", "array_id", "array_index", "result",
-    "assignment_state", "offered_at", "shape_reason", "shape_message",
+    "started_at", "finished_at", "worker", "exit_code", "stop_reason", "schedule_id", "array_id", "array_index",
+    "result", "assignment_state", "offered_at", "shape_reason", "shape_message",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
-"""Who waits for what: hints from NATS wake the requests that look at jobs. Every waiter also polls, so a lost hint
-costs it a second and nothing else; while NATS is away all of them poll.
+"""Who waits for what: hints from NATS wake the requests that look at jobs.
+
+Every waiter also polls, so a lost hint costs it a second and nothing else; while NATS is away all of them poll.
 """
 
 import asyncio
@@ -135,7 +136,7 @@ class EventsHub:
                         with contextlib.suppress(Exception):
                             await subscription.unsubscribe()
 
-    async def _on_changed(self, message: Msg) -> None:  # noqa: RUF029 nats-py awaits it
+    async def _on_changed(self, message: Msg) -> None:
         try:
             job_ids = _decode_changed(message.data).job_ids
         except codec.DecodeError:
@@ -150,7 +151,7 @@ class EventsHub:
                 for watch in self._by_job.get(job_id, ()):
                     watch.ring()
 
-    async def _on_stored(self, message: Msg) -> None:  # noqa: RUF029 nats-py awaits it
+    async def _on_stored(self, message: Msg) -> None:
         job_id = message.subject.rpartition(".")[2]
         for watch in self._by_job.get(int(job_id), ()) if job_id.isdecimal() else ():
             watch.ring()

@@ -1,4 +1,4 @@
-"""From what stands in an address to a job's id: a whole id, the unique beginning of one, or an array's member `ID[7]`."""
+"""From an address to a job's id: a whole id, the unique beginning of one, or an array's member `ID[7]`."""
 
 import re
 from typing import Final

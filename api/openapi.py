@@ -127,11 +127,12 @@ def _with_twins(annotation: Any, twins: dict[type, type[Struct]]) -> Any:
     if not arguments or origin is None:
         return annotation
     if origin is Annotated:
-        return Annotated[(_with_twins(arguments[0], twins), *arguments[1:])]  # type: ignore[return-value]
+        return Annotated[(_with_twins(arguments[0], twins), *arguments[1:])]
     inner = tuple(_with_twins(argument, twins) for argument in arguments)
     if origin in (Union, types.UnionType):
         return functools.reduce(operator.or_, inner)
-    return origin[inner] if isinstance(origin, type) else annotation
+    generic: Any = origin
+    return generic[inner] if isinstance(origin, type) else annotation
 
 
 def _is_struct(kind: Any) -> bool:

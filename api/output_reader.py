@@ -1,11 +1,11 @@
 """Reading a job's output: both streams merged by time, from an offset, the last lines or a moment, and on as it grows.
 
-An attempt that is over is read to its end, then the next one is taken up, until the job is final. The state is read before
-the output: a verdict is committed only after all output is, so what is read after a verdict is the whole.
+An attempt that is over is read to its end, then the next one is taken up, until the job is final. The state is read
+before the output: a verdict is committed only after all output is, so what is read after a verdict is the whole.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from msgspec import Struct
@@ -60,7 +60,7 @@ class OutputReader:
         self._job_id = job_id
         self._wanted = wanted
         self._attempt = 0
-        self._oldest = datetime.min
+        self._oldest = datetime.now(UTC)
         self._offsets: dict[int, int] = {}
 
     async def read(self) -> AsyncGenerator[tuple[int, Chunk] | Note | End, None]:

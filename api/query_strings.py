@@ -1,4 +1,4 @@
-"""Query strings, strictly: unknown or repeated parameters, numbers out of range and NUL are errors that name themselves."""
+"""Query strings, strictly: unknown or repeated parameters, numbers out of range and NUL are errors that are named."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, get_origin, get_type_hints

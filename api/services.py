@@ -21,7 +21,7 @@ STREAMS_PER_USER_MAX = 50
 
 
 class Services:
-    """Opening succeeds while PostgreSQL, Redis and NATS are away: requests that need one answer 503 until it is back."""
+    """Opening succeeds while PostgreSQL, Redis or NATS is away: requests that need it answer 503 until it is back."""
 
     def __init__(self, config: ApiConfig, store: Store, redis: Any) -> None:
         self.config = config

@@ -1,13 +1,13 @@
 """Responses without an end: what is said before the connection breaks, and that everything is given back after it.
 
-A stream that cannot go on (this process stops, PostgreSQL is away, the token has ended) breaks its connection instead of
-ending it, so that no client takes a cut stream for a whole one; clients come back and resume.
+A stream that cannot go on (this process stops, PostgreSQL is away, the token has ended) breaks its connection instead
+of ending it, so that no client takes a cut stream for a whole one; clients come back and resume.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Final, Self
 
 from api.access import Access
 from api.endpoint import Call
@@ -20,7 +20,7 @@ BACKSTOP_S: Final = 1.0
 _TOKEN_CHECK_S: Final = 5.0
 
 
-class Broken(Exception):  # noqa: N818 not a failure of ours, a state of the connection
+class Broken(Exception):
     """Break the connection: what was sent is not the whole."""
 
 
@@ -33,8 +33,11 @@ class Stream:
         self._source = source
         self._guarded = _guarded(call, source)
 
-    def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        return self._guarded
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._guarded)
 
     async def close(self) -> None:
         await self._guarded.aclose()

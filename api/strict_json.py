@@ -6,6 +6,7 @@ while it arrives, on depth, NUL characters, integers beyond 64 bits, keys that o
 
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterable, Iterator
 from typing import Any, Final
 
@@ -37,10 +38,47 @@ class MalformedJson(RequestError):
         self.errors = errors
 
 
-class Twice(dict[str, Any]):
-    """An object in which a key occurred twice, as the close look finds it."""
+class _Twice(dict[str, Any]):
+    """An object in which `key` occurred twice."""
 
     key = ""
+
+
+class _CloseLook:
+    """A slow second reading that sees keys which occur twice; msgspec keeps the last of them without a word."""
+
+    def __init__(self) -> None:
+        self._found = False
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._pairs)
+
+    def repeated(self, body: bytes, root: str) -> list[FieldError]:
+        self._found = False
+        value = self._decoder.decode(body.decode())
+        return list(_twice(value, root)) if self._found else []
+
+    def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) == len(pairs):
+            return result
+        self._found = True
+        marked = _Twice(result)
+        names = [name for name, _ in pairs]
+        marked.key = Counter(names).most_common(1)[0][0]
+        return marked
+
+
+_CLOSE_LOOK: Final = _CloseLook()
+
+
+def _twice(value: Any, path: str) -> Iterator[FieldError]:
+    if isinstance(value, _Twice):
+        yield FieldError(f"{path}.{_shown(value.key)}", "occurs twice")
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _twice(entry, f"{path}.{_shown(key)}")
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _twice(entry, f"{path}[{index}]")
 
 
 async def read_body(chunks: AsyncIterable[bytes], declared: int | None, limit: int) -> bytes:
@@ -75,7 +113,7 @@ def decode(body: bytes, root: str = "$") -> Any:
         raise _too_deep(body, root)
     errors = list(_unfit(value, root)) if _SUSPICIOUS.search(body) else []
     if not errors and len(body) <= CLOSE_LOOK_BYTES:
-        errors = _repeated(body, root)
+        errors = _CLOSE_LOOK.repeated(body, root)
     if errors:
         raise MalformedJson(errors[:20])
     return value
@@ -122,29 +160,6 @@ def _unfit(value: Any, path: str) -> Iterator[FieldError]:
             if "\x00" in key:
                 yield FieldError(f"{path}.{_shown(key)}", "has a NUL character (\\u0000) in its name")
             yield from _unfit(entry, f"{path}.{_shown(key)}")
-
-
-def _repeated(body: bytes, root: str) -> list[FieldError]:
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(found)
-        if len(result) == len(found):
-            return result
-        seen: set[str] = set()
-        marked = Twice(result)
-        marked.key = next(key for key, _ in found if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        return marked
-
-    found: list[FieldError] = []
-    waiting = [(json.loads(body, object_pairs_hook=pairs), root)]
-    while waiting:
-        value, path = waiting.pop()
-        if isinstance(value, Twice):
-            found.append(FieldError(f"{path}.{_shown(value.key)}", "occurs twice"))
-        if isinstance(value, dict):
-            waiting += [(entry, f"{path}.{_shown(key)}") for key, entry in value.items()]
-        elif isinstance(value, list):
-            waiting += [(entry, f"{path}[{index}]") for index, entry in enumerate(value)]
-    return found
 
 
 def _malformed(body: bytes, error: Exception, root: str) -> MalformedJson:

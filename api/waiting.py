@@ -26,7 +26,9 @@ def explain(row: Row, position: int | None) -> dict[str, Any]:
         if state == JobState.HELD and row["run_at"] is not None:
             sentence = f"starts at {rfc3339(row['run_at'])}"
             blockers.append({"reason": W.START_TIME.value, "message": sentence, "since": rfc3339(row["since"])})
-    helps = [_REMEDIES[blocker["reason"]](row) for blocker in blockers if blocker["reason"] in _REMEDIES]
+    helps = [
+        _REMEDIES[reason](row) for reason in (str(blocker["reason"]) for blocker in blockers) if reason in _REMEDIES
+    ]
     return {"state": state, "blockers": blockers, "position": position, "would_start_if": helps}
 
 

@@ -1,11 +1,14 @@
-"""Gunicorn for the API: its native ASGI workers on uvloop. Read by `gunicorn -c`; the supervisor writes the API's JSON
-file and names it in SWARMSYNC_API_CONFIG.
+# ruff: noqa: N999  Gunicorn's usual name for this file
+"""Gunicorn for the API: its native ASGI workers on uvloop. Read by `gunicorn -c`.
+
+The supervisor writes the API's JSON file and names it in SWARMSYNC_API_CONFIG.
 
 Workers die with the arbiter at once, so that a new one finds the port free; nothing that was answered is lost by that.
 """
 
 import os
 import signal
+from typing import Any
 
 from api.config import load
 from swarmsync.embedded import die_with_parent
@@ -32,9 +35,9 @@ loglevel = "warning"
 preload_app = False
 
 
-def post_fork(server, worker):  # noqa: ANN001, ANN201, ARG001, D103 Gunicorn's hook
+def post_fork(_server: Any, _worker: Any) -> None:
     die_with_parent(signal.SIGKILL)
 
 
-def post_worker_init(worker):  # noqa: ANN001, ANN201, D103 Gunicorn's hook
+def post_worker_init(worker: Any) -> None:
     worker.asgi.life_span.stopping = lambda: not worker.alive

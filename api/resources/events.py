@@ -29,8 +29,9 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """`after` is the id of the last event that was seen (`0`: all that are kept), as the header Last-Event-ID, which goes
-    first; without either the stream begins now. `follow=0` ends after what there is. `job` is one job's id.
+    """`after` is the id of the last event that was seen, `0` for all that are kept; so is the header Last-Event-ID.
+
+    The header goes first; without either the stream begins now. `follow=0` ends after what there is. `job` is one job.
     """
 
     after: str = ""

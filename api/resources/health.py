@@ -20,7 +20,7 @@ REQUESTS_KEY: Final = "swarmsync:http"
 
 class Health(Resource):
     @endpoint(Access.PUBLIC, "This process lives")
-    async def on_get(self, call: Call) -> Any:  # noqa: ARG002, RUF029 a handler's form
+    async def on_get(self, call: Call) -> Any:  # noqa: ARG002 a handler's form
         return {"status": "ok"}
 
 
@@ -78,5 +78,5 @@ class OpenApi(Resource):
     document: bytes = b"{}"
 
     @endpoint(Access.USER, "This description of the API", answer="OpenAPI 3.1")
-    async def on_get(self, call: Call) -> Any:  # noqa: ARG002, RUF029 a handler's form
+    async def on_get(self, call: Call) -> Any:  # noqa: ARG002 a handler's form
         return self.document

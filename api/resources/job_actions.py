@@ -12,8 +12,8 @@ from api.endpoint import Call, Resource, convert, endpoint
 from api.finding import find_job
 from api.resources.job import read_detail
 from api.resources.jobs import submit_drafts
-from api.submissions import Reader
 from api.strict_json import decode
+from api.submissions import Reader
 from swarmsync.errors import Conflict
 from swarmsync.model.lifecycle import FINAL
 from swarmsync.model.spec import Array, JobSpec
@@ -101,6 +101,4 @@ def _again(row: Row) -> JobSpec:
     now |= {"labels": msgspec.json.decode(row["labels"]), "run_at": None, "delay": None}
     if index is not None:
         now["array"] = Array(f"{index}-{index}")
-    return msgspec.structs.replace(
-        spec, **{name: value for name, value in now.items() if value != getattr(spec, name)}
-    )
+    return msgspec.structs.replace(spec, **{name: value for name, value in now.items() if value != getattr(spec, name)})

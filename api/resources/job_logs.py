@@ -26,8 +26,10 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class LogsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """`attempt` alone reads that attempt only; with `stdout_from` or `stderr_from` it says where those offsets count, and
-    reading goes on from there through later attempts. Without it: the newest attempt that wrote something.
+    """Without `attempt`: the newest attempt that wrote something, and with `follow` those after it.
+
+    `attempt` alone reads that attempt only; with `stdout_from` or `stderr_from` it says where those offsets count, and
+    reading goes on from there through later attempts.
     """
 
     stream: Literal["stdout", "stderr", "both"] = "both"
@@ -80,7 +82,7 @@ async def _text(reader: OutputReader) -> AsyncGenerator[bytes, None]:
 
 
 async def _lines(reader: OutputReader) -> AsyncGenerator[bytes, None]:
-    """One JSON object per piece; `{"state": ...}` when the job's state changes and as a sign of life; last `{"end": ...}`."""
+    """One JSON object per piece; `{"state": ...}` when that changes and as a sign of life; last `{"end": ...}`."""
     async with aclosing(reader.read()) as pieces:
         async for piece in pieces:
             yield _encode(_document(piece)) + b"\n"

@@ -26,7 +26,8 @@ LIMIT_MAX: Final = 1_000
 
 
 class JobsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """`state` takes states and the groups waiting, active, finished, separated by commas; `name` may end in `*`;
+    """`state` takes states and the groups waiting, active, finished, separated by commas; `name` may end in `*`.
+
     `array` lists the members of an array, which other lists leave out; `since` is a time or a duration.
     """
 
@@ -80,7 +81,7 @@ async def _read(call: Call, body: bytes, now: datetime) -> tuple[list[Draft], bo
     members = strict_json.split(body)
     if members is None or "jobs" not in members:
         return [reader.one(body)], False
-    drafts = reader.batch(members, call.services.config.batch_jobs_max)
+    drafts = await reader.batch(members, call.services.config.batch_jobs_max)
     check_size(drafts)
     return drafts, True
 

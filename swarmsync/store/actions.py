@@ -166,11 +166,11 @@ async def amend(store: Store, caller: Caller, job_id: int, changes: Changes, new
     return await _act(store, caller, job_id, work)
 
 
-async def _with_timeout(connection: asyncpg.Connection, job_id: int, timeout: Duration, spec_id: int) -> int:
+async def _with_timeout(connection: asyncpg.Connection, job_id: int, limit: Duration, spec_id: int) -> int:
     """Store the job's spec anew with another time-out: other jobs may share the old one."""
     query = "SELECT s.document, s.user_id FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = $1"
     row = await connection.fetchrow(query, job_id)
-    fresh = draft(msgspec.structs.replace(decode_stored_spec(row["document"]), timeout=timeout))
+    fresh = draft(msgspec.structs.replace(decode_stored_spec(row["document"]), timeout=limit))
     await connection.execute(
         "INSERT INTO specs (id, user_id, document, sha256) VALUES ($1, $2, $3, $4)",
         spec_id,

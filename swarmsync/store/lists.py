@@ -27,7 +27,8 @@ _SELECT: Final = """
 SELECT j.id, j.user_id, u.username, j.name, j.queue, j.state, j.reason, j.message, j.since, j.priority, j.labels,
     s.document, j.submitted_at, j.started_at, j.finished_at, j.fence, w.name AS worker, j.exit_code, j.rerun_of,
     j.schedule_id, j.array_id, j.array_index, j.array_size, j.run_at, j.expires_at, j.result, j.stop_reason,
-    j.assignment_state, j.offered_at, j.cpus_milli, j.memory_bytes, j.gpus, j.disk_bytes, p.reason AS shape_reason, p.message AS shape_message, p.since AS shape_since
+    j.assignment_state, j.offered_at, j.cpus_milli, j.memory_bytes, j.gpus, j.disk_bytes,
+    p.reason AS shape_reason, p.message AS shape_message, p.since AS shape_since
 FROM jobs j
 JOIN users u ON u.id = j.user_id
 JOIN specs s ON s.id = j.spec_id
@@ -130,8 +131,8 @@ async def detail(connection: asyncpg.Connection, job_id: int) -> JobDetail | Non
 
 
 _ASSIGNMENTS: Final = """
-SELECT a.fence, a.state, a.outcome, a.reason, a.message, a.exit_code, a.offered_at, a.started_at, a.ended_at, a.superseded,
-    w.name AS worker
+SELECT a.fence, a.state, a.outcome, a.reason, a.message, a.exit_code, a.offered_at, a.started_at, a.ended_at,
+    a.superseded, w.name AS worker
 FROM assignments a LEFT JOIN workers w ON w.id = a.worker_id WHERE a.job_id = $1 ORDER BY a.fence DESC LIMIT $2
 """
 _MEMBERS: Final = "SELECT state, count(*) AS jobs FROM jobs WHERE array_id = $1 GROUP BY state"

@@ -43,7 +43,8 @@ class Output(Struct, frozen=True):
 _FORWARD: Final = """
 SELECT stream, start, at, data FROM output_chunks
 WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start >= COALESCE((
-    SELECT max(start) FROM output_chunks WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start <= $5), 0)
+    SELECT max(start) FROM output_chunks
+    WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start <= $5), 0)
 ORDER BY start LIMIT $6
 """
 _BACKWARD: Final = """

@@ -16,8 +16,9 @@ SELECT w.id, w.name, w.cpus_milli, w.memory_bytes, w.gpus, w.disk_bytes, w.label
     w.eligibility, w.joined_at, w.last_pulse_at, b.jobs, b.cpus_used, b.memory_used, b.gpus_used, b.disk_used
 FROM workers w
 CROSS JOIN LATERAL (
-    SELECT count(*) AS jobs, COALESCE(sum(j.cpus_milli), 0) AS cpus_used, COALESCE(sum(j.memory_bytes), 0) AS memory_used,
-        COALESCE(sum(j.gpus), 0) AS gpus_used, COALESCE(sum(j.disk_bytes), 0) AS disk_used
+    SELECT count(*) AS jobs, COALESCE(sum(j.cpus_milli), 0) AS cpus_used,
+        COALESCE(sum(j.memory_bytes), 0) AS memory_used, COALESCE(sum(j.gpus), 0) AS gpus_used,
+        COALESCE(sum(j.disk_bytes), 0) AS disk_used
     FROM jobs j
     WHERE j.worker_id = w.id AND j.state IN ('starting', 'running', 'stopping') AND j.assignment_state IS NOT NULL
 ) b
@@ -35,7 +36,8 @@ _LATENCY: Final = """
 SELECT count(*) AS jobs, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS p50,
     percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) AS p99
 FROM (SELECT extract(epoch FROM started_at - submitted_at) * 1000 AS ms FROM jobs
-      WHERE finished_at > clock_timestamp() - interval '1 day' AND started_at IS NOT NULL AND fence = 1 AND run_at IS NULL
+      WHERE finished_at > clock_timestamp() - interval '1 day' AND started_at IS NOT NULL AND fence = 1
+        AND run_at IS NULL
       ORDER BY finished_at DESC LIMIT 1000) AS latest
 """
 

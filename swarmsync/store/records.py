@@ -11,7 +11,15 @@ from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-_COLUMNS: Final = "id, at, source, level, message, job_id, fields"
+_SELECT: Final = "SELECT id, at, source, level, message, job_id, fields FROM log_records"
+_INSERT: Final = """
+INSERT INTO log_records (source, level, message, job_id, fields) VALUES ($1, $2, $3, $4, $5)
+RETURNING id, at, source, level, message, job_id, fields
+"""
+_UPDATE: Final = """
+UPDATE log_records SET message = COALESCE($2, message), level = COALESCE($3, level), fields = COALESCE($4, fields)
+WHERE id = $1 RETURNING id, at, source, level, message, job_id, fields
+"""
 
 
 class RecordFilter(Struct, frozen=True):
@@ -43,35 +51,28 @@ async def page(store: Store, caller: Caller, wanted: RecordFilter) -> list[Row]:
     where.add("job_id = $", wanted.job_id)
     where.add("strpos(lower(message), lower($)) > 0", wanted.text)
     where.add("at >= $", wanted.since)
-    query = f"SELECT {_COLUMNS} FROM log_records {where.clause} ORDER BY id DESC LIMIT {wanted.limit + 1:d}"
+    query = f"{_SELECT} {where.clause} ORDER BY id DESC LIMIT {wanted.limit + 1:d}"
     rows: list[Row] = await store.run(lambda c: c.fetch(query, *where.values), **caller.settings)
     return rows
 
 
 async def one(store: Store, caller: Caller, record_id: int) -> Row | None:
-    query = f"SELECT {_COLUMNS} FROM log_records WHERE id = $1"
+    query = f"{_SELECT} WHERE id = $1"
     row: Row | None = await store.run(lambda c: c.fetchrow(query, record_id), **caller.settings)
     return row
 
 
 async def add(store: Store, caller: Caller, record: NewRecord) -> Row:
-    query = f"""
-    INSERT INTO log_records (source, level, message, job_id, fields) VALUES ($1, $2, $3, $4, $5) RETURNING {_COLUMNS}
-    """
     values = (record.source, record.level, record.message, record.job_id, _json(record.fields))
-    row: Row = await store.run(lambda c: c.fetchrow(query, *values), **caller.settings)
+    row: Row = await store.run(lambda c: c.fetchrow(_INSERT, *values), **caller.settings)
     return row
 
 
 async def change(store: Store, caller: Caller, record_id: int, changes: dict[str, Any]) -> Row | None:
     """Replace message, level or fields of one record; returns it as it is then, None where there is none."""
-    query = f"""
-    UPDATE log_records SET message = COALESCE($2, message), level = COALESCE($3, level), fields = COALESCE($4, fields)
-    WHERE id = $1 RETURNING {_COLUMNS}
-    """
     fields = changes.get("fields")
     values = (record_id, changes.get("message"), changes.get("level"), None if fields is None else _json(fields))
-    row: Row | None = await store.run(lambda c: c.fetchrow(query, *values), **caller.settings)
+    row: Row | None = await store.run(lambda c: c.fetchrow(_UPDATE, *values), **caller.settings)
     return row
 
 

@@ -52,7 +52,7 @@ def answering() -> Iterator[None]:
         raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
-def open_redis(url: str) -> "Redis[bytes]":
+def open_redis(url: str) -> Redis:
     """Make a client with bounded waits; nothing is connected yet."""
     return Redis.from_url(
         url,

@@ -32,6 +32,7 @@ class CoreProcess:
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("SWARMSYNC_") and k != "NO_COLOR"}
         self.environ["XDG_CONFIG_HOME"] = str(directory / "config")
         self.process: subprocess.Popen | None = None
+        self._clients: list[Client] = []
 
     def start(self) -> None:
         out = (self.directory / "out").open("ab")
@@ -49,7 +50,9 @@ class CoreProcess:
     def client(self) -> Client:
         profiles = json.loads((self.directory / "config" / "swarmsync" / "profiles.json").read_text())
         local = profiles["profiles"]["local"]
-        return Client(local["url"], local["token"], patience_s=30)
+        client = Client(local["url"], local["token"], patience_s=30)
+        self._clients.append(client)
+        return client
 
     def ready(self, workers: int = 1) -> Client:
         """Return a client once that many workers are ready."""
@@ -78,6 +81,8 @@ class CoreProcess:
         return pid
 
     def stop(self) -> int:
+        while self._clients:
+            self._clients.pop().close()
         if self.process is None or self.process.poll() is not None:
             return 0
         self.process.send_signal(signal.SIGTERM)

@@ -51,4 +51,5 @@ def test_a_second_core_on_the_same_data_is_refused(make_core):
     assert done.returncode == 3
     assert f"process {core.process.pid}" in done.stderr
     assert "--data-dir" in done.stderr
-    assert core.client().session()["username"] == "admin"
+    client = core.client()
+    assert client.session()["username"] == "admin"

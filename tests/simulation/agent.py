@@ -54,6 +54,7 @@ class Agent:
         self.joins = 0
         self.draining = False
         self.well_since_ms = world.timeline.now_ms  # neither dead nor paused since then
+        self.troubled = False  # it, or the one before it, was dead or paused once
         self._reports_wake = Bell(world.timeline)
         self._pulse_ms = 1_000
         self._pulse_seq = 0

@@ -137,5 +137,5 @@ class Attempt:
         assert self.container is not None
         while self._running:
             self.machine.stop(self.container, kill=kill)
-            kill = True
             yield KILL_AGAIN_MS + (0 if kill else self.terms.grace_ms)
+            kill = True

@@ -1,0 +1,161 @@
+"""The simulated world of one seed: real cores, everything else fake; first faults, then healing.
+
+`run_with_faults` checks safety after every event; `heal_and_run` lets everything recover, and then nothing may be left.
+"""
+
+from collections.abc import Callable
+
+from agent import Agent
+from checks import Checks
+from core import Core
+from faults import Faults
+from machine import Behaviour, Container, Machine
+from network import Network
+from people import People, behaviour_of
+from programs import Life
+from rows import Broken
+from settings import SimSettings
+from store import Store
+from swarmsync.model.job import JobRef
+from timeline import Timeline
+
+
+class World:
+    def __init__(self, seed: int, settings: SimSettings | None = None, kinds: dict[str, float] | None = None) -> None:
+        self.seed = seed
+        self.settings = settings or SimSettings()
+        self.timeline = Timeline(seed)
+        self.network = Network(self.timeline)
+        self.store = Store(self.timeline)
+        self.core = Core(self.timeline, self.store, self.network, self.settings)
+        self.people = People(self)
+        self.chaos = Life(self.timeline, "chaos")
+        self.machines: dict[str, Machine] = {}
+        self.agents: dict[str, Agent] = {}
+        self.sessions: dict[str, int] = {}
+        self.history: dict[JobRef, Container] = {}
+        self.checks = Checks(self)
+        self.healed = False
+        self.faults = Faults(self, kinds)
+        for number in range(self.settings.workers):
+            offset_ms = self.timeline.chance.randrange(-50_000, 50_000)
+            machine = Machine(f"w{number}", self.settings.capacity, self.timeline, offset_ms)
+            machine.on_start, machine.on_end = self.checks.began, self.checks.exited
+            self.machines[machine.name] = machine
+            self.start_agent(machine.name)
+        self.start_core()
+
+    # ------------------------------------------------ the two phases
+
+    def run_with_faults(self) -> None:
+        until_ms = self.timeline.now_ms + self.settings.faults_ms
+        self.people.life.run(self.people.submit_some(self.settings.jobs))
+        if not self.settings.simple:
+            self.people.life.run(self.people.meddle(until_ms))
+        self.faults.start(until_ms)
+        self.run_until(lambda: False, until_ms)
+
+    def heal_and_run(self) -> None:
+        """Everything that can come back does; then all must end within `heal_ms`, and nothing may be left over."""
+        self.heal()
+        self.run_until(self._all_ended, self.timeline.now_ms + self.settings.heal_ms)
+        self.run_until(lambda: not self.checks.leaks(), self.timeline.now_ms + 90_000, every=500)
+        leaks = self.checks.leaks()
+        if leaks:
+            raise Broken("left over in the end: " + "; ".join(leaks[:8]))
+
+    def heal(self) -> None:
+        self.timeline.note("heal")
+        self.healed = True
+        self.chaos.kill()
+        self.network.loss = self.network.repeat = 0.0
+        self.store.refuse = self.store.silence = 0.0
+        self.store.fates.clear()
+        self.store_back()
+        self.nats_back()
+        for connection in list(self.network.connections):
+            self.network.heal(connection)
+        for shell in self.core.shells.values():
+            shell.life.unpause()
+        for agent in list(self.agents.values()):
+            self.unpause_agent(agent)
+        self.start_core()
+        for machine in self.machines.values():
+            self.start_agent(machine.name)
+        self.people.finish()
+
+    def run_until(self, done: Callable[[], bool], until_ms: int, *, every: int = 20) -> None:
+        timeline = self.timeline
+        try:
+            while timeline.now_ms < until_ms and timeline.step():
+                self.checks.look()
+                if timeline.events % every == 0 and done():
+                    return
+        except AssertionError as broken:
+            raise Broken(f"{broken} [seed {self.seed} at {timeline.now_ms} ms]") from broken
+
+    def _all_ended(self) -> bool:
+        return not self.store.tables.unfinished and len(self.checks.finals) == len(self.people.made)
+
+    # ------------------------------------------------ what faults and their ends do
+
+    def start_core(self) -> None:
+        if not self.core.shells:
+            self.core.start_all()
+        for role in self.core.shells.keys() ^ set(self.core.readers.values()):
+            self.core.start(role)
+
+    def store_back(self) -> None:
+        self.store.away = False
+
+    def nats_back(self) -> None:
+        self.network.away = False
+
+    def some_agent(self) -> Agent | None:
+        return self.timeline.chance.choice(list(self.agents.values())) if self.agents else None
+
+    def start_agent(self, name: str) -> None:
+        machine = self.machines[name]
+        if not machine.alive or name in self.agents:
+            return
+        self.sessions[name] = self.sessions.get(name, 0) + 1
+        agent = self.agents[name] = Agent(self, machine, self.sessions[name])
+        agent.troubled = self.sessions[name] > 1
+        self.timeline.note("start", agent.session)
+        agent.life.run(agent.run())
+
+    def kill_agent(self, name: str) -> None:
+        """Its containers go on; the next agent of the machine finds them."""
+        agent = self.agents.pop(name, None)
+        if agent is None:
+            return
+        self.timeline.note("kill", agent.session)
+        agent.life.kill()
+        self.network.close(agent.connection)
+        self.timeline.after(1_000 + self.timeline.chance.randrange(20_000), self.start_agent, name)
+
+    def unpause_agent(self, agent: Agent) -> None:
+        if agent.life.paused:
+            agent.well_since_ms = self.timeline.now_ms
+            self.timeline.note("go on", agent.session)
+            agent.life.unpause()
+
+    # ------------------------------------------------ questions
+
+    def worker_id(self, name: str) -> int | None:
+        known = self.store.tables.workers.get(name)
+        return known[0].worker_id if known else None
+
+    def behaviour_of(self, ref: JobRef) -> Behaviour:
+        return behaviour_of(self.people.made[ref.job_id], ref, self.seed, self.settings.run_ms)
+
+
+def run_seed(seed: int, settings: SimSettings | None = None, kinds: dict[str, float] | None = None) -> World:
+    """Both phases. Raises Broken, with the seed and the last of its trace."""
+    world = World(seed, settings, kinds)
+    try:
+        world.run_with_faults()
+        world.heal_and_run()
+    except AssertionError as broken:
+        raise Broken(f"seed {seed}, faults {world.faults.kinds}: {broken}\n{world.timeline.tail()}") from broken
+    return world

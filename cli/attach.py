@@ -79,7 +79,8 @@ class Attachment:
         self._room = threading.Semaphore(CHUNKS_AHEAD_MAX)
         self._writers = {"stdout": _Writer(sys.stdout.buffer), "stderr": _Writer(sys.stderr.buffer)}
         self._status = StatusLine()
-        self._begun = False
+        self._begun = self._started = False
+        self._attempt = 0
         self._told: set[str] = set()
 
     def run(self) -> int:
@@ -90,8 +91,8 @@ class Attachment:
             event = self._events.get()
             match event:
                 case LogChunk():
-                    self._begun = True
                     self._status.clear()
+                    self._notice_attempt(event)
                     self._write(event)
                     self._room.release()
                 case LogEnd():
@@ -141,7 +142,7 @@ class Attachment:
                     number = self._signals.queue.get(timeout=pause_s)
                 except Empty:
                     pause_s = next(looks, _LOOKS_S[-1])
-                    if not self._begun:
+                    if not (self._begun or self._started):
                         self._look(client)
                 else:
                     self._cancel(client, number)
@@ -154,7 +155,7 @@ class Attachment:
         if job["state"] in ("held", "scheduled", "blocked", "queued", "starting"):
             self._events.put(Waiting(job["state"], job["reason"] or "", job["message"] or ""))
         else:
-            self._begun = True
+            self._started = True
             self._events.put(Waiting("", "", ""))
 
     def _cancel(self, client: Client, number: int) -> None:
@@ -165,6 +166,11 @@ class Attachment:
             return  # it has ended meanwhile; the verdict is on its way
         except SwarmError as error:
             self._events.put(Note(f"could not cancel job {self._job_id}: {error}"))
+
+    def _notice_attempt(self, chunk: LogChunk) -> None:
+        if self._begun and chunk.attempt > self._attempt:
+            exits.say(f"job {self._job_id}: attempt {chunk.attempt} begins, its output from the start")
+        self._begun, self._attempt = True, chunk.attempt
 
     def _write(self, chunk: LogChunk) -> None:
         if self._writers[chunk.stream].write(chunk.data) or chunk.stream == "stderr" or self._signals.first:

@@ -60,7 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
         from swarmsync.errors import SwarmError
 
         if not isinstance(error, SwarmError):
-            raise
+            if arguments[:1] != ["run"]:
+                raise
+            import traceback
+
+            traceback.print_exc()
+            return exits.SWARMSYNC_FAULT  # any other code could be the container's
         exits.report(error)
         return exits.management_code(error)
     return 0

@@ -93,8 +93,8 @@ def current() -> tuple[Profile, Path]:
 
 
 def connect(patience_s: float = PATIENCE_S) -> "Client":
-    """Return a client for the profile in force."""
+    """Return a client for the profile in force; a token that Core writes there later is taken up."""
     from swarmsync.client import Client
 
     profile, _ = current()
-    return Client(profile.url, profile.token, patience_s=patience_s)
+    return Client(profile.url, profile.token, patience_s=patience_s, fresh_token=lambda: current()[0].token)

@@ -105,12 +105,10 @@ class SupervisorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     restarts_max: Positive = 10
     restarts_window_ms: Positive = 60_000
     backoff_max_ms: Positive = 5_000
-    stop_grace_ms: Positive = 8_000
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str = ""
-    log_level: str = "info"
     pulse: PulseSettings = PulseSettings()
     database: DatabaseSettings = DatabaseSettings()
     nats: NatsSettings = NatsSettings()
@@ -140,7 +138,6 @@ class WorkerSite(Struct, frozen=True):
 #: Environment variables and the setting that each replaces.
 VARIABLES: Final[Mapping[str, str]] = {
     "SWARMSYNC_DATA_DIR": "data_dir",
-    "SWARMSYNC_LOG_LEVEL": "log_level",
     "SWARMSYNC_DATABASE_URL": "database.url",
     "SWARMSYNC_NATS_URL": "nats.url",
     "SWARMSYNC_REDIS_URL": "redis.url",
@@ -182,7 +179,8 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **
     for key, value in overrides.items():
         if value is not None:
             _put(document, key.replace("__", "."), value)
-    document.setdefault("data_dir", str(default_data_dir(environ)))
+    if not document.get("data_dir"):
+        document["data_dir"] = str(default_data_dir(environ))
     try:
         settings = msgspec.convert(document, Settings, strict=False)
     except msgspec.ValidationError as error:

@@ -68,8 +68,7 @@ def nats_login(servers: Servers, kind: str) -> str:
 
 def write_api_config(settings: Settings, servers: Servers) -> Path:
     """Write what the API's processes must know; 0600, since it holds passwords."""
-    path = settings.data_path / "run" / "api.json"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path = settings.data_path / "private" / "api.json"
     document = {
         "api_database_url": as_login(servers.database_url, "swarmsync_api", servers.passwords["swarmsync_api"]),
         "nats_url": nats_login(servers, "api"),

@@ -37,7 +37,7 @@ def _checks(settings: Settings) -> Iterator[Line]:
     yield from _server("NATS", settings.nats.url, settings, embedded.plan_nats, _nats)
     yield from _server("Redis", settings.redis.url, settings, embedded.plan_valkey, _redis)
     yield _port(settings)
-    yield _docker(settings)
+    yield check_docker(settings)
 
 
 def _data_dir(settings: Settings) -> Line:
@@ -123,7 +123,7 @@ def _port(settings: Settings) -> Line:
     return True, "API", f"{settings.api.bind}:{settings.api.port} is free"
 
 
-def _docker(settings: Settings) -> Line:
+def check_docker(settings: Settings) -> Line:
     if not settings.worker.enabled or settings.worker.runtime in ("process", "simulated"):
         return None, "Docker", "not used by the local worker"
     try:

@@ -101,6 +101,14 @@ class Wiring:
             if channel.reader is role
         }
 
+    def fence(self, role: Role, epoch: int) -> None:
+        """Shut out earlier processes of a module: their next ring operation raises StaleEpoch."""
+        for channel in CHANNELS:
+            if channel.writer is role:
+                self.ring(channel.name).fence_writer(epoch)
+            if channel.reader is role:
+                self.ring(channel.name).fence_reader(epoch)
+
     def close(self) -> None:
         """Unlink and unmap; supervisor only, when no module lives."""
         for segment in self._segments.values():

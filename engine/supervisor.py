@@ -148,7 +148,7 @@ class Supervisor:
             self._start(self._worker_spec(servers))
 
     def _worker_spec(self, servers: Servers) -> ChildSpec:
-        path = self._settings.data_path / "run" / "worker.json"
+        path = self._settings.data_path / "private" / "worker.json"
         site = WorkerSite(
             bootstrap.nats_login(servers, "worker"),
             servers.passwords["join_token"],
@@ -169,6 +169,7 @@ class Supervisor:
     def _start_again(self, handle: Handle) -> None:
         now_ms = monotonic_ms()
         if handle.spec.phase is Phase.MODULE:
+            self._wiring.fence(Role(handle.spec.name), handle.starts + 1)
             self._pulses.expect(handle.spec.name, handle.starts + 1, time.monotonic_ns())
             self._watches[handle.spec.name] = liveness.Watch()
         handle.start(now_ms)

@@ -72,7 +72,12 @@ def _run_core(settings: conf.Settings) -> None:
     def ready() -> None:
         print(f"SwarmSync {installed_version()} is up: http://{settings.api.bind}:{settings.api.port}")
         print(f"  data and logs   {settings.data_path}")
-        print("  first job       consumer run swarmsync-demo echo hello")
+        if settings.worker.enabled and settings.worker.runtime in ("auto", "docker"):
+            from engine.check import check_docker
+
+            fine, _, sentence = check_docker(settings)
+            print(f"  worker          {'Docker, ' if fine else 'NO CONTAINERS: Docker '}{sentence}")
+        print("  first job       consumer run IMAGE echo hello")
         print("  stop            Ctrl-C, or swarmsyncd stop", flush=True)
 
     try:

@@ -76,11 +76,14 @@ class Client:
         timeout_s: float = 30.0,
         patience_s: float = 10.0,
         sleep: Callable[[float], None] = time.sleep,
+        fresh_token: Callable[[], str] = lambda: "",
     ) -> None:
+        """`fresh_token` is asked when Core refuses the token; a different one is tried in its place."""
         self._wire = _Wire(url, token)
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._sleep = sleep
+        self._fresh_token = fresh_token
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +134,8 @@ class Client:
                 if status < 400:
                     return read_json(answer) if answer else None
                 failure = _failure(status, fields, answer)
+                if isinstance(failure, errors.NotLoggedIn) and self._renewed():
+                    continue
                 if not (again and isinstance(failure, Unavailable)):
                     raise failure
                 delay_s = max(delay_s, _retry_after_s(fields, 0))
@@ -161,9 +166,21 @@ class Client:
     ) -> Iterator[bytes]:
         """Yield the lines of a live stream as they arrive. Raises Unavailable when the connection breaks."""
         try:
-            yield from self._wire.lines(_target(path, query), headers or {}, on_open)
+            try:
+                yield from self._wire.lines(_target(path, query), headers or {}, on_open)
+            except errors.NotLoggedIn:
+                if not self._renewed():
+                    raise
+                yield from self._wire.lines(_target(path, query), headers or {}, on_open)
+        except _NotSentError as error:
+            raise Unavailable(str(error)) from None
         except (OSError, HTTPException) as error:
             raise Unavailable(f"the stream from {self._wire.url} broke: {_cause(error)}") from None
+
+    def _renewed(self) -> bool:
+        """Take the token that is in force now; False when that is the one that was refused."""
+        before, self._wire.token = self._wire.token, self._fresh_token() or self._wire.token
+        return self._wire.token != before
 
     # --- sessions -------------------------------------------------------------------------------------------------
 
@@ -284,8 +301,6 @@ class _Wire:
                 raise _failure(response.status, response.headers, response.read())
             on_open()
             yield from _split_lines(response)
-        except _NotSentError as error:
-            raise Unavailable(str(error)) from None
         finally:
             connection.close()
 

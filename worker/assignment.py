@@ -6,7 +6,7 @@ Each step may be repeated, so a crash anywhere is made good by running this agai
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from swarmsync.model.job import JobRef
@@ -19,6 +19,10 @@ from worker.plans import Terms
 from worker.steps import End, Step
 
 SLOW_PULL_S = 1.0
+FIRST_USAGE_S = 2.0
+USAGE_EVERY_S = 10.0
+#: What is cut off still fills the engine's disk until the container is removed: beyond this, truncating is no answer.
+FLOOD_BYTES = 1 << 30
 KILL_AGAIN_S = 10.0
 
 
@@ -52,20 +56,25 @@ class Assignment:
         self._started_ms: int | None = None
         self._stop: StopJob | None = None
         self._cause: EndReason | None = None
+        self._cause_ms = 0
         self._stopping: asyncio.Task[None] | None = None
         self._running = False
         self._preparing: asyncio.Task[Any] | None = None
+        self._interrupted = False
+        self._sampling: asyncio.Task[None] | None = None
         self._streams: tuple[Stream, Stream] | None = None
 
     def stop(self, order: StopJob) -> None:
         """End it: the first cause counts; a kill after a stop only hurries."""
         self._stop = order
         if self._running:
-            self._cause = self._cause or order.reason
+            if self._cause is None:
+                self._cause, self._cause_ms = order.reason, wall_ms()
             if self._stopping is not None:
                 self._stopping.cancel()
             self._stopping = asyncio.create_task(self._bring_down(kill=order.kill))
-        elif self._preparing is not None:
+        elif self._preparing is not None and not self._interrupted:
+            self._interrupted = True
             self._preparing.cancel()
 
     async def live(self) -> None:
@@ -98,14 +107,17 @@ class Assignment:
                     reason = self._stop.reason if self._stop is not None else EndReason.CANCELLED_BY_USER
                     return steps.never_started(reason), None
 
-    async def _prepare(self, work: Any) -> None:
-        """Run a step that a stop may interrupt."""
-        self._preparing = asyncio.ensure_future(work)
+    async def _prepare(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a step that a stop may interrupt; our own coroutine is what is cancelled, and it goes on after that."""
+        own = asyncio.current_task()
+        assert own is not None
+        self._preparing = own
         try:
-            await self._preparing
+            await work
         except asyncio.CancelledError:
-            if self._stop is None or not self._preparing.cancelled():
+            if not self._interrupted:
                 raise
+            own.uncancel()
             await self._look_again()
         finally:
             self._preparing = None
@@ -120,17 +132,13 @@ class Assignment:
 
     async def _create(self) -> None:
         assert self._plan is not None
-        pull = asyncio.ensure_future(self._runtime.ensure_image(self._plan.image, self._plan.registry_auth))
+        slow = asyncio.get_running_loop().call_later(
+            SLOW_PULL_S, self._say, Progress(self.ref, AssignmentState.PULLING)
+        )
         try:
-            done, _ = await asyncio.wait({pull}, timeout=SLOW_PULL_S)
-            if not done:
-                self._say(Progress(self.ref, AssignmentState.PULLING))
-            await pull
+            await self._runtime.ensure_image(self._plan.image, self._plan.registry_auth)
         finally:
-            if not pull.done():
-                pull.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await pull
+            slow.cancel()
         self.container_id = await self._runtime.create(self._plan)
         self._seen = Seen.CREATED
 
@@ -151,6 +159,7 @@ class Assignment:
         timer = self._arm_timeout() if self._running else None
         if self._running and self._stop is not None:
             self.stop(self._stop)  # it came while the container was starting
+        sampling = asyncio.get_running_loop().call_later(FIRST_USAGE_S, self._sample_usage)
         copying = asyncio.create_task(self._copy_output())
         try:
             exit_ = await self._runtime.wait(self.container_id)
@@ -159,13 +168,25 @@ class Assignment:
         finally:
             self._running = False
             copying.cancel()
-            for waiting in (timer, self._stopping):
+            for waiting in (timer, sampling, self._stopping, self._sampling):
                 if waiting is not None:
                     waiting.cancel()
-        end = steps.end_of(
-            exit_, self._cause, memory_bytes=self.terms.need.memory_bytes, timeout_ms=self.terms.timeout_ms
-        )
+        by_itself = exit_.finished_at is not None and round(exit_.finished_at * 1000) < self._cause_ms
+        cause = None if by_itself else self._cause  # we may be late to notice: this process can be stopped, too
+        end = steps.end_of(exit_, cause, memory_bytes=self.terms.need.memory_bytes, timeout_ms=self.terms.timeout_ms)
         return end, exit_
+
+    def _sample_usage(self) -> None:
+        """Ask from time to time: an engine may forget what a container used once it has ended."""
+
+        async def sample() -> None:
+            while self._running and self.container_id is not None:
+                with contextlib.suppress(RuntimeProblem):
+                    await self._runtime.usage(self.container_id)
+                await asyncio.sleep(USAGE_EVERY_S)
+
+        if self._running:
+            self._sampling = asyncio.create_task(sample())
 
     def _arm_timeout(self) -> "asyncio.TimerHandle | None":
         if self.terms.timeout_ms is None or self._started_ms is None:
@@ -198,7 +219,9 @@ class Assignment:
         async for piece in self._runtime.logs(self.container_id, skip={}):
             allowance = self.terms.log_max - sum(stream.kept for stream in self._streams)
             await self._output.send(by_name[piece.stream], piece.data, round(piece.at * 1000), allowance)
-            if self.terms.log_fail and allowance < len(piece.data) and self._running and self._cause is None:
+            over = self.terms.log_fail and allowance < len(piece.data)
+            flood = sum(stream.size for stream in self._streams) > max(FLOOD_BYTES, 4 * self.terms.log_max)
+            if (over or flood) and self._running and self._cause is None:
                 self.stop(StopJob(self.ref, kill=True, reason=EndReason.LOG_LIMIT))
 
     async def _collect(self, end: End, exit_: Exit | None) -> None:

@@ -18,6 +18,8 @@ from worker.plans import Terms
 #: The container must be gone this long before the lease ends, beside its grace.
 LEASE_MARGIN_MS: Final = 2_000
 REPORTS_PER_MESSAGE: Final = 500
+#: How many assignments that are over a worker remembers, lest an order that took its time begins one of them again.
+OVER_KEPT: Final = 10_000
 
 
 class Held(Struct):
@@ -47,6 +49,7 @@ class Reactor:
         self._outbox: deque[tuple[int, Report]] = deque()
         self._next_seq = 1
         self._told: tuple[Holding, ...] | None = None
+        self._over: dict[int, int] = {}  # job id -> fence of its last assignment here that Core has acknowledged
 
     # ------------------------------------------------ contact with Core
 
@@ -107,6 +110,8 @@ class Reactor:
             known = self.held.get(order.ref.job_id)
             if known is not None and known.ref == order.ref:
                 continue  # a repeat: it is under way
+            if order.ref.fence <= self._over.get(order.ref.job_id, 0):
+                continue  # a repeat that was under way when Core heard of the end
             why = self._refuses(order, terms.get(order.spec_id))
             if why is not None:
                 refused.append((order.ref, why))
@@ -179,7 +184,10 @@ class Reactor:
             held = self.held.get(report.ref.job_id)
             if held is not None and held.ref == report.ref and isinstance(report, Ended):
                 del self.held[report.ref.job_id]
+                self._over[report.ref.job_id] = report.ref.fence
                 over.append(report.ref)
+        while len(self._over) > OVER_KEPT:
+            del self._over[next(iter(self._over))]
         return over
 
     def forget(self, refs: Iterable[JobRef]) -> None:

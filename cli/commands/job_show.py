@@ -10,7 +10,7 @@ from cli.arguments import OneJob
 from cli.bundles import bundled, examples
 from cli.output import Document, OneView, aligned, facts, show_one, to_yaml
 from cli.profiles import connect
-from swarmsync.client import job_path
+from swarmsync.client import FINAL_STATES, job_path
 
 app = typer.Typer()
 
@@ -99,7 +99,8 @@ def _moment(text: str | None, now: datetime) -> str:
 
 
 def _explain(answer: Document) -> str:
-    lines = [f"The job is {cells.plain(answer['state'])}."]
+    state = cells.plain(answer["state"])
+    lines = [f"The job has ended: {state}." if state in FINAL_STATES else f"The job is {state}."]
     if answer.get("position") is not None:
         lines.append(f"Its place in the line is {answer['position']}.")
     lines += [f"- {cells.plain(b['reason'])}: {cells.plain(b.get('message'))}" for b in answer.get("blockers") or []]

@@ -43,6 +43,12 @@ class InFlight:
             resends = known.resends + 1 if known is not None and known.ref == ref else 0
             orders[ref.job_id] = _Open(ref, seq, now_ms + self._receipt_ms, resends)
 
+    def defer(self, worker_id: int, ref: JobRef) -> None:
+        """The order did not fit into its message: send it again at once, in another."""
+        order = self._open[worker_id][ref.job_id]
+        order.due_ms = 0
+        order.resends -= 1
+
     def receipt(self, worker_id: int, seq: int, *, stale: bool) -> list[JobRef]:
         """A worker answered message `seq`: close its orders and return them; keep them when it was `stale`."""
         orders = self._open.get(worker_id, {})
@@ -74,7 +80,3 @@ class InFlight:
                 else:
                     again.setdefault(worker_id, []).append(order.ref)
         return again
-
-    def next_due_ms(self) -> int | None:
-        """When `overdue` has something to say at the earliest; None when nothing is in flight."""
-        return min((order.due_ms for orders in self._open.values() for order in orders.values()), default=None)

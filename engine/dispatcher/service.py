@@ -169,9 +169,23 @@ class DispatcherService(Service):
         now_ms = self.clock.monotonic_ms()
         for (worker_id, seq), entries in sorted(messages.items()):
             self._inflight.sent(worker_id, seq, [entry.ref for entry in entries], now_ms)
-            await self._publish(worker_id, seq, [_run_job(entry) for entry in entries])
+            await self._publish(worker_id, seq, self._that_fit(worker_id, entries))
         if won:
             await self._hint([entry.ref.job_id for entry in won])
+
+    def _that_fit(self, worker_id: int, entries: Sequence[Dispatched]) -> list[RunJob]:
+        """Return the orders for one message; those whose specs make it too large go out in the next turn."""
+        size, counted = 0, set[int]()
+        orders: list[RunJob] = []
+        for entry in entries:
+            if entry.spec_id not in counted:
+                counted.add(entry.spec_id)
+                size += len(self._specs.get(entry.spec_id, b""))
+            if orders and size > MESSAGE_BYTES_MAX:
+                self._inflight.defer(worker_id, entry.ref)
+            else:
+                orders.append(_run_job(entry))
+        return orders
 
     async def _publish(self, worker_id: int, seq: int, orders: Sequence[Order]) -> None:
         name = self._names.get(worker_id)

@@ -132,6 +132,10 @@ class Registry:
         """The highest order message that any of the worker's assignments rests on."""
         return max((self.live[job_id].orders for job_id in self._of_worker.get(worker_id, ())), default=(0, 0))
 
+    def taken(self, worker_id: int) -> tuple[tuple[int, Need], ...]:
+        """What the worker's room goes to, as Core knows it: what it still has of assignments that are over is no job."""
+        return tuple((job_id, self.live[job_id].need) for job_id in sorted(self._of_worker.get(worker_id, ())))
+
     def joined(
         self, view: WorkerView, session: str, holds: Iterable[Holding], now_ms: int
     ) -> tuple[tuple[int, int], list[StopJob], list[Effect]]:

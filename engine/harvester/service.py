@@ -21,7 +21,7 @@ from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
 from swarmsync.model.job import JobRef, Settlement
-from swarmsync.model.lifecycle import EndReason, JobState, Liveness
+from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     AssignmentEnded,
@@ -191,7 +191,7 @@ class HarvesterService(Service):
         view = await worker_store.join(self._store, self._ids.next(), word.offer, word.session)
         self._machines[name] = word.offer.machine
         high, stops, effects = self._registry.joined(view, word.session, word.holds, self.clock.monotonic_ms())
-        self._say([WorkerJoined(view, tuple((holding.ref.job_id, holding.need) for holding in word.holds))])
+        self._say([WorkerJoined(view, self._registry.taken(view.worker_id))])
         welcome = Welcome(view.worker_id, self._pulse_ms, self._limits.lease_ms, high[0], high[1], tuple(stops))
         await self._reply(message, welcome)
         self.journal("info", f"worker {name} joined", runtime=word.offer.runtime, holds=len(word.holds))
@@ -317,6 +317,8 @@ class HarvesterService(Service):
             if row is None or row["fence"] != ref.fence or row["state"] not in ("starting", "running", "stopping"):
                 self._registry.over(ref.job_id, ref.fence)
                 self._say([AssignmentEnded(ref.job_id, live.worker_id)])
+                if row is not None and row["state"] not in FINAL:
+                    self._must_resync = True  # it was queued again while the Scheduler took it for placed
             else:
                 live.orders = (row["orders_epoch"], row["orders_seq"])
 

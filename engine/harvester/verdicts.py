@@ -56,8 +56,9 @@ def decide(end: End, retry: Retry, *, crash_limit: int, chance: float) -> Verdic
         return Verdict(JobState.SUCCEEDED, R.COMPLETED, end.message)
     if end.reason in CANCELLED:
         return Verdict(JobState.CANCELLED, end.reason, end.message)
-    if end.stop_reason in CANCELLED and end.reason in INFRASTRUCTURE:
-        return Verdict(JobState.CANCELLED, end.stop_reason, f"cancelled; its container is gone ({end.message})")
+    if end.stop_reason in CANCELLED:  # whatever else ended it: who cancels a job does not want to see it tried again
+        fate = "is gone" if end.reason in INFRASTRUCTURE else "ended meanwhile"
+        return Verdict(JobState.CANCELLED, end.stop_reason, f"cancelled; its container {fate} ({end.message})")
     if end.reason in INFRASTRUCTURE:
         return _crash(end, crash_limit)
     final = JobState.TIMED_OUT if end.reason is R.TIMEOUT else JobState.FAILED

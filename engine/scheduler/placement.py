@@ -47,7 +47,9 @@ class Scheduler:
     def __init__(self, backlog_jobs_max: int = 5_000_000) -> None:
         self.cluster = ClusterView()
         self.backlog = Backlog(backlog_jobs_max)
-        self.wants_resync = False
+        self._backlog_jobs_max = backlog_jobs_max
+        self.wants_resync = False  # the shell is to read PostgreSQL again, and to begin anew from it
+        self._left_out = False  # the backlog was full: PostgreSQL may have jobs that it has not
         self._told: dict[int, _Told] = {}
         self._stale: set[int] = set()  # shapes whose sentence may have changed
 
@@ -58,6 +60,8 @@ class Scheduler:
             self._take(event, effects)
         if places_max > 0:
             self._place(places_max, effects)
+        if self._left_out and len(self.backlog) <= self._backlog_jobs_max // 2:
+            self._left_out, self.wants_resync = False, True
         self._tell(now_ms, effects)
         return effects
 
@@ -98,9 +102,9 @@ class Scheduler:
             if job.job_id in self.cluster.placed:
                 continue  # a repeat of old news; were it requeued, AssignmentEnded would have come first
             line = self.backlog.add(job)
-            if line is None:
-                self.wants_resync = True
-            elif line.jobs == 1:
+            if line is None or len(self.backlog) >= self._backlog_jobs_max:
+                self._left_out = True
+            if line is not None and line.jobs == 1:
                 self.cluster.open_shape(job.shape, job.need)
                 self._stale.add(job.shape)
 

@@ -34,13 +34,16 @@ def explain(need: Need, machines: Iterable[Machine]) -> tuple[WaitReason, str]:
     taking = [machine for machine in alive if machine.view.eligibility is Eligibility.OPEN]
     if not taking:
         states = Counter(machine.view.eligibility.value for machine in alive)
-        return WaitReason.WORKERS_CORDONED, f"{_workers(len(alive))} could run it but take no work ({_counts(states)})"
+        return (
+            WaitReason.WORKERS_CORDONED,
+            f"{_workers(len(alive))} could run it but take{_s(len(alive))} no work ({_counts(states)})",
+        )
     lacks = Counter(what for machine in taking for what in need.lacks(machine.free))
     detail = ", ".join(
         f"{count} {'lacks' if count == 1 else 'lack'} free {what}" for what, count in lacks.most_common()
     )
     closed = len(alive) - len(taking)
-    more = f"; {_workers(closed)} more take{'s' if closed == 1 else ''} no work" if closed else ""
+    more = f"; {_workers(closed)} more take{_s(closed)} no work" if closed else ""
     busy = "is" if len(taking) == 1 else "are"
     return WaitReason.RESOURCES, f"{_workers(len(taking))} that could run it {busy} busy: {detail or 'waiting'}{more}"
 
@@ -57,6 +60,10 @@ def _unsatisfiable(need: Need, largest: Need, total: int) -> str:
         parts.append(f"{format_size(need.disk_bytes)} disk (largest {format_size(largest.disk_bytes)})")
     what = " and ".join(parts) if parts else "all of what it asks for together"
     return f"no registered worker has {what}; {_workers(total)} registered"
+
+
+def _s(count: int) -> str:
+    return "s" if count == 1 else ""
 
 
 def _workers(count: int) -> str:

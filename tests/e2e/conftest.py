@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,10 +96,10 @@ class CoreProcess:
 
 def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
     """Poll the outside world, which has no signal to wait on."""
-    deadline = time.monotonic() + timeout_s
+    deadline, pause = time.monotonic() + timeout_s, threading.Event()
     while not true():
         assert time.monotonic() < deadline, f"not so within {timeout_s:g} s"
-        time.sleep(0.02)
+        pause.wait(0.02)
 
 
 def _free_port() -> int:

@@ -34,13 +34,15 @@ class Attempt:
         self._started_ms: int | None = None
         self._stop: StopJob | None = None
         self._cause: EndReason | None = None
+        self._cause_ms = 0
         self._running = False
 
     def stop(self, order: StopJob) -> None:
         """The first cause counts; a kill after a stop only hurries."""
         self._stop = order
         if self._running:
-            self._cause = self._cause or order.reason
+            if self._cause is None:
+                self._cause, self._cause_ms = order.reason, self._wall_ms()
             self.agent.life.run(self._bring_down(kill=order.kill))
 
     def live(self) -> Program:
@@ -123,7 +125,9 @@ class Attempt:
         exit_: Exit = yield container
         self._running = False
         memory = self.terms.need.memory_bytes
-        return steps.end_of(exit_, self._cause, memory_bytes=memory, timeout_ms=self.terms.timeout_ms), exit_
+        by_itself = exit_.finished_at is not None and exit_.finished_at + self.machine.clock_offset_ms < self._cause_ms
+        cause = None if by_itself else self._cause
+        return steps.end_of(exit_, cause, memory_bytes=memory, timeout_ms=self.terms.timeout_ms), exit_
 
     def _time_out(self) -> Program:
         container = self.container

@@ -31,19 +31,22 @@ class Core:
         self.store = store
         self.network = network
         self.settings = settings
-        self.readers = {channel.name: channel.reader for channel in CHANNELS}
+        self.readers = {c.name: c.reader for c in CHANNELS if c.reader is not Role.LOGGER}
         self.rings: dict[str, FakeRing] = {}
         self.shells: dict[Role, Shell] = {}
         self.deaths = 0
+        self.down = True
 
     def start_all(self) -> None:
-        """A start of the daemon: new rings, then the modules, consumers first."""
-        self.rings = {name: FakeRing(name, self.settings.slots) for name in self.readers if "." not in name}
+        """A start of the daemon: new rings where it was down, then the modules, consumers first."""
+        if self.down:
+            self.rings = {name: FakeRing(name, self.settings.slots) for name in self.readers}
+            self.down = False
         for role in START_ORDER:
             self.start(role)
 
     def start(self, role: Role) -> None:
-        if role in self.shells:
+        if self.down or role in self.shells:
             return
         shell = self.shells[role] = SHELLS[role](self)
         self.timeline.note("start", role.value)
@@ -63,6 +66,7 @@ class Core:
                 ring.bell = None
 
     def kill_all(self) -> None:
+        self.down = True
         for role in START_ORDER:
             self.kill(role)
 

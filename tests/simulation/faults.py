@@ -85,7 +85,7 @@ class Faults:
 
     def _restart_core(self) -> None:
         self.world.core.kill_all()
-        self.timeline.after(self._between(500, 8_000), self.world.start_core)
+        self.timeline.after(self._between(500, 8_000), self.world.core.start_all)
 
     def _store_away(self) -> None:
         self.world.store.away = True

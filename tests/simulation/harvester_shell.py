@@ -12,7 +12,7 @@ from module_shells import Shell
 from programs import Every, Program
 from rows import PLACEDS, Row
 from swarmsync.model.job import JobRef
-from swarmsync.model.lifecycle import EndReason, JobState, Liveness
+from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
 from swarmsync.protocol.messages import (
     AssignmentEnded,
     Ended,
@@ -132,7 +132,7 @@ class HarvesterShell(Shell):
         word: Join = letter.word
         view = yield from self.call("join_worker", word.offer, word.session)
         high, stops, effects = self.registry.joined(view, word.session, word.holds, self.now_ms)
-        self._say([WorkerJoined(view, tuple((holding.ref.job_id, holding.need) for holding in word.holds))])
+        self._say([WorkerJoined(view, self.registry.taken(view.worker_id))])
         lease_ms = self.limits.lease_ms
         welcome = Welcome(view.worker_id, self.settings.pulse_ms, lease_ms, high[0], high[1], tuple(stops))
         self.core.network.reply(self.connection, letter, welcome)
@@ -231,6 +231,8 @@ class HarvesterShell(Shell):
             if row is None or row.fence != ref.fence or row.state not in PLACEDS:
                 self.registry.over(ref.job_id, ref.fence)
                 self._say([AssignmentEnded(ref.job_id, live.worker_id)])
+                if row is not None and row.state not in FINAL:
+                    self._must_resync = True  # it was queued again while the Scheduler took it for placed
             else:
                 live.orders = (row.orders_epoch, row.orders_seq)
 

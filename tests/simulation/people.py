@@ -87,7 +87,7 @@ class People:
         for index in range(-1 if array else 0, size):
             self._next_id += 1
             row = Row(self._next_id, shape_of(wanted), wanted, document, int(spec.stop.grace), priority=spec.priority)
-            row.run_at, row.expires_at = run_at, expires_at
+            row.run_at, row.expires_at = run_at, None if array else expires_at
             row.state = "queued" if run_at is None else "scheduled"
             if array:
                 row.array_size = size
@@ -122,8 +122,10 @@ class People:
     def meddle(self, until_ms: int) -> Program:
         """Cancel, kill, hold and release now and then."""
         chance = self.timeline.chance
-        while self.timeline.now_ms < until_ms:
+        while True:
             yield round(chance.expovariate(1 / 1_500))
+            if self.timeline.now_ms >= until_ms:
+                return
             unfinished = list(self.world.store.tables.unfinished)
             if unfinished and not self.world.store.away:
                 job_id = unfinished[chance.randrange(len(unfinished))]

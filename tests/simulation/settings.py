@@ -1,5 +1,7 @@
 """The knobs of a simulated world; the engine's own carry its defaults."""
 
+import random
+
 from msgspec import Struct
 
 from swarmsync.model.resources import Need
@@ -37,3 +39,20 @@ class SimSettings(Struct, frozen=True):
     @property
     def limits(self) -> tuple[int, int, int, int]:
         return self.suspect_ms, self.lost_ms, self.lease_ms, self.lease_slack_ms
+
+
+def settings_of(chance: random.Random) -> SimSettings:
+    """Draw the knobs of a seed's world."""
+    lease_ms = chance.choice((30_000, 30_000, 20_000))
+    return SimSettings(
+        workers=chance.choice((1, 2, 3, 4, 5)),
+        jobs=chance.choice((20, 40, 60)),
+        capacity=Need(chance.choice((2_000, 4_000, 8_000)), 8 * GIB, 0, 0),
+        slots=chance.choice((4, 16, 256, 4_096)),
+        places_max=chance.choice((2, 2_048)),
+        orders_max=chance.choice((1, 200)),
+        backlog_max=chance.choice((10, 1_000_000, 1_000_000, 1_000_000)),
+        lease_ms=lease_ms,
+        lost_ms=lease_ms + 5_000,
+        run_ms=chance.choice((100, 1_000, 4_000, 10_000)),
+    )

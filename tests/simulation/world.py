@@ -14,7 +14,7 @@ from network import Network
 from people import People, behaviour_of
 from programs import Life
 from rows import Broken
-from settings import SimSettings
+from settings import SimSettings, settings_of
 from store import Store
 from swarmsync.model.job import JobRef
 from timeline import Timeline
@@ -23,8 +23,8 @@ from timeline import Timeline
 class World:
     def __init__(self, seed: int, settings: SimSettings | None = None, kinds: dict[str, float] | None = None) -> None:
         self.seed = seed
-        self.settings = settings or SimSettings()
         self.timeline = Timeline(seed)
+        self.settings = settings or settings_of(self.timeline.chance)
         self.network = Network(self.timeline)
         self.store = Store(self.timeline)
         self.core = Core(self.timeline, self.store, self.network, self.settings)
@@ -43,7 +43,7 @@ class World:
             machine.on_start, machine.on_end = self.checks.began, self.checks.exited
             self.machines[machine.name] = machine
             self.start_agent(machine.name)
-        self.start_core()
+        self.core.start_all()
 
     # ------------------------------------------------ the two phases
 
@@ -79,7 +79,7 @@ class World:
             shell.life.unpause()
         for agent in list(self.agents.values()):
             self.unpause_agent(agent)
-        self.start_core()
+        self.core.start_all()
         for machine in self.machines.values():
             self.start_agent(machine.name)
         self.people.finish()
@@ -98,12 +98,6 @@ class World:
         return not self.store.tables.unfinished and len(self.checks.finals) == len(self.people.made)
 
     # ------------------------------------------------ what faults and their ends do
-
-    def start_core(self) -> None:
-        if not self.core.shells:
-            self.core.start_all()
-        for role in self.core.shells.keys() ^ set(self.core.readers.values()):
-            self.core.start(role)
 
     def store_back(self) -> None:
         self.store.away = False

@@ -77,6 +77,26 @@ def test_an_absent_core_is_tried_until_patience_ends():
     assert time.monotonic() - started < 5
 
 
+def test_an_absent_core_breaks_streams_too():
+    gone = FakeCore()
+    gone.close()
+    with Client(gone.url) as client, pytest.raises(errors.Unavailable, match="cannot reach Core"):
+        list(client.lines("/v1/events"))
+
+
+def test_a_refused_token_is_replaced_by_the_one_in_force(core):
+    def guarded(request):
+        return {"ok": 1} if request.headers["Authorization"] == "Bearer new" else Problem(401, "ended")
+
+    core.on("GET", "/v1/stats", guarded)
+    with Client(core.url, "old", fresh_token=lambda: "new") as client:
+        assert client.get("/v1/stats") == {"ok": 1}
+    with Client(core.url, "old", fresh_token=lambda: "new") as client:
+        assert list(client.lines("/v1/stats")) == [b'{"ok": 1}']
+    with Client(core.url, "old", fresh_token=lambda: "old") as client, pytest.raises(errors.NotLoggedIn):
+        client.get("/v1/stats")
+
+
 def test_an_answer_that_is_no_json_is_not_core(core, client):
     core.on("GET", "/v1/stats", Stream([b"<html>"]))
     with pytest.raises(errors.Unavailable, match="does not look like Core"):

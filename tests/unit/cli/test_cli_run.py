@@ -118,6 +118,15 @@ def test_core_restarts_in_the_middle(consumer, submitted, capfd):
     assert "connected again" in err
 
 
+def test_a_new_attempt_is_announced(consumer, submitted, capsys):
+    submitted.on("GET", LOGS, Stream([chunk(b"one\n"), chunk(b"one\ntwo\n", attempt=2), end()]))
+    assert consumer("run", "--retries", "1", "alpine") == 0
+    assert capsys.readouterr() == (
+        "one\none\ntwo\n",
+        f"swarmsync: job {ID}: attempt 2 begins, its output from the start\n",
+    )
+
+
 def test_a_job_that_can_never_start_is_told_once(consumer, submitted, capsys):
     looked = threading.Event()
 

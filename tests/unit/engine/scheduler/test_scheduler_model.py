@@ -1,5 +1,8 @@
 """The Scheduler's core against a model that looks at every job and every worker each time, under any sequence of news."""
 
+import random
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -25,15 +28,13 @@ from swarmsync.protocol.messages import (
 )
 
 #: Shape number -> need. The last one fits nowhere, the last but one only on the largest worker.
-NEEDS = [Need(1, 1), Need(1, 4), Need(3, 1), Need(2, 2, 1), Need(8, 8, 0, 1), Need(99, 1)]
-CAPACITIES = [Need(2, 2), Need(4, 4), Need(4, 8, 2), Need(8, 8, 1, 1), NOTHING]
+NEEDS = [Need(1, 1), Need(3, 1), Need(1, 1, 1), Need(4, 4, 0, 1), Need(99, 1)]
+CAPACITIES = [Need(2, 2), Need(4, 4, 2), Need(4, 4, 0, 1), NOTHING]
 
-JOBS = st.integers(1, 30)
-WORKERS = st.integers(1, 5)
-WAITING = st.builds(
-    lambda job, shape, priority: Waiting(job, shape, NEEDS[shape], priority, user_id=1),
-    JOBS, st.integers(0, len(NEEDS) - 1), st.sampled_from([0, 50, 100]),
-)  # fmt: skip
+JOBS = st.integers(1, 12)
+WORKERS = st.integers(1, 3)
+SHAPES = st.sampled_from([0, 0, 1, 1, 2, 2, 3, 4])
+PRIORITIES = st.sampled_from([0, 50, 50, 100])
 
 
 class SchedulerAndList(RuleBasedStateMachine):
@@ -51,8 +52,9 @@ class SchedulerAndList(RuleBasedStateMachine):
 
     # ------------------------------------------------ news, told to the core at the next turn
 
-    @rule(jobs=st.lists(WAITING, max_size=8), due=st.booleans())
-    def submit(self, jobs, due):
+    @rule(job_ids=st.lists(JOBS, max_size=8), shape=SHAPES, priority=PRIORITIES, due=st.booleans())
+    def submit(self, job_ids, shape, priority, due):
+        jobs = [Waiting(job_id, shape, NEEDS[shape], priority, user_id=1) for job_id in job_ids]
         self.events.append((JobsDue if due else JobsSubmitted)(tuple(jobs)))
         for job in jobs:
             if job.job_id not in self.placed:
@@ -92,11 +94,12 @@ class SchedulerAndList(RuleBasedStateMachine):
         if worker in self.views:
             self._stand(worker, Liveness.LOST, self.views[worker].eligibility)
 
-    @rule(data=st.data(), void=st.booleans())
-    def end(self, data, void):
-        if self.placed:
-            job = data.draw(st.sampled_from(sorted(self.placed)))
-            self._end(job, self.placed[job], void)
+    @rule(places=st.lists(st.integers(0, 11), min_size=1, max_size=3), void=st.booleans())
+    def end(self, places, void):
+        for place in places:
+            if self.placed:
+                job = sorted(self.placed)[place % len(self.placed)]
+                self._end(job, self.placed[job], void)
 
     @rule(job=JOBS, worker=WORKERS)
     def end_what_is_perhaps_not_there(self, job, worker):
@@ -187,13 +190,39 @@ class SchedulerAndList(RuleBasedStateMachine):
         assert len(self.core.backlog) == len(self.waiting)
         assert not self.core.wants_resync
 
-    @rule()
-    def say_nothing(self):
-        self.turn(0, 1)
-
 
 TestSchedulerAndList = SchedulerAndList.TestCase
-TestSchedulerAndList.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestSchedulerAndList.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_busy_day(seed):
+    """The same model under many more, and more likely, events than Hypothesis tries."""
+    chance = random.Random(seed)
+    model = SchedulerAndList()
+    for _ in range(200):
+        kind = chance.random()
+        if kind < 0.25:
+            jobs = [chance.randint(1, 40) for _ in range(chance.randint(1, 8))]
+            model.submit(jobs, chance.choice([0, 0, 1, 2, 3, 4]), chance.choice([0, 50, 100]), due=chance.random() < 0.2)
+        elif kind < 0.50:
+            model.end([chance.randint(0, 40) for _ in range(chance.randint(1, 5))], void=chance.random() < 0.1)
+        elif kind < 0.60:
+            worker = chance.randint(1, 5)
+            model.join(worker, chance.choice(CAPACITIES), [chance.randint(1, 40)])
+        elif kind < 0.66:
+            model.change(chance.randint(1, 6), chance.choice(list(Liveness)), chance.choice(list(Eligibility)))
+        elif kind < 0.72:
+            model.reopen(chance.randint(1, 6))
+        elif kind < 0.76:
+            model.stop([chance.randint(1, 40), chance.randint(1, 40)])
+        elif kind < 0.79:
+            model.lose(chance.randint(1, 6))
+        elif kind < 0.81:
+            model.end_what_is_perhaps_not_there(chance.randint(1, 40), chance.randint(1, 6))
+        else:
+            model.turn(chance.choice([0, 1, 2, 100, 100]), chance.choice([1, REPORT_MS]))
+        model.books_agree()
 
 
 def test_a_resync_is_passed_on_to_the_shell():

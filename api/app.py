@@ -3,7 +3,7 @@
 `create_app` connects to nothing; that happens in the life span of the server process, after it was forked.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from api.endpoint import Resource, declared
 from api.openapi import RouteEntry
 from api.resources import auth, events, health, job, job_actions, job_logs, jobs, logs, overview, workers
 from api.services import Services
+from api.streams import RECEIVE, Receive
 
 #: (path, resource, suffix of its responders)
 ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
@@ -36,6 +37,7 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/workers/{worker}", workers.OneWorker, None),
     ("/v1/workers/{worker}/cordon", workers.OneWorker, "cordon"),
     ("/v1/workers/{worker}/uncordon", workers.OneWorker, "uncordon"),
+    ("/v1/workers/{worker}/drain", workers.OneWorker, "drain"),
     ("/v1/logs", logs.LogRecords, None),
     ("/v1/logs/{record}", logs.OneRecord, None),
     ("/v1/queues", overview.Queues, None),
@@ -82,6 +84,11 @@ class Api(App[Request, Response]):
     """`life_span.stopping` is set by the server: streams end when it says so."""
 
     life_span: LifeSpan
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:  # type: ignore[override]
+        """Keep `receive` where streams find it: it says when the client is gone."""
+        scope[RECEIVE] = receive
+        await super().__call__(scope, receive, send)
 
 
 def create_app(config: ApiConfig) -> Api:

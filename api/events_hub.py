@@ -56,9 +56,10 @@ class EventsHub:
     def connected(self) -> bool:
         return self._bus is not None and self._bus.connected
 
-    def start(self) -> None:
-        """Begin to connect; goes on trying in the background."""
+    async def start(self, patience_s: float) -> None:
+        """Connect; where that takes longer than `patience_s` it goes on in the background."""
         self._connecting = asyncio.create_task(self._connect())
+        await asyncio.wait((self._connecting,), timeout=patience_s)
 
     async def close(self) -> None:
         if self._connecting is not None:

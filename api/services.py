@@ -17,6 +17,7 @@ from swarmsync.store.sessions import Sessions, open_redis
 from swarmsync.store.users import Caller
 
 QUEUES_CACHE_MS = 5_000
+NATS_PATIENCE_S = 1.0
 STREAMS_PER_USER_MAX = 50
 
 
@@ -47,7 +48,7 @@ class Services:
             statement_timeout_ms=config.statement_timeout_ms,
         )
         services = cls(config, store, open_redis(config.redis_url))
-        services.hub.start()
+        await services.hub.start(NATS_PATIENCE_S)
         return services
 
     async def close(self) -> None:

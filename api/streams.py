@@ -6,8 +6,8 @@ of ending it, so that no client takes a cut stream for a whole one; clients come
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from typing import Final, Self
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Final, Self
 
 from api.access import Access
 from api.endpoint import Call
@@ -18,6 +18,9 @@ KEEP_ALIVE_S: Final = 15.0
 #: Waiters look by themselves this often: a lost hint costs no more.
 BACKSTOP_S: Final = 1.0
 _TOKEN_CHECK_S: Final = 5.0
+Receive = Callable[[], Awaitable[Any]]
+#: Where the application keeps the `receive` of a request in its scope.
+RECEIVE: Final = "swarmsync.receive"
 
 
 class Broken(Exception):
@@ -45,12 +48,30 @@ class Stream:
 
 
 async def _guarded(call: Call, source: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    owner = asyncio.current_task()
+    assert owner is not None
+    gone = asyncio.Event()
+    watcher = asyncio.create_task(_watch(call.request.scope[RECEIVE], owner, gone))
     with call.services.stream_place(call.caller):
         try:
             async for piece in source:
                 yield piece
+        except asyncio.CancelledError:
+            if not gone.is_set():
+                raise
+            owner.uncancel()  # nobody is left to hear the rest
         except (Broken, Unavailable, NotLoggedIn):
             raise asyncio.CancelledError from None  # the server closes the connection without the last chunk
+        finally:
+            watcher.cancel()
+
+
+async def _watch(receive: Receive, owner: "asyncio.Task[Any]", gone: asyncio.Event) -> None:
+    """Wake the stream, whatever it waits for, when its client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
+    owner.cancel()
 
 
 class Pulse:

@@ -115,10 +115,23 @@ async def _set_up(settings: Settings, servers: Servers) -> None:
             user_id = await users.create_user(connection, new_ids.next(), ADMIN, password=password, role="admin")
             write_private(settings.data_path / "admin-password", password + "\n")
         if user_id is not None:
-            token, _ = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
-            _write_profile(f"http://{settings.api.bind}:{settings.api.port}", token)
+            url = f"http://{settings.api.bind}:{settings.api.port}"
+            if not await _still_good(connection, url):
+                token, _ = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
+                _write_profile(url, token)
     finally:
         await connection.close()
+
+
+async def _still_good(connection: asyncpg.Connection, url: str) -> bool:
+    """Tell whether the profile's token lets its user in here for another while: then programs may keep using it."""
+    try:
+        local = json.loads(profile_path().read_text())["profiles"]["local"]
+        digest = users.token_digest(local["token"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    query = "SELECT count(*) FROM tokens WHERE sha256 = $1 AND expires_at > clock_timestamp() + interval '30 days'"
+    return local.get("url") == url and bool(await connection.fetchval(query, digest))
 
 
 def _write_profile(url: str, token: str) -> None:

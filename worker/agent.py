@@ -141,17 +141,19 @@ class Agent:
     async def _pulses(self) -> None:
         while True:
             began = time.monotonic()
-            await self._pulse(leaving=False)
+            await self._pulse()
             self._stop_all(self._reactor.lease_ends(monotonic_ms()))
             await asyncio.sleep(max(0.0, self._pulse_s - (time.monotonic() - began)))
 
-    async def _pulse(self, *, leaving: bool) -> None:
+    async def _pulse(self) -> None:
         sent_ms = monotonic_ms()
         self._pulse_seq += 1
         holds, everything = self._reactor.holds_if_changed(), self._reactor.holds()
         epoch, seq = self._reactor.high
         try:
-            answer = await self._ask("pulse", Pulse(self.session, self._pulse_seq, epoch, seq, holds, leaving))
+            answer = await self._ask(
+                "pulse", Pulse(self.session, self._pulse_seq, epoch, seq, holds, self._reactor.draining)
+            )
         except Unavailable:
             self._reactor.told(None)
             return
@@ -249,13 +251,15 @@ class Agent:
     async def _drain(self) -> None:
         """Stop everything, tell Core, wait until it knows; not longer than `DRAIN_S`."""
         deadline = time.monotonic() + DRAIN_S
-        self._stop_all(self._reactor.drain())
+        stops = self._reactor.drain()
+        self._run(self._pulse())  # Core must hear at once that nothing more is taken here
+        self._stop_all(stops)
         await self._until_idle(deadline - 2)
         for held in list(self._reactor.held.values()):
             self._want_stopped([StopJob(held.ref, kill=True)])
         await self._until_idle(deadline)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._pulse(leaving=True), 1)
+            await asyncio.wait_for(self._pulse(), 1)
 
     async def _until_idle(self, deadline: float) -> None:
         while (self._reactor.held or self._jobs) and time.monotonic() < deadline:  # noqa: ASYNC110 two sources, at the end

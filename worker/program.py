@@ -4,6 +4,7 @@ import asyncio
 import importlib.metadata
 import signal
 import sys
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -36,14 +37,14 @@ def main(path: str) -> None:
         raise SystemExit(EXIT_CONFIG) from None
 
 
-async def open_runtime(settings: LocalWorkerSettings, state_dir: Path) -> tuple[ContainerRuntime, RuntimeInfo]:
+async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple[ContainerRuntime, RuntimeInfo]:
     """Open the wanted runtime; `auto` takes Docker where it answers, else plain processes, and says so."""
-    name = settings.name or default_name()
+    owner = owner_of(settings.name or default_name(), site.join_token)
     if settings.runtime == "simulated":
         simulated = SimulatedRuntime()
         return simulated, await simulated.open()
     if settings.runtime in ("auto", "docker"):
-        docker = DockerRuntime(owner=name)
+        docker = DockerRuntime(owner=owner)
         try:
             info = await docker.open()
         except RuntimeProblem as problem:
@@ -53,8 +54,16 @@ async def open_runtime(settings: LocalWorkerSettings, state_dir: Path) -> tuple[
             log.warning("no Docker engine answers: jobs run as plain processes, without isolation", why=problem.message)
         else:
             return docker, info
-    process = ProcessRuntime(state_dir / name)
+    process = ProcessRuntime(Path(site.state_dir) / owner)
     return process, await process.open()
+
+
+def owner_of(name: str, join_token: str) -> str:
+    """Whose containers these are on a shared engine: another Core may use the same worker's name.
+
+    The join token is Core's own secret, so its hash tells Cores apart; it does not give the token away.
+    """
+    return f"{name}-{blake2b(join_token.encode(), digest_size=6).hexdigest()}"
 
 
 async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
@@ -86,7 +95,7 @@ def _each(settings: LocalWorkerSettings) -> list[LocalWorkerSettings]:
 
 async def _agent(bus: Bus, settings: LocalWorkerSettings, site: WorkerSite) -> Agent:
     version = importlib.metadata.version("swarmsync")
-    runtime, info = await open_runtime(settings, Path(site.state_dir))
+    runtime, info = await open_runtime(settings, site)
     for warning in info.warnings:
         log.warning(warning)
     return Agent(bus, runtime, offer_of(settings, runtime.name, info, version), site.join_token)

@@ -44,6 +44,10 @@ class OneWorker(Resource):
     async def on_post_cordon(self, call: Call, worker: str) -> Any:
         return await _set(call, worker, _E.CORDONED, (_E.OPEN,))
 
+    @endpoint(Access.OPERATOR, "Give a worker no new jobs; it is drained when its last one has ended", answer="the worker")
+    async def on_post_drain(self, call: Call, worker: str) -> Any:
+        return await _set(call, worker, _E.DRAINING, (_E.OPEN, _E.CORDONED))
+
     @endpoint(Access.OPERATOR, "Let a worker take jobs again", answer="the worker")
     async def on_post_uncordon(self, call: Call, worker: str) -> Any:
         return await _set(call, worker, _E.OPEN, (_E.CORDONED, _E.DRAINING, _E.DRAINED, _E.QUARANTINED))

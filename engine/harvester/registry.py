@@ -15,11 +15,14 @@ from msgspec import Struct
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import Eligibility, EndReason, Liveness
 from swarmsync.model.resources import Need
-from swarmsync.model.worker import WorkerView
+from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol.messages import Holding, Offered, Pulse, PulseAnswer, Refusal, Refused, StopJob
+from swarmsync.protocol.subjects import WORKER_NAME
 
 #: A pause of ours (SIGSTOP, a suspended laptop) longer than this is not held against the workers.
 OWN_PAUSE_MS: Final = 3_000
+#: Another machine may take over a name that has been silent this long.
+SAME_NAME_MS: Final = 3_000
 
 
 class Limits(Struct, frozen=True):
@@ -82,6 +85,7 @@ class Registry:
         self.live: dict[int, Live] = {}
         self._of_worker: dict[int, set[int]] = {}
         self._last_tick_ms: int | None = None
+        self._machines: dict[str, str] = {}  # by name: where it works
 
     # ------------------------------------------------ told by PostgreSQL, the Dispatcher and people
 
@@ -133,8 +137,19 @@ class Registry:
         return max((self.live[job_id].orders for job_id in self._of_worker.get(worker_id, ())), default=(0, 0))
 
     def taken(self, worker_id: int) -> tuple[tuple[int, Need], ...]:
-        """What the worker's room goes to, as Core knows it: what it still has of assignments that are over is no job."""
+        """What the worker's room goes to, as Core knows it; what it still has of ended assignments is no job."""
         return tuple((job_id, self.live[job_id].need) for job_id in sorted(self._of_worker.get(worker_id, ())))
+
+    def refuses(self, name: str, offer: WorkerOffer, now_ms: int) -> str | None:
+        """Say why a worker of this name may not join; None when it may. Two machines must not share a name."""
+        if offer.name != name or not WORKER_NAME.fullmatch(name):
+            return "a worker's name is its subject: letters, digits, - and _"
+        known, other = self.workers.get(name), self._machines.get(name)
+        alive = known is not None and known.view.liveness is Liveness.READY and now_ms - known.last_ms < SAME_NAME_MS
+        if alive and other not in (None, offer.machine):
+            return f"another machine works under the name {name}; give this one another name"
+        self._machines[name] = offer.machine
+        return None
 
     def joined(
         self, view: WorkerView, session: str, holds: Iterable[Holding], now_ms: int

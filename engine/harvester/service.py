@@ -21,7 +21,7 @@ from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
 from swarmsync.model.job import JobRef, Settlement
-from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
+from swarmsync.model.lifecycle import FINAL, Eligibility, EndReason, JobState, Liveness
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     AssignmentEnded,
@@ -83,7 +83,6 @@ class HarvesterService(Service):
         self._must_resync = False
         self._arrays: set[int] = set()
         self._changed: list[int] = []
-        self._machines: dict[str, str] = {}
         self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
 
     # ------------------------------------------------ start
@@ -146,6 +145,7 @@ class HarvesterService(Service):
                 case Offered():
                     self._registry.offered(word)
                 case Refused():
+                    self._tell_room(word.worker_id)
                     settling += [settlements.of_gone(e) for e in self._registry.refused(word) if isinstance(e, Gone)]
                 case PlacementVoid():
                     self._say([word])
@@ -183,32 +183,20 @@ class HarvesterService(Service):
 
     async def _join(self, message: Msg, word: Join) -> list[Any]:
         name = subjects.worker_of(message.subject)
-        refusal = self._refuses(name, word)
+        now_ms = self.clock.monotonic_ms()
+        refusal = "the join token is wrong" if word.token != self._join_token else None
+        refusal = refusal or self._registry.refuses(name, word.offer, now_ms)
         if refusal is not None:
             self.journal("warning", f"worker {name} may not join: {refusal}")
             await self._reply(message, Refusal(refusal))
             return []
         view = await worker_store.join(self._store, self._ids.next(), word.offer, word.session)
-        self._machines[name] = word.offer.machine
         high, stops, effects = self._registry.joined(view, word.session, word.holds, self.clock.monotonic_ms())
         self._say([WorkerJoined(view, self._registry.taken(view.worker_id))])
         welcome = Welcome(view.worker_id, self._pulse_ms, self._limits.lease_ms, high[0], high[1], tuple(stops))
         await self._reply(message, welcome)
         self.journal("info", f"worker {name} joined", runtime=word.offer.runtime, holds=len(word.holds))
         return effects
-
-    def _refuses(self, name: str, word: Join) -> str | None:
-        if word.offer.name != name or not subjects.WORKER_NAME.fullmatch(name):
-            return "a worker's name is its subject: letters, digits, - and _"
-        if word.token != self._join_token:
-            return "the join token is wrong"
-        known = self._registry.workers.get(name)
-        other = self._machines.get(name)
-        if known is None or other is None or other == word.offer.machine:
-            return None
-        if self.clock.monotonic_ms() - known.last_ms < 3 * self._pulse_ms and known.view.liveness is Liveness.READY:
-            return f"another machine works under the name {name}; give this one another name"
-        return None
 
     async def _liveness(self, changes: Sequence[LivenessChanged]) -> None:
         if not changes:
@@ -351,6 +339,7 @@ class HarvesterService(Service):
         if self._must_resync:
             self._must_resync = False
             self._say([Resync()])
+        await self._finish_drains()
         slow = self.due(Beat.SLOW)
         if slow or self._check_workers:
             self._check_workers = False
@@ -362,6 +351,17 @@ class HarvesterService(Service):
                 await worker_store.save_pulses(self._store, ages)
             self._arrays.update(row["id"] for row in await self._store.fetch(sql("open_arrays")))
 
+    async def _finish_drains(self) -> None:
+        """A draining worker that holds nothing any more is drained."""
+        done = [
+            known.view.worker_id
+            for known in self._registry.workers.values()
+            if known.view.eligibility is Eligibility.DRAINING and not self._registry.taken(known.view.worker_id)
+        ]
+        if done:
+            await worker_store.save_drained(self._store, done)
+            self._check_workers = True
+
     async def _load_eligibility(self) -> None:
         for view, _ in await worker_store.load(self._store):
             known = self._registry.workers.get(view.name)
@@ -370,6 +370,12 @@ class HarvesterService(Service):
                 self._say([WorkerChanged(view.worker_id, known.view.liveness, view.eligibility)])
 
     # ------------------------------------------------ saying things
+
+    def _tell_room(self, worker_id: int) -> None:
+        """The Scheduler thought better of this worker than it was: say again what has its room, or it tries for ever."""
+        known = self._registry.workers.get(self._registry.names.get(worker_id, ""))
+        if known is not None:
+            self._say([WorkerJoined(known.view, self._registry.taken(worker_id))])
 
     def _say(self, words: list[ToScheduler]) -> None:
         """Tell the Scheduler. This edge never waits: what does not fit is made good by one Resync."""

@@ -24,6 +24,8 @@ INFRASTRUCTURE: Final = frozenset(
         R.PREEMPTED,
     }
 )
+#: Of these, what people or Core asked for: it costs no budget at all.
+ASKED_FOR: Final = frozenset({R.WORKER_DRAINED, R.PREEMPTED})
 CANCELLED: Final = frozenset({R.CANCELLED_BY_USER, R.CANCELLED_BY_POLICY})
 _CRASH_DELAYS_MS: Final = (0, 1_000, 5_000, 15_000, 30_000)
 
@@ -79,10 +81,13 @@ def decide(end: End, retry: Retry, *, crash_limit: int, chance: float) -> Verdic
 
 
 def _crash(end: End, crash_limit: int) -> Verdict:
+    if end.reason in ASKED_FOR:
+        return Verdict(JobState.QUEUED, "", f"{end.message} ({end.reason}); tried again")
     lost = end.crashes + 1
     if lost >= crash_limit:
         sentence = f"lost {lost} times to infrastructure; the last one: {end.reason}, {end.message}"
-        return Verdict(JobState.FAILED, R.CRASH_LIMIT, sentence, crashes=1)
+        reason = end.reason if end.reason is R.IMAGE_PULL_FAILED else R.CRASH_LIMIT
+        return Verdict(JobState.FAILED, reason, sentence, crashes=1)
     delay_ms = _CRASH_DELAYS_MS[min(end.crashes, len(_CRASH_DELAYS_MS) - 1)]
     sentence = f"lost to infrastructure ({end.reason}: {end.message}); tried again"
     if delay_ms == 0:

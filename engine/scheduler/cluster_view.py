@@ -39,6 +39,7 @@ class Machine:
         )
 
     def hold(self, job_id: int, need: Need) -> None:
+        self.release(job_id)  # contradicting news of one job must not take its room twice
         self.holds[job_id] = need
         self.cpus_milli -= need.cpus_milli
         self.memory_bytes -= need.memory_bytes

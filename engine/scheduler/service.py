@@ -27,6 +27,7 @@ class SchedulerService(Service):
         self._backlog_jobs_max = backlog_jobs_max
         self._core = Scheduler(backlog_jobs_max)
         self._placements = self.wiring.writer("placements")
+        self._dispatcher = self._placements.ring.reader_epoch
         self._unsent: list[ToDispatcher] = []
         self._may_resync = Every(RESYNC_PAUSE_MS)
 
@@ -39,6 +40,9 @@ class SchedulerService(Service):
         if sum(reader.damaged for reader in self.readers.values()) != damaged:
             self.journal("error", "a ring was damaged and given up; reading PostgreSQL again")
             self._core.wants_resync = True
+        if self._placements.ring.reader_epoch != self._dispatcher:
+            self._dispatcher = self._placements.ring.reader_epoch
+            self._core.wants_resync = True  # the last Dispatcher may have died with placements in its hands
         room = 0 if self._unsent else min(self._places_max, self._placements.ring.room_bytes() // BYTES_PER_WORD)
         effects = self._core.handle(events, now_ms=self.clock.monotonic_ms(), places_max=room)
         self._unsent += effects

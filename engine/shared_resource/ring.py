@@ -263,6 +263,11 @@ class Ring:
     # Anybody's side.
 
     @property
+    def reader_epoch(self) -> int:
+        """Tells the writer that the reader was replaced: what that one had taken and not yet acted upon went with it."""
+        return self._words[layout.READER_EPOCH]
+
+    @property
     def records_put(self) -> int:
         """Records published since the ring was made, also by writers that were killed. Exact."""
         while True:

@@ -30,7 +30,7 @@ encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
 
 
 def _tolerant(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """Make every complaint about bytes a DecodeError: msgspec lets two kinds of damage out as errors of Python's own."""
+    """Make every complaint about bytes a DecodeError: msgspec lets two kinds out as errors of Python's own."""
 
     def guarded(data: bytes) -> T:
         try:

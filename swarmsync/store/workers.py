@@ -57,6 +57,13 @@ async def save_liveness(store: Store, changes: Mapping[int, Liveness]) -> None:
     await store.run(lambda c: c.execute(sql("save_liveness"), ids, [changes[i].value for i in ids]))
 
 
+async def save_drained(store: Store, worker_ids: Sequence[int]) -> None:
+    """Note that draining workers are drained; a person's later word (uncordon) is kept."""
+    ids = sorted(worker_ids)
+    query = "UPDATE workers SET eligibility = 'drained' WHERE id = ANY ($1::bigint[]) AND eligibility = 'draining'"
+    await store.run(lambda c: c.execute(query, ids))
+
+
 async def save_pulses(store: Store, ages: Sequence[tuple[int, int]]) -> None:
     """Note when workers were last heard of: (worker id, milliseconds ago)."""
     ordered = sorted(ages)

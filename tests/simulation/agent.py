@@ -106,7 +106,7 @@ class Agent:
     def _pulses(self) -> Program:
         while True:
             began_ms = self.monotonic_ms()
-            yield from self._pulse(leaving=False)
+            yield from self._pulse(leaving=self.reactor.draining)
             self._stop_all(self.reactor.lease_ends(self.monotonic_ms()))
             yield max(0, self._pulse_ms - (self.monotonic_ms() - began_ms))
 

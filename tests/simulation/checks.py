@@ -8,9 +8,8 @@ from engine.harvester.verdicts import INFRASTRUCTURE
 from machine import Container, Machine
 from msgspec import Struct
 from rows import FINALS, Broken, Row
-from swarmsync.model.job import JobRef
+from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason
-from swarmsync.store.jobs import Settlement
 from worker.container_runtime import Seen
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Checks:
         self.live: dict[int, list[tuple[Machine, Container]]] = {}
         self.overlaps: list[Overlap] = []
         self.overlaps_seen = 0
-        self.refusals = 0
+        self.bounced: dict[str, int] = {}  # why assignments came to nothing, and how often
         tables = world.store.tables
         tables.on_dispatch, tables.on_settle, tables.on_final = self.dispatched, self.settled, self.ended
 
@@ -69,8 +68,8 @@ class Checks:
                 raise Broken(f"{entry.ref} succeeded by verdict, but no container of it did")
         if before == "stopping" and row.state in ("queued", "scheduled"):
             raise Broken(f"job {row.id} was being stopped, and waits again: {entry.assignment_reason}")
-        if entry.orders is not None:
-            self.refusals += entry.crashes == 0
+        if entry.orders is not None and entry.crashes == 0:
+            self.bounced[entry.assignment_message] = self.bounced.get(entry.assignment_message, 0) + 1
 
     def ended(self, row: Row) -> None:
         if row.id in self.finals:

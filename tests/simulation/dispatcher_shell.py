@@ -107,8 +107,8 @@ class DispatcherShell(Shell):
                 seq = self.inflight.next_seq(worker_id)
                 rows += [(job_id, worker_id, seq) for job_id in job_ids[start : start + self.settings.orders_max]]
         won = yield from self.call("dispatch", rows, self.inflight.epoch)
-        there = {entry.ref.job_id for entry in won}
-        void = [PlacementVoid(place.job_id, place.worker_id) for place in places if place.job_id not in there]
+        there = {(entry.ref.job_id, entry.worker_id) for entry in won}
+        void = [PlacementVoid(p.job_id, p.worker_id) for p in places if (p.job_id, p.worker_id) not in there]
         yield from self._send(won, void)
 
     def _resend(self, by_worker: dict[int, list[JobRef]]) -> Program:

@@ -11,7 +11,7 @@ from engine.service_channels import Role
 from module_shells import Shell
 from programs import Every, Program
 from rows import PLACEDS, Row
-from swarmsync.model.job import JobRef
+from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
 from swarmsync.protocol.messages import (
     AssignmentEnded,
@@ -35,7 +35,6 @@ from swarmsync.protocol.messages import (
     WorkerJoined,
     WorkerLost,
 )
-from swarmsync.store.jobs import Settlement
 
 if TYPE_CHECKING:
     from core import Core
@@ -59,6 +58,7 @@ class HarvesterShell(Shell):
         self._look_at_feed = True
         self._must_resync = False
         self._arrays: set[int] = set()
+        self.judging = False  # verdicts are between their look at the rows and their write
 
     def on_start(self) -> Program:
         self._cursor = yield from self.call("feed_start")
@@ -96,6 +96,7 @@ class HarvesterShell(Shell):
     # ------------------------------------------------ the turn
 
     def duty(self) -> Program:
+        self.judging = False
         settling: list[Settlement] = []
         bounced = self.rings["bounces"].take(64)
         for word in bounced:
@@ -103,6 +104,7 @@ class HarvesterShell(Shell):
                 case Offered():
                     self.registry.offered(word)
                 case Refused():
+                    self._tell_room(word.worker_id)
                     settling += [settlements.of_gone(e) for e in self.registry.refused(word) if isinstance(e, Gone)]
                 case PlacementVoid():
                     self._say([word])
@@ -156,6 +158,7 @@ class HarvesterShell(Shell):
     def _settle_gone(self, batch: Sequence[Settlement]) -> Program:
         if not batch:
             return
+        self.judging = True
         rows = yield from self.call("ends", [entry.ref for entry in batch])
         judged = [
             settlements.judge_gone(entry, rows[entry.ref], self.settings.crash_limit, self.timeline.chance.random())
@@ -191,6 +194,7 @@ class HarvesterShell(Shell):
         bad = [end for end in ends if end.reason is not EndReason.COMPLETED]
         if not bad:
             return good
+        self.judging = True
         rows = yield from self.call("ends", [end.ref for end in bad])
         stale = [end.ref for end in bad if end.ref not in rows]
         if stale:
@@ -207,6 +211,7 @@ class HarvesterShell(Shell):
             return
         unique = {entry.ref: entry for entry in batch}
         won = yield from self.call("settle", list(unique.values()))
+        self.judging = False
         for entry in won:
             self.registry.over(entry.ref.job_id, entry.ref.fence)
             self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])
@@ -267,6 +272,11 @@ class HarvesterShell(Shell):
             self._say([Resync()])
         if self._slow():
             self._arrays.update((yield from self.call("open_arrays")))
+
+    def _tell_room(self, worker_id: int) -> None:
+        known = self.registry.workers.get(self.registry.names.get(worker_id, ""))
+        if known is not None:
+            self._say([WorkerJoined(known.view, self.registry.taken(worker_id))])
 
     def _say(self, words: list[ToScheduler]) -> None:
         if not self.rings["inbox"].offer_or_drop(words):

@@ -38,6 +38,7 @@ class Shell:
         for name, reader in core.readers.items():
             if reader is self.role:
                 core.rings[name].bell = self.bell
+                core.rings[name].reader_epoch += 1
 
     @property
     def now_ms(self) -> int:
@@ -84,6 +85,7 @@ class SchedulerShell(Shell):
         super().__init__(core)
         self.scheduler = Scheduler(self.settings.backlog_max)
         self.unsent: list[ToDispatcher] = []
+        self._dispatcher = self.rings["placements"].reader_epoch
         self._may_resync = Every(self.timeline, 1_000)
 
     def on_start(self) -> Program:
@@ -92,6 +94,9 @@ class SchedulerShell(Shell):
     def duty(self) -> Program:
         events = self.rings["inbox"].take() + self.rings["due"].take()
         placements = self.rings["placements"]
+        if placements.reader_epoch != self._dispatcher:
+            self._dispatcher = placements.reader_epoch
+            self.scheduler.wants_resync = True
         room = 0 if self.unsent else min(self.settings.places_max, placements.room())
         effects = self.scheduler.handle(events, now_ms=self.now_ms, places_max=room)
         self.unsent += effects

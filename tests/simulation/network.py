@@ -1,6 +1,7 @@
 """NATS as a star: each connection has its way up and its way down, both in order; chance delays, loses and repeats.
 
-A message is lost when nobody listens; a request then fails at once. A partition drops what passes, or holds it back
+A message is lost when nobody listens; a request then fails at once. What NATS never does is done to all but joins: the
+same message comes twice. A partition drops what passes, or holds it back
 until it heals, as a TCP connection does that nobody has given up yet; it may cut one direction only.
 """
 
@@ -139,7 +140,7 @@ class Network:
         for connection in [entry for entry in self.connections if letter.subject in entry.handlers]:
             heard = True
             self._down(connection, letter, connection.handlers[letter.subject])
-            if self.repeat and chance.random() < self.repeat:
+            if self.repeat and letter.subject != "join" and chance.random() < self.repeat:
                 self._down(connection, letter, connection.handlers[letter.subject])
         if not heard and letter.answer is not None:
             self.timeline.after(self._delay(letter.sender), letter.answer.fail, "nobody listens")

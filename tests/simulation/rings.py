@@ -18,6 +18,7 @@ class FakeRing:
         self.slots = slots
         self.words: deque[Any] = deque()
         self.bell: Bell | None = None  # of the module that reads
+        self.reader_epoch = 0
         self.dropped = 0
         self.highest = 0
 

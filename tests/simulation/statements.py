@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from rows import FINALS, PLACEDS, Broken, Record, Row, change, check
-from swarmsync.model.job import JobRef, Waiting
+from swarmsync.model.job import JobRef, Settlement, Waiting
 from swarmsync.model.lifecycle import Actor, Eligibility, JobState, Liveness, sources
 from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol.messages import Progress
-from swarmsync.store.jobs import Cursor, Dispatched, FeedEntry, Settled, Settlement
+from swarmsync.store.jobs import Cursor, Dispatched, FeedEntry, Settled
 
 WAKES = frozenset({"queued", "stopping", "held", "cancelled", "expired"})
 STEPS = ("offered", "accepted", "pulling", "creating", "running", "stopping", "collecting")
@@ -219,7 +219,7 @@ class Tables:
                 row, Actor.HARVESTER, state=entry.state.value, reason=str(entry.reason), message=entry.message,
                 finished_at=None if again else now_ms,
                 run_at=now_ms + entry.delay_ms if entry.state == "scheduled" else row.run_at,
-                started_at=None if again else started_at, assignment_state=None, exit_code=entry.exit_code,
+                started_at=started_at, assignment_state=None, exit_code=entry.exit_code,
                 tries=row.tries + entry.tries, crashes=row.crashes + entry.crashes,
                 stop_reason=None if again else row.stop_reason,
             )  # fmt: skip

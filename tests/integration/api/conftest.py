@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import asyncpg
 import msgspec
 import pytest
-from falcon.testing import ASGIConductor
+from falcon.testing import ASGIConductor, create_scope
 from msgspec import Struct
 
 from api.app import create_app
@@ -38,8 +39,7 @@ class People(Struct, frozen=True):
     oscar: Person  # an operator
 
 
-def id_source() -> IdSource:
-    return IdSource(1023, lambda: time.time_ns() // 1_000_000)
+IDS = IdSource(1023, lambda: time.time_ns() // 1_000_000)
 
 
 async def as_engine(servers: Any) -> asyncpg.Connection:
@@ -50,11 +50,10 @@ async def as_engine(servers: Any) -> asyncpg.Connection:
 def people(servers) -> People:
     async def make() -> People:
         connection = await as_engine(servers)
-        source = id_source()
         made = {}
         for name, role in (("ann", "user"), ("bob", "user"), ("oscar", "operator")):
-            user_id = await users.create_user(connection, source.next(), name, password=PASSWORD, role=role)
-            token, _ = await users.create_token(connection, source.next(), user_id, "tests", days=1)
+            user_id = await users.create_user(connection, IDS.next(), name, password=PASSWORD, role=role)
+            token, _ = await users.create_token(connection, IDS.next(), user_id, "tests", days=1)
             made[name] = Person(user_id, name, token)
         await connection.close()
         return People(**made)
@@ -83,50 +82,97 @@ class Answer(Struct, frozen=True):
 class LiveAnswer:
     """A response that is still being made."""
 
-    def __init__(self, result: Any) -> None:
-        self.status = result.status_code
-        self._stream = result.stream
+    running: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.begun = asyncio.Event()
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def take(self, message: dict[str, Any]) -> None:
+        """The application's `send`."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            self.begun.set()
+            return
+        if message.get("body"):
+            self._pieces.put_nowait(message["body"])
+        if not message.get("more_body", False):
+            self._pieces.put_nowait(b"")
 
     async def read_some(self) -> bytes:
-        return await self._stream.read()
+        """Return the next piece, empty at the end."""
+        return await self._pieces.get()
+
+    async def finished(self) -> None:
+        """Return when the application has nothing more to say; raises what it raised."""
+        async with asyncio.timeout(10):
+            await asyncio.shield(self.running)
+
+    async def read(self) -> bytes:
+        return b"".join([piece async for piece in self._all()])
+
+    async def _all(self) -> AsyncIterator[bytes]:
+        while piece := await self.read_some():
+            yield piece
 
     async def lines(self) -> AsyncIterator[Any]:
         """Yield the JSON lines as they come."""
         rest = b""
-        while block := await self.read_some():
-            *whole, rest = (rest + block).split(b"\n")
+        async for piece in self._all():
+            *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
                 if line.strip():
                     yield json.loads(line)
 
 
 class Api:
-    """Requests to the application as one person."""
+    """Requests to the application as one person; the client stays until it has the answer."""
 
-    def __init__(self, conductor: ASGIConductor, token: str) -> None:
-        self._conductor = conductor
+    def __init__(self, app: Any, token: str) -> None:
+        self._app = app
         self.token = token
+        self.life_span = app.life_span
 
     def by(self, person: Person | str) -> "Api":
-        return Api(self._conductor, person if isinstance(person, str) else person.token)
-
-    async def call(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-        path, _, query = target.partition("?")
-        content = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
-        sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        sent |= {"Content-Type": "application/json"} if content is not None else {}
-        sent |= headers or {}
-        result = await self._conductor.simulate_request(
-            method, path, query_string=query, body=content, headers={k: v for k, v in sent.items() if v is not None}
-        )
-        return Answer(result.status_code, dict(result.headers), result.content)
+        return Api(self._app, person if isinstance(person, str) else person.token)
 
     @asynccontextmanager
-    async def stream(self, target: str) -> AsyncIterator["LiveAnswer"]:
+    async def stream(
+        self, target: str, method: str = "GET", body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> AsyncIterator[LiveAnswer]:
         path, _, query = target.partition("?")
-        headers = {"Authorization": f"Bearer {self.token}"}
-        async with self._conductor.simulate_get_stream(path, query_string=query, headers=headers) as result:
-            yield LiveAnswer(result)
+        sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        scope = create_scope(unquote(path), query_string=query, method=method, headers=sent | (headers or {}))
+        parts, gone = [body], asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if parts:
+                return {"type": "http.request", "body": parts.pop(), "more_body": False}
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        answer = LiveAnswer()
+        answer.running = running = asyncio.create_task(self._app(scope, receive, answer.take))
+        beginning = asyncio.create_task(answer.begun.wait())
+        try:
+            await asyncio.wait((running, beginning), return_when=asyncio.FIRST_COMPLETED)
+            yield answer
+        finally:
+            beginning.cancel()
+            gone.set()
+            async with asyncio.timeout(10):
+                await running
+
+    async def call(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        content = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
+        sent: dict[str, Any] = {} if content is None else {"Content-Type": "application/json"}
+        sent |= {"Content-Length": str(len(content))} if content is not None else {}
+        given = {name: value for name, value in (sent | (headers or {})).items() if value is not None}
+        async with self.stream(target, method, content or b"", given) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
 
     async def get(self, target: str, **headers: str) -> Answer:
         return await self.call("GET", target, headers={k.replace("_", "-"): v for k, v in headers.items()})
@@ -146,9 +192,14 @@ async def start_api(servers) -> AsyncIterator[Callable[..., Awaitable[Api]]]:
     async with AsyncExitStack() as stack:
 
         async def start(**more: Any) -> Api:
-            urls = {"api_database_url": servers.api_url, "nats_url": servers.nats_api_url, "redis_url": servers.redis_url}
+            urls = {
+                "api_database_url": servers.api_url,
+                "nats_url": servers.nats_api_url,
+                "redis_url": servers.redis_url,
+            }
             app = create_app(ApiConfig(**{**urls, **more}))
-            return Api(await stack.enter_async_context(ASGIConductor(app)), "")
+            await stack.enter_async_context(ASGIConductor(app))
+            return Api(app, "")
 
         yield start
 
@@ -178,13 +229,13 @@ class Engine:
 
     def __init__(self, connection: asyncpg.Connection, bus: Bus) -> None:
         self.sql = connection
-        self._bus = bus
+        self.bus = bus
 
     async def worker(self, name: str = "w1") -> int:
         await self.sql.execute(
             "INSERT INTO workers (id, name, cpus_milli, memory_bytes, labels, liveness)"
             " VALUES ($1, $2, 4000, 8589934592, $3, 'ready') ON CONFLICT (name) DO UPDATE SET eligibility = 'open'",
-            id_source().next(),
+            IDS.next(),
             name,
             '{"zone": "eu"}',
         )
@@ -242,12 +293,12 @@ class Engine:
             datetime.now(UTC),
             data,
         )
-        await self._bus.publish(subjects.stored(job_id), b"")
-        await self._bus.flush()
+        await self.bus.publish(subjects.stored(job_id), b"")
+        await self.bus.flush()
 
     async def hint(self, job: str) -> None:
-        await self._bus.publish(subjects.CHANGED, codec.encode(Changed((ids.decode(job),))))
-        await self._bus.flush()
+        await self.bus.publish(subjects.CHANGED, codec.encode(Changed((ids.decode(job),))))
+        await self.bus.flush()
 
 
 @pytest.fixture

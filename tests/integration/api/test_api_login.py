@@ -108,7 +108,16 @@ async def test_a_token_of_the_same_name_replaces_the_older_one(anonymous, carl, 
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "Bearer x", "Basic YTpi", "ss_t_abc", "Bearer ss_t_" + "A" * 43, "Bearer ss_s_" + "A" * 43]
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        "Basic YTpi",
+        "ss_t_abc",
+        "Bearer ss_t_" + "A" * 43,
+        "Bearer ss_s_" + "A" * 43,
+    ],
 )
 async def test_without_a_valid_token_there_is_no_way_in(anonymous, header):
     for path in ("/v1/jobs", "/v1/workers", "/v1/events", "/v1/logs", "/metrics", "/v1/openapi.json"):

@@ -44,7 +44,7 @@ class OneWorker(Resource):
     async def on_post_cordon(self, call: Call, worker: str) -> Any:
         return await _set(call, worker, _E.CORDONED, (_E.OPEN,))
 
-    @endpoint(Access.OPERATOR, "Give a worker no new jobs; it is drained when its last one has ended", answer="the worker")
+    @endpoint(Access.OPERATOR, "Give a worker no new jobs; drained when its last one has ended", answer="the worker")
     async def on_post_drain(self, call: Call, worker: str) -> Any:
         return await _set(call, worker, _E.DRAINING, (_E.OPEN, _E.CORDONED))
 

@@ -109,7 +109,9 @@ class Registry:
         known = self.live.get(said.ref.job_id)
         if known is None or known.ref != said.ref:
             return []
-        return [_gone(known, f"the worker refused it: {said.message}", EndReason.WORKER_DRAINED)]
+        orders = (said.epoch, said.orders_seq)  # not `known.orders`: the order may have gone out again since
+        message = f"the worker refused it: {said.message}"
+        return [Gone(known.ref, known.worker_id, orders, known.held, EndReason.WORKER_DRAINED, message)]
 
     def stop_wanted(self, job_id: int, *, kill: bool, reason: EndReason) -> None:
         """Repeat the stop in pulse answers until the assignment is over, should the order get lost."""

@@ -56,6 +56,7 @@ from swarmsync.store.queries import sql
 FEED_MAX = 5_000
 REPORTS_PER_TURN = 4_000
 MESSAGES_WAITING_MAX = 100_000
+REFUSED_MS = 1_000  # a job that a worker refused waits so long
 
 
 class HarvesterService(Service):
@@ -146,7 +147,8 @@ class HarvesterService(Service):
                     self._registry.offered(word)
                 case Refused():
                     self._tell_room(word.worker_id)
-                    settling += [settlements.of_gone(e) for e in self._registry.refused(word) if isinstance(e, Gone)]
+                    gone = [effect for effect in self._registry.refused(word) if isinstance(effect, Gone)]
+                    settling += [settlements.of_gone(effect, delay_ms=REFUSED_MS) for effect in gone]
                 case PlacementVoid():
                     self._say([word])
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
@@ -160,8 +162,8 @@ class HarvesterService(Service):
             if self.due(Beat.MEDIUM):
                 effects += self._registry.tick(self.clock.monotonic_ms())
             await self._liveness([effect for effect in effects if isinstance(effect, LivenessChanged)])
-            gone = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
-            await self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in gone.values())])
+            lost = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
+            await self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
             await self._reports([(m, w) for m, w in arrived if isinstance(w, Reports)])
             fed = await self._feed()
             await self._sweep()

@@ -6,7 +6,7 @@ from typing import Any
 from engine.harvester.registry import Gone
 from engine.harvester.verdicts import INFRASTRUCTURE, End, decide
 from swarmsync.model.job import Settlement
-from swarmsync.model.lifecycle import EndReason, JobState
+from swarmsync.model.lifecycle import EndReason, JobState, WaitReason
 from swarmsync.protocol.codec import decode_stored_spec
 from swarmsync.protocol.messages import Ended, StreamSum
 
@@ -54,15 +54,18 @@ def judge(end: Ended, row: Mapping[str, Any], crash_limit: int, chance: float) -
     )
 
 
-def of_gone(gone: Gone) -> Settlement:
-    """A first draft for an assignment without a report; `judge_gone` fills in the job's next state."""
+def of_gone(gone: Gone, *, delay_ms: int = 0) -> Settlement:
+    """A first draft for an assignment without a report; `judge_gone` fills in the job's next state.
+
+    `delay_ms` is for refusals: at once, the same job would come to the same worker, and be refused, as fast as it goes.
+    """
     return Settlement(
         gone.ref,
-        JobState.QUEUED,
-        "",
+        JobState.SCHEDULED if delay_ms else JobState.QUEUED,
+        WaitReason.RETRY_BACKOFF if delay_ms else "",
         gone.message,
         None,
-        0,
+        delay_ms,
         0,
         1 if gone.began else 0,
         None,

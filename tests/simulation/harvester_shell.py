@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 FEED_MAX = 5_000
 REPORTS_PER_TURN = 4_000
+REFUSED_MS = 1_000
 
 
 class HarvesterShell(Shell):
@@ -105,7 +106,8 @@ class HarvesterShell(Shell):
                     self.registry.offered(word)
                 case Refused():
                     self._tell_room(word.worker_id)
-                    settling += [settlements.of_gone(e) for e in self.registry.refused(word) if isinstance(e, Gone)]
+                    gone = [effect for effect in self.registry.refused(word) if isinstance(effect, Gone)]
+                    settling += [settlements.of_gone(effect, delay_ms=REFUSED_MS) for effect in gone]
                 case PlacementVoid():
                     self._say([word])
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
@@ -118,8 +120,8 @@ class HarvesterShell(Shell):
         if self._medium():
             effects += self.registry.tick(self.now_ms)
         yield from self._liveness([effect for effect in effects if isinstance(effect, LivenessChanged)])
-        gone = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
-        yield from self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in gone.values())])
+        lost = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
+        yield from self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
         yield from self._reports([letter for letter in arrived if isinstance(letter.word, Reports)])
         fed = yield from self._feed()
         yield from self._sweep()

@@ -24,7 +24,7 @@ def text_id(number: int | None) -> str | None:
 
 
 def job(row: Row) -> Document:
-    """One job as lists show it."""
+    """One job as lists show it; a very large spec is shown only with the job alone, and null in lists."""
     state = row["state"]
     reason, message = waiting_reason(row) if state == JobState.QUEUED else (row["reason"], row["message"])
     result = msgspec.json.decode(row["result"]) if row["result"] else None
@@ -39,7 +39,7 @@ def job(row: Row) -> Document:
         "since": rfc3339(row["since"]),
         "priority": row["priority"],
         "labels": msgspec.Raw(row["labels"].encode()),
-        "spec": msgspec.Raw(row["document"].encode()),
+        "spec": msgspec.Raw(row["document"].encode()) if row["document"] is not None else None,
         "submitted_at": rfc3339(row["submitted_at"]),
         "run_at": rfc3339(row["run_at"]),
         "expires_at": rfc3339(row["expires_at"]),

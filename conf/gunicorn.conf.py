@@ -8,13 +8,19 @@ Workers die with the arbiter at once, so that a new one finds the port free; not
 
 import os
 import signal
+import sys
 from typing import Any
 
 from api.config import load
 from swarmsync.embedded import die_with_parent
+from swarmsync.errors import ConfigError
 
 _path = os.environ["SWARMSYNC_API_CONFIG"]
-_config = load(_path)
+try:
+    _config = load(_path)
+except ConfigError as error:
+    sys.stderr.write(f"{error}\n")
+    sys.exit(3)  # starting again will not help
 
 wsgi_app = f"api.app:from_file({_path!r})"
 bind = f"{_config.bind}:{_config.port}"
@@ -26,7 +32,8 @@ asgi_lifespan = "on"
 asgi_disconnect_grace_period = 1
 timeout = 30
 graceful_timeout = 5
-keepalive = 15
+#: A stop waits for idle connections to end, too.
+keepalive = 3
 backlog = 1024
 limit_request_fields = 64
 accesslog = None

@@ -115,8 +115,9 @@ class Agent:
         """Ask until Core answers. Raises ConfigError when it refuses."""
         refused = ""
         while True:
+            self._stop_all(self._reactor.lease_ends(monotonic_ms()))  # no pulse does it while we wait here
             sent_ms = monotonic_ms()
-            word = Join(self.session, self._offer, self._reactor.holds(), self._token)
+            word = Join(self.session, self._offer, self._reactor.joining(), self._token)
             try:
                 answer = await self._ask("join", word)
             except Unavailable:

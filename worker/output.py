@@ -144,7 +144,10 @@ class OutputSender(Struct):
 
     async def _ask(self, word: LogChunks | AskLogEnds) -> LogsAck:
         payload = await self.bus.request(subjects.up(self.worker, "logs"), codec.encode(word), ANSWER_S)
-        answer = codec.decode_to_worker(payload)
+        try:
+            answer = codec.decode_to_worker(payload)
+        except codec.DecodeError as problem:
+            raise Unavailable(f"the Logger's answer cannot be read: {problem}") from problem
         if not isinstance(answer, LogsAck):
             raise Unavailable("the Logger gave no answer")
         return answer

@@ -43,6 +43,7 @@ class Reactor:
         self.held: dict[int, Held] = {}
         self.high = (0, 0)  # (epoch, seq) of the newest order message seen
         self.draining = False
+        self._joining = False
         self._used = NOTHING
         self._lease_ms = lease_ms
         self._heard_ms = now_ms  # when the last answered pulse was *sent*
@@ -53,10 +54,18 @@ class Reactor:
 
     # ------------------------------------------------ contact with Core
 
+    def joining(self) -> tuple[Holding, ...]:
+        """Return what a Join says. Until `welcome` nothing is taken: Core would count it as gone, and order it again."""
+        self._joining = True
+        return self.holds()
+
     def welcome(self, orders: tuple[int, int], lease_ms: int, sent_ms: int) -> None:
         """A session began: order messages up to `orders` are void here."""
+        self._joining = False
         self.high = max(self.high, orders)
         self._lease_ms = lease_ms
+        for held in self.held.values():
+            held.lease_ms = self._lease_of(held.terms)
         self._told = None
         self.heard(sent_ms)
 
@@ -97,7 +106,7 @@ class Reactor:
         self, message: Orders, terms: dict[int, Terms], now_ms: int
     ) -> tuple[Receipt, list[RunJob], list[StopJob]]:
         """Decide on an order message; `terms` per spec id. Return the receipt, what to begin and what to stop."""
-        if (message.epoch, message.seq) <= self.high or not self.in_touch(now_ms):
+        if self._joining or (message.epoch, message.seq) <= self.high or not self.in_touch(now_ms):
             return Receipt(message.epoch, message.seq, stale=True), [], []
         self.high = (message.epoch, message.seq)
         begin: list[RunJob] = []
@@ -133,10 +142,16 @@ class Reactor:
 
     def hold(self, ref: JobRef, terms: Terms, state: AssignmentState = AssignmentState.ACCEPTED) -> Held:
         """Take an assignment in: a new order, or a container that an earlier agent left."""
-        held = Held(ref, terms, max(self._lease_ms, 2 * terms.grace_ms + 10_000), state)
+        old = self.held.get(ref.job_id)
+        if old is not None and old.occupies:
+            self._used = self._used.minus(old.terms.need)
+        held = Held(ref, terms, self._lease_of(terms), state)
         self.held[ref.job_id] = held
         self._used = self._used.plus(terms.need)
         return held
+
+    def _lease_of(self, terms: Terms) -> int:
+        return max(self._lease_ms, 2 * terms.grace_ms + 10_000)
 
     def stop(self, order: StopJob) -> list[StopJob]:
         """Return the order if it changes anything: a first stop, or a kill after a stop."""

@@ -53,6 +53,27 @@ JOB: Final = Noun(
         },
     ),
 )
+SCHEDULE: Final = Noun(
+    "Make jobs at set times: cron, once at a time, after a delay.",
+    _verbs(
+        schedule_create={
+            "create": "Make schedules from a file or from flags; prints their ids.",
+            "preview": "Show the next fires of a rule, daylight saving included.",
+        },
+        schedule_list={
+            "list": "List schedules with their next fire.",
+            "show": "Show one schedule with its job.",
+            "history": "Show what became of every due instant.",
+        },
+        schedule_change={
+            "update": "Change rule, name or job.",
+            "pause": "Fire no more until resumed.",
+            "resume": "Let paused schedules fire again.",
+            "trigger": "Make a job now; prints its id.",
+            "delete": "Delete schedules; their jobs stay.",
+        },
+    ),
+)
 WORKER: Final = Noun(
     "See and manage the workers.",
     _verbs(
@@ -86,6 +107,7 @@ QUEUE: Final = Noun("See the queues.", _verbs(queue={"list": "List queues."}))
 COMMANDS: Final[dict[str, Noun | Verb]] = {
     "run": Verb("cli.commands.run", "run", "Run a container to its end, as docker run does."),
     "job": JOB,
+    "schedule": SCHEDULE,
     "worker": WORKER,
     "log": LOG,
     "queue": QUEUE,
@@ -95,5 +117,6 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "logout": Verb("cli.commands.session", "logout", "Log out and forget the token."),
     "whoami": Verb("cli.commands.session", "whoami", "Show who is logged in, and where."),
     "ps": JOB.verbs["list"]._replace(summary="Same as job list."),
+    "cron": SCHEDULE._replace(summary="Same as schedule."),
     "submit": JOB.verbs["create"]._replace(summary="Same as job create."),
 }

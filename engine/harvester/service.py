@@ -13,7 +13,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from engine.harvester import settlements
-from engine.harvester.registry import Gone, Known, Limits, Live, LivenessChanged, Registry
+from engine.harvester.registry import Effect, Gone, Known, Limits, Live, LivenessChanged, Registry
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
 from engine.service_channels import Role
@@ -82,6 +82,7 @@ class HarvesterService(Service):
         self._look_at_feed = True
         self._check_workers = False
         self._must_resync = False
+        self._unsaved: set[int] = set()  # workers whose liveness is not yet in their rows
         self._arrays: set[int] = set()
         self._changed: list[int] = []
         self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
@@ -152,17 +153,17 @@ class HarvesterService(Service):
                 case PlacementVoid():
                     self._say([word])
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
-        effects: list[Any] = []
+        effects: list[Gone] = []
         try:
             for message, word in arrived:
                 if isinstance(word, Pulse):
-                    effects += await self._pulse(message, word)
+                    effects += self._keep(await self._pulse(message, word))
                 elif isinstance(word, Join):
-                    effects += await self._join(message, word)
+                    effects += self._keep(await self._join(message, word))
             if self.due(Beat.MEDIUM):
-                effects += self._registry.tick(self.clock.monotonic_ms())
-            await self._liveness([effect for effect in effects if isinstance(effect, LivenessChanged)])
-            lost = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
+                effects += self._keep(self._registry.tick(self.clock.monotonic_ms()))
+            await self._liveness()
+            lost = {effect.ref: effect for effect in effects}
             await self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
             await self._reports([(m, w) for m, w in arrived if isinstance(w, Reports)])
             fed = await self._feed()
@@ -200,19 +201,25 @@ class HarvesterService(Service):
         self.journal("info", f"worker {name} joined", runtime=word.offer.runtime, holds=len(word.holds))
         return effects
 
-    async def _liveness(self, changes: Sequence[LivenessChanged]) -> None:
-        if not changes:
+    def _keep(self, effects: Sequence[Effect]) -> list[Gone]:
+        """Note whose liveness changed, until it is saved and told, whatever fails meanwhile; return the rest."""
+        self._unsaved.update(effect.worker_id for effect in effects if isinstance(effect, LivenessChanged))
+        return [effect for effect in effects if isinstance(effect, Gone)]
+
+    async def _liveness(self) -> None:
+        """Save, then tell: a Scheduler that reads the rows meanwhile finds the new word there or on its ring."""
+        if not self._unsaved:
             return
-        last = {change.worker_id: change.liveness for change in changes}
-        for worker_id, liveness in last.items():
-            known = self._registry.workers[self._registry.names[worker_id]]
-            if liveness is Liveness.LOST:
-                self._say([WorkerLost(worker_id)])
+        changed = [self._registry.workers[self._registry.names[worker_id]].view for worker_id in sorted(self._unsaved)]
+        await worker_store.save_liveness(self._store, {view.worker_id: view.liveness for view in changed})
+        self._unsaved.clear()
+        for view in changed:
+            if view.liveness is Liveness.LOST:
+                self._say([WorkerLost(view.worker_id)])
             else:
-                self._say([WorkerChanged(worker_id, liveness, known.view.eligibility)])
-            level = "info" if liveness in (Liveness.READY, Liveness.OFFLINE) else "warning"
-            self.journal(level, f"worker {known.view.name} is {liveness}")
-        await worker_store.save_liveness(self._store, last)
+                self._say([WorkerChanged(view.worker_id, view.liveness, view.eligibility)])
+            level = "info" if view.liveness in (Liveness.READY, Liveness.OFFLINE) else "warning"
+            self.journal(level, f"worker {view.name} is {view.liveness}")
 
     # ------------------------------------------------ ends
 
@@ -365,9 +372,11 @@ class HarvesterService(Service):
             self._check_workers = True
 
     async def _load_eligibility(self) -> None:
-        for view, _ in await worker_store.load(self._store):
+        for view, session in await worker_store.load(self._store):
             known = self._registry.workers.get(view.name)
-            if known is not None and known.view.eligibility is not view.eligibility:
+            if known is None:  # it joined, but the answer of PostgreSQL was lost
+                self._registry.load([Known(view, session, self.clock.monotonic_ms())], [])
+            elif known.view.eligibility is not view.eligibility:
                 self._registry.changed(view.worker_id, view.eligibility)
                 self._say([WorkerChanged(view.worker_id, known.view.liveness, view.eligibility)])
 

@@ -23,6 +23,8 @@ AHEAD_MAX: Final = 100_000
 CANDIDATES_MAX: Final = 6
 #: With the values at hand the planner can use the partial indexes on states.
 _PLANS: Final = {"plan_cache_mode": "force_custom_plan"}
+#: Lists leave out specs that are larger: a page stays small whatever people submit.
+LISTED_SPEC_BYTES_MAX: Final = 16 << 10
 _SELECT: Final = """
 SELECT j.id, j.user_id, u.username, j.name, j.queue, j.state, j.reason, j.message, j.since, j.priority, j.labels,
     s.document, j.submitted_at, j.started_at, j.finished_at, j.fence, w.name AS worker, j.exit_code, j.rerun_of,
@@ -35,6 +37,10 @@ JOIN specs s ON s.id = j.spec_id
 LEFT JOIN workers w ON w.id = j.worker_id
 LEFT JOIN waiting_shapes p ON p.shape = j.shape AND j.state = 'queued'
 """
+_LISTED: Final = _SELECT.replace(
+    "s.document",
+    f"CASE WHEN octet_length(s.document) <= {LISTED_SPEC_BYTES_MAX} THEN s.document END AS document",
+)
 
 
 class JobFilter(Struct, frozen=True):
@@ -84,7 +90,7 @@ class Conditions:
 async def page(store: Store, caller: Caller, wanted: JobFilter) -> list[Row]:
     """Return up to `limit` + 1 jobs, newest first; the one too many says that there are more."""
     where = _conditions(caller, wanted)
-    query = f"{_SELECT} {where.clause} ORDER BY j.id DESC LIMIT {wanted.limit + 1:d}"
+    query = f"{_LISTED} {where.clause} ORDER BY j.id DESC LIMIT {wanted.limit + 1:d}"
     rows: list[Row] = await store.run(lambda c: c.fetch(query, *where.values), **caller.settings, **_PLANS)
     return rows
 

@@ -10,8 +10,9 @@ from msgspec import Struct
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
 
-#: Chunks per read and stream; the worker bounds a chunk, so this bounds the memory of a reader.
-CHUNKS_MAX: Final = 64
+#: Per read and stream: so many chunks, and no further one behind so many bytes. This bounds the memory of a reader.
+CHUNKS_MAX: Final = 256
+BYTES_MAX: Final = 1 << 20
 STREAMS: Final = {"stdout": 1, "stderr": 2}
 
 
@@ -41,16 +42,22 @@ class Output(Struct, frozen=True):
 
 
 _FORWARD: Final = """
-SELECT stream, start, at, data FROM output_chunks
-WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start >= COALESCE((
-    SELECT max(start) FROM output_chunks
-    WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start <= $5), 0)
-ORDER BY start LIMIT $6
+SELECT stream, start, at, data FROM (
+    SELECT c.*, sum(octet_length(data)) OVER (ORDER BY start) - octet_length(data) AS bytes_before FROM (
+        SELECT stream, start, at, data FROM output_chunks
+        WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start >= COALESCE((
+            SELECT max(start) FROM output_chunks
+            WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start <= $5), 0)
+        ORDER BY start LIMIT $6) AS c
+) AS d WHERE bytes_before < $7 ORDER BY start
 """
 _BACKWARD: Final = """
-SELECT stream, start, at, data FROM output_chunks
-WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start < $5
-ORDER BY start DESC LIMIT $6
+SELECT stream, start, at, data FROM (
+    SELECT c.*, sum(octet_length(data)) OVER (ORDER BY start DESC) - octet_length(data) AS bytes_before FROM (
+        SELECT stream, start, at, data FROM output_chunks
+        WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND start < $5
+        ORDER BY start DESC LIMIT $6) AS c
+) AS d WHERE bytes_before < $7 ORDER BY start DESC
 """
 _SINCE: Final = """
 SELECT min(start) FROM output_chunks WHERE job_id = $1 AND fence = $2 AND stream = $3 AND at >= $4 AND at >= $5
@@ -67,9 +74,11 @@ async def forward(
     async def work(connection: asyncpg.Connection) -> list[tuple[list[Chunk], bool]]:
         found = []
         for stream, offset in offsets:
-            values = (output.job_id, output.fence, stream, output.oldest, offset, CHUNKS_MAX)
+            values = (output.job_id, output.fence, stream, output.oldest, offset, CHUNKS_MAX, BYTES_MAX)
             rows = await connection.fetch(_FORWARD, *values)
-            found.append((_in_order([Chunk(*row) for row in rows], offset), len(rows) == CHUNKS_MAX))
+            chunks = [Chunk(*row) for row in rows]
+            more = len(chunks) == CHUNKS_MAX or sum(len(chunk.data) for chunk in chunks) >= BYTES_MAX
+            found.append((_in_order(chunks, offset), more))
         return found
 
     return await store.run(work, **caller.settings)
@@ -86,8 +95,8 @@ def _in_order(chunks: list[Chunk], offset: int) -> list[Chunk]:
 
 
 async def backward(store: Store, caller: Caller, output: Output, stream: int, before: int) -> list[Chunk]:
-    """Return the last CHUNKS_MAX chunks that begin before an offset, last first."""
-    values = (output.job_id, output.fence, stream, output.oldest, before, CHUNKS_MAX)
+    """Return the last chunks that begin before an offset, last first, within the bounds of one read."""
+    values = (output.job_id, output.fence, stream, output.oldest, before, CHUNKS_MAX, BYTES_MAX)
     rows = await store.run(lambda c: c.fetch(_BACKWARD, *values), **caller.settings)
     return [Chunk(*row) for row in rows]
 

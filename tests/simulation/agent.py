@@ -52,6 +52,7 @@ class Agent:
         self.reactor = Reactor(machine.capacity, now_ms=self.monotonic_ms())
         self.attempts: dict[JobRef, Attempt] = {}
         self.joins = 0
+        self.joining = False
         self.draining = False
         self.well_since_ms = world.timeline.now_ms  # neither dead nor paused since then
         self.troubled = False  # it, or the one before it, was dead or paused once
@@ -84,11 +85,13 @@ class Agent:
             self._begin(container.ref, container.terms, adopted=True)
 
     def _join(self) -> Program:
+        self.joining = True
         while True:
+            self._stop_all(self.reactor.lease_ends(self.monotonic_ms()))
             sent_ms = self.monotonic_ms()
             offer = WorkerOffer(self.machine.name, self.machine.capacity, machine=self.machine.name)
             try:
-                answer = yield self._ask("join", Join(self.session, offer, self.reactor.holds()))
+                answer = yield self._ask("join", Join(self.session, offer, self.reactor.joining()))
             except Unavailable:
                 yield RETRY_MS
                 continue
@@ -96,6 +99,7 @@ class Agent:
                 break
             yield 1_000
         self.joins += 1
+        self.joining = False
         self._pulse_ms = answer.pulse_ms
         self.reactor.welcome((answer.orders_epoch, answer.orders_seq), answer.lease_ms, sent_ms)
         self._want_stopped(answer.stop)

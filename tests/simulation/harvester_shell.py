@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.harvester import settlements
-from engine.harvester.registry import Gone, Known, Limits, Live, LivenessChanged, Registry
+from engine.harvester.registry import Effect, Gone, Known, Limits, Live, LivenessChanged, Registry
 from engine.service_channels import Role
 from module_shells import Shell
 from programs import Every, Program
@@ -58,6 +58,7 @@ class HarvesterShell(Shell):
         self._arrived: list[Letter] = []
         self._look_at_feed = True
         self._must_resync = False
+        self._unsaved: set[int] = set()
         self._arrays: set[int] = set()
         self.judging = False  # verdicts are between their look at the rows and their write
 
@@ -111,16 +112,16 @@ class HarvesterShell(Shell):
                 case PlacementVoid():
                     self._say([word])
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
-        effects: list[Any] = []
+        effects: list[Gone] = []
         for letter in arrived:
             if isinstance(letter.word, Pulse):
-                effects += self._pulse(letter)
+                effects += self._keep(self._pulse(letter))
             elif isinstance(letter.word, Join):
-                effects += yield from self._join(letter)
+                effects += self._keep((yield from self._join(letter)))
         if self._medium():
-            effects += self.registry.tick(self.now_ms)
-        yield from self._liveness([effect for effect in effects if isinstance(effect, LivenessChanged)])
-        lost = {effect.ref: effect for effect in effects if isinstance(effect, Gone)}
+            effects += self._keep(self.registry.tick(self.now_ms))
+        yield from self._liveness()
+        lost = {effect.ref: effect for effect in effects}
         yield from self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
         yield from self._reports([letter for letter in arrived if isinstance(letter.word, Reports)])
         fed = yield from self._feed()
@@ -142,18 +143,22 @@ class HarvesterShell(Shell):
         self.core.network.reply(self.connection, letter, welcome)
         return effects
 
-    def _liveness(self, changes: Sequence[LivenessChanged]) -> Program:
-        if not changes:
+    def _keep(self, effects: Sequence[Effect]) -> list[Gone]:
+        self._unsaved.update(effect.worker_id for effect in effects if isinstance(effect, LivenessChanged))
+        return [effect for effect in effects if isinstance(effect, Gone)]
+
+    def _liveness(self) -> Program:
+        if not self._unsaved:
             return
-        last = {change.worker_id: change.liveness for change in changes}
-        for worker_id, liveness in last.items():
-            known = self.registry.workers[self.registry.names[worker_id]]
-            self.timeline.note("worker", known.view.name, liveness)
-            if liveness is Liveness.LOST:
-                self._say([WorkerLost(worker_id)])
+        changed = [self.registry.workers[self.registry.names[worker_id]].view for worker_id in sorted(self._unsaved)]
+        yield from self.call("save_liveness", {view.worker_id: view.liveness for view in changed})
+        self._unsaved.clear()
+        for view in changed:
+            self.timeline.note("worker", view.name, view.liveness)
+            if view.liveness is Liveness.LOST:
+                self._say([WorkerLost(view.worker_id)])
             else:
-                self._say([WorkerChanged(worker_id, liveness, known.view.eligibility)])
-        yield from self.call("save_liveness", last)
+                self._say([WorkerChanged(view.worker_id, view.liveness, view.eligibility)])
 
     # ------------------------------------------------ ends
 
@@ -273,7 +278,13 @@ class HarvesterShell(Shell):
             self._must_resync = False
             self._say([Resync()])
         if self._slow():
+            yield from self._load_eligibility()
             self._arrays.update((yield from self.call("open_arrays")))
+
+    def _load_eligibility(self) -> Program:
+        for view, session in (yield from self.call("load_workers")):
+            if view.name not in self.registry.workers:
+                self.registry.load([Known(view, session, self.now_ms)], [])
 
     def _tell_room(self, worker_id: int) -> None:
         known = self.registry.workers.get(self.registry.names.get(worker_id, ""))

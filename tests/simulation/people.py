@@ -10,7 +10,7 @@ from engine.service_channels import Role
 from harvester_shell import HarvesterShell
 from machine import Behaviour
 from programs import Life, Program
-from rows import FINALS, Row
+from rows import Row
 from swarmsync.errors import Unavailable
 from swarmsync.model.fields import Duration, Size
 from swarmsync.model.job import JobRef
@@ -78,11 +78,16 @@ class People:
             kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
             run_at = self.timeline.now_ms + chance.randrange(15_000) if chance.random() < 0.15 else None
             rows = self.rows(kind, size, run_at, array=size > 2 and chance.random() < 0.5)
-            self.life.run(self._submit(rows))
+            self.life.run(self.submit_rows(rows))
             yield round(chance.expovariate(jobs / self.world.settings.submit_ms)) * size
 
     def rows(self, kind: str, size: int, run_at: int | None = None, *, array: bool = False) -> list[Row]:
         spec = JobSpec(image="image") if self.world.settings.simple else self.spec(kind)
+        return self.rows_of(spec, kind, size, run_at, array=array)
+
+    def rows_of(
+        self, spec: JobSpec, kind: str, size: int, run_at: int | None = None, *, array: bool = False
+    ) -> list[Row]:
         wanted, document = need(spec), encode_json(spec).decode()
         expires_at = None if spec.queue_timeout is None else (run_at or self.timeline.now_ms) + int(spec.queue_timeout)
         rows = []
@@ -99,7 +104,7 @@ class People:
             self.made[row.id] = Made(row.id, "array" if row.is_array else kind, spec)
         return rows
 
-    def _submit(self, rows: list[Row]) -> Program:
+    def submit_rows(self, rows: list[Row]) -> Program:
         """One transaction, open for a while; the same idempotency key until it is answered."""
         tables = self.world.store.tables
         while True:
@@ -203,14 +208,17 @@ class People:
         self.timeline.note("move", row.id, row.state)
         return True
 
-    def finish(self) -> None:
+    def finish(self) -> Program:
         """For the end of a seed: nothing is held any more, and what would never end is cancelled."""
-        for row in list(self.world.store.tables.unfinished.values()):
-            if row.state == "held":
-                self._move_one(self.world.store.tables, row, ["held"], "queued", self.world.store.tables.next_xid())
-            made = self.made[row.id]
-            if made.kind == "endless" and made.spec.timeout is None and row.state not in FINALS:
-                self.stop(row.id)
+        tables = self.world.store.tables
+        while True:
+            for row in list(tables.unfinished.values()):
+                if row.state == "held":
+                    self._move_one(tables, row, ["held"], "queued", tables.next_xid())
+                made = self.made[row.id]
+                if made.kind == "endless" and made.spec.timeout is None:
+                    self.stop(row.id)
+            yield 2_000
 
 
 def behaviour_of(made: Made, ref: JobRef, seed: int, run_ms: int) -> Behaviour:

@@ -82,7 +82,7 @@ class World:
         self.core.start_all()
         for machine in self.machines.values():
             self.start_agent(machine.name)
-        self.people.finish()
+        self.people.life.run(self.people.finish())
 
     def run_until(self, done: Callable[[], bool], until_ms: int, *, every: int = 20) -> None:
         timeline = self.timeline

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -255,7 +255,8 @@ class Engine:
         """The running attempt ends and the job is queued again."""
         await self.sql.execute(
             "WITH won AS (UPDATE jobs SET state = 'queued', assignment_state = NULL, started_at = NULL WHERE id = $1"
-            " RETURNING *) INSERT INTO assignments (job_id, fence, user_id, worker_id, state, outcome, reason, exit_code)"
+            " RETURNING *)"
+            " INSERT INTO assignments (job_id, fence, user_id, worker_id, state, outcome, reason, exit_code)"
             " SELECT id, fence, user_id, worker_id, 'ended', 'failed', 'ExitCode', 1 FROM won",
             ids.decode(job),
         )
@@ -311,6 +312,6 @@ async def engine(servers) -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
-def fresh_name() -> Iterator[str]:
+def fresh_name() -> str:
     """A name that no other test uses, to find one's own rows by."""
-    yield f"t{time.time_ns():x}"
+    return f"t{time.time_ns():x}"

@@ -86,7 +86,7 @@ async def test_a_batch_reports_many_errors_at_once(ann):
     ("headers", "status"),
     [
         ({"Content-Type": "text/plain"}, 415),
-        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "multipart/form-data"}, 415),
         ({"Content-Type": "application/json; charset=utf-8"}, 201),
         ({"Content-Type": "application/merge-patch+json"}, 201),
         ({"Content-Type": None}, 201),

@@ -86,7 +86,8 @@ async def test_more_events_than_one_read_takes_come_whole(ann, engine, people):
     source = IdSource(1021, lambda: 1_800_000_000_000)
     job = source.next()
     await engine.sql.execute(
-        "INSERT INTO job_events (job_id, user_id, state, fence) SELECT $1, $2, 'queued', n FROM generate_series(1, 1234) n",
+        "INSERT INTO job_events (job_id, user_id, state, fence)"
+        " SELECT $1, $2, 'queued', n FROM generate_series(1, 1234) n",
         job,
         people.ann.user_id,
     )

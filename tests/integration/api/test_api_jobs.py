@@ -201,3 +201,10 @@ async def test_one_request_makes_no_more_rows_than_an_array_may_have(ann):
     answer = await ann.post("/v1/jobs", {"jobs": specs})
     assert answer.status == 422
     assert "120002 jobs" in answer.json["errors"][0]["message"]
+
+
+async def test_a_very_large_spec_is_shown_with_its_job_alone(ann, fresh_name):
+    job = await ann.submit(name=fresh_name, command=["x" * 20_000])
+    (listed,) = (await ann.get(f"/v1/jobs?name={fresh_name}")).json["items"]
+    assert listed["spec"] is None
+    assert (await ann.get(f"/v1/jobs/{job['id']}")).json["spec"]["command"] == ["x" * 20_000]

@@ -1,5 +1,6 @@
 """With a dependency away the API says so (503, Retry-After), lets nobody in whom it cannot check, and comes back."""
 
+import asyncio
 import socket
 
 import pytest
@@ -69,14 +70,16 @@ async def test_a_token_whose_session_redis_has_lost_is_void(start_api, anonymous
 
 async def test_a_stream_breaks_when_its_process_stops(start_api, people):
     """It must not end cleanly: a client would take what it has for the whole."""
-    import asyncio
-
     api = (await start_api()).by(people.ann)
     job = (await api.submit())["id"]
-    stopping = False
-    api.life_span.stopping = lambda: stopping
-    with pytest.raises(asyncio.CancelledError):
+    stopping = asyncio.Event()
+    api.life_span.stopping = stopping.is_set
+
+    async def follow_into_the_stop() -> None:
         async with api.stream(f"/v1/jobs/{job}/logs?follow=1&format=jsonl") as answer:
             await anext(answer.lines())
-            stopping = True
+            stopping.set()
             await answer.finished()
+
+    with pytest.raises(asyncio.CancelledError):
+        await follow_into_the_stop()

@@ -71,7 +71,16 @@ async def test_a_chunk_that_was_stored_twice_is_read_once(ann, engine, job):
     assert (await ann.get(f"/v1/jobs/{job}/logs")).text == "hello world"
 
 
-async def test_more_than_one_read_takes(ann, engine, job):
+async def test_more_bytes_than_one_read_takes(ann, engine, job):
+    blocks = [bytes([65 + number]) * (200 << 10) + b"\n" for number in range(12)]
+    for block in blocks:
+        await engine.writes(job, block)
+    assert (await ann.get(f"/v1/jobs/{job}/logs")).content == b"".join(blocks)
+    assert (await ann.get(f"/v1/jobs/{job}/logs?tail=9")).content == b"".join(blocks[-9:])
+
+
+async def test_more_chunks_than_one_read_takes(ann, engine, job, monkeypatch):
+    monkeypatch.setattr("swarmsync.store.outputs.CHUNKS_MAX", 16)
     whole = b""
     for number in range(150):
         data = f"line {number}\n".encode()

@@ -1,0 +1,57 @@
+"""What every route promises, read from the declarations; nothing is connected."""
+
+import json
+
+import pytest
+
+from api import app as application
+from api.access import Access
+from api.app import ROUTES, create_app
+from api.config import ApiConfig
+from api.config import load as load_config
+from api.endpoint import Resource, declared
+from swarmsync.errors import ConfigError
+
+PUBLIC = {"/v1/auth/login", "/healthz", "/readyz"}
+
+
+def responders():
+    for path, kind, suffix in ROUTES:
+        for method in application.METHODS:
+            name = f"on_{method.lower()}{f'_{suffix}' if suffix else ''}"
+            if hasattr(kind, name):
+                yield path, method, getattr(kind, name)
+
+
+def test_an_application_is_made_without_any_connection():
+    create_app(ApiConfig("postgresql://nowhere", "nats://nowhere", "redis://nowhere"))
+
+
+def test_every_responder_declares_who_may_call_it():
+    entries = [(path, declared(responder)) for path, _, responder in responders()]
+    assert len(entries) > 30
+    assert all(entry is not None for _, entry in entries)
+    assert {path for path, entry in entries if entry is not None and entry.access is Access.PUBLIC} == PUBLIC
+
+
+def test_a_responder_without_a_declaration_stops_the_start(monkeypatch):
+    class Careless(Resource):
+        async def on_get(self, _request, _response) -> None:
+            """Anybody could call this."""
+
+    monkeypatch.setattr(application, "ROUTES", (("/careless", Careless, None),))
+    with pytest.raises(AssertionError, match="does not declare"):
+        create_app(ApiConfig("postgresql://nowhere", "nats://nowhere", "redis://nowhere"))
+
+
+def test_the_configuration_is_read_from_a_file(tmp_path):
+    path = tmp_path / "api.json"
+    urls = {"api_database_url": "postgresql://a", "nats_url": "nats://b", "redis_url": "redis://c"}
+    path.write_text(json.dumps({**urls, "port": 1, "something_newer": True}))
+    assert load_config(str(path)).port == 1
+    for text in ("", "{}", json.dumps({**urls, "port": 70_000})):
+        path.write_text(text)
+        with pytest.raises(ConfigError):
+            load_config(str(path))
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(str(tmp_path / "none.json"))

@@ -14,7 +14,7 @@ from api import openapi, problems
 from api.config import ApiConfig
 from api.endpoint import Resource, declared
 from api.openapi import RouteEntry
-from api.resources import auth, events, health, job, job_actions, job_logs, jobs, logs, overview, workers
+from api.resources import auth, events, health, job, job_actions, job_logs, jobs, logs, overview, schedules, workers
 from api.services import Services
 from api.streams import RECEIVE, Receive
 
@@ -33,6 +33,13 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/jobs/{job}/why", job.Why, None),
     ("/v1/jobs/{job}/logs", job_logs.Logs, None),
     ("/v1/jobs/{job}/result", job.Result, None),
+    ("/v1/schedules", schedules.Schedules, None),
+    ("/v1/schedules/preview", schedules.Preview, None),
+    ("/v1/schedules/{schedule}", schedules.OneSchedule, None),
+    ("/v1/schedules/{schedule}/pause", schedules.OneSchedule, "pause"),
+    ("/v1/schedules/{schedule}/resume", schedules.OneSchedule, "resume"),
+    ("/v1/schedules/{schedule}/trigger", schedules.OneSchedule, "trigger"),
+    ("/v1/schedules/{schedule}/history", schedules.OneSchedule, "history"),
     ("/v1/workers", workers.Workers, None),
     ("/v1/workers/{worker}", workers.OneWorker, None),
     ("/v1/workers/{worker}/cordon", workers.OneWorker, "cordon"),

@@ -1,6 +1,7 @@
 """Query strings, strictly: unknown or repeated parameters, numbers out of range and NUL are errors that are named."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, TypeVar, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
@@ -33,6 +34,11 @@ class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """A route that takes no parameters."""
 
 
+@cache
+def _hints(kind: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def read(request: Request, kind: type[Q]) -> Q:
     """Return the parameters of a request; empty ones count as absent. Raises QueryError."""
     text = request.scope["query_string"]
@@ -44,7 +50,7 @@ def read(request: Request, kind: type[Q]) -> Q:
         raise QueryError("", "the query is not percent-encoded UTF-8") from None
     except ValueError:
         raise QueryError("", f"more than {FIELDS_MAX} parameters") from None
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     found: dict[str, Any] = {}
     for name, value in pairs:
         if "\x00" in name or "\x00" in value:

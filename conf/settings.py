@@ -36,7 +36,7 @@ class DatabaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
     pool_size: Positive = 3
     api_pool_size: Positive = 8
-    acquire_timeout_s: float = 5.0
+    acquire_timeout_s: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
     statement_timeout_ms: Positive = 30_000
 
 
@@ -87,7 +87,7 @@ class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
     runtime: str = "auto"
     name: str = ""
-    cpus: float = 0
+    cpus: Annotated[float, Meta(ge=0, le=100_000)] = 0
     memory: str = ""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     simulated_count: Positive = 1
@@ -168,10 +168,10 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **
     document: dict[str, Any] = {}
     if config is not None:
         try:
-            document = tomllib.loads(config.read_text())
+            document = tomllib.loads(config.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"cannot read the configuration file {config}: {error.strerror}") from None
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{config} is not TOML: {error}") from None
     for variable, key in VARIABLES.items():
         if environ.get(variable):
@@ -194,4 +194,6 @@ def _put(document: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
         document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            raise ConfigError(f"a setting is wrong: {section} is a section, not a value; write [{section}]")
     document[last] = value

@@ -83,6 +83,7 @@ class Assignment:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
             end, exit_ = End(problem.reason, problem.message, problem.exit_code), None
+            await self._surely_down()
         except asyncio.CancelledError:
             raise
         except Exception as problem:  # noqa: BLE001 whatever broke here is the worker's fault, and Core must hear of it
@@ -91,6 +92,14 @@ class Assignment:
                 None,
             )
         await self._collect(end, exit_)
+
+    async def _surely_down(self) -> None:
+        """A call may fail although it worked; what may run must not be reported as over, or Core starts it elsewhere."""
+        while self.container_id is not None:
+            with contextlib.suppress(RuntimeProblem):
+                await self._runtime.kill(self.container_id)
+                return
+            await asyncio.sleep(KILL_AGAIN_S)
 
     async def _steps(self) -> tuple[End, Exit | None]:
         while True:

@@ -55,7 +55,7 @@ class Reactor:
     # ------------------------------------------------ contact with Core
 
     def joining(self) -> tuple[Holding, ...]:
-        """Return what a Join says. Until `welcome` nothing is taken: Core would count it as gone, and order it again."""
+        """Return what a Join says. Until `welcome` nothing is taken: Core would count it as gone and order it again."""
         self._joining = True
         return self.holds()
 
@@ -94,8 +94,7 @@ class Reactor:
         silent_ms = now_ms - self._heard_ms
         stops = []
         for held in self.held.values():
-            limit = held.lease_ms - held.terms.grace_ms - LEASE_MARGIN_MS
-            if silent_ms > limit and held.occupies and held.stop is None:
+            if silent_ms > _silence_max(held.lease_ms, held.terms) and held.occupies and held.stop is None:
                 held.stop = StopJob(held.ref, reason=EndReason.WORKER_LOST)
                 stops.append(held.stop)
         return stops
@@ -121,7 +120,7 @@ class Reactor:
                 continue  # a repeat: it is under way
             if order.ref.fence <= self._over.get(order.ref.job_id, 0):
                 continue  # a repeat that was under way when Core heard of the end
-            why = self._refuses(order, terms.get(order.spec_id))
+            why = self._refuses(order, terms.get(order.spec_id), now_ms)
             if why is not None:
                 refused.append((order.ref, why))
                 continue
@@ -129,11 +128,13 @@ class Reactor:
             begin.append(order)
         return Receipt(message.epoch, message.seq, tuple(refused)), begin, stop
 
-    def _refuses(self, order: RunJob, terms: Terms | None) -> str | None:
+    def _refuses(self, order: RunJob, terms: Terms | None, now_ms: int) -> str | None:
         if self.draining:
             return "it is stopping"
         if terms is None:
             return "the order came without its spec"
+        if now_ms - self._heard_ms > _silence_max(self._lease_of(terms), terms):
+            return "it has had no contact with Core for too long"  # it would have to be stopped at once
         if order.ref.job_id in self.held:
             return "it still holds an earlier attempt of this job"
         if not self._used.plus(terms.need).fits(self.capacity):
@@ -213,3 +214,8 @@ class Reactor:
                 if held.occupies:
                     self._used = self._used.minus(held.terms.need)
                 del self.held[ref.job_id]
+
+
+def _silence_max(lease_ms: int, terms: Terms) -> int:
+    """How long a container may live without an answered pulse: its grace must end before its lease does."""
+    return lease_ms - terms.grace_ms - LEASE_MARGIN_MS

@@ -46,7 +46,8 @@ class Login(Resource):
         user = await users.user_named(services.store, wanted.username)
         right, fresh_hash = await services.passwords.verify(user.password_hash if user else None, wanted.password)
         if user is None or not right or user.disabled:
-            await users.audit(services.store, user.user_id if user else None, "login refused", wanted.username[:64])
+            if user is not None:
+                await users.audit(services.store, user.user_id, "login refused", user.username)
             raise NotLoggedIn("user name or password is wrong")
         await services.sessions.forget_failures(wanted.username)
         if fresh_hash is not None and user.password_hash is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,8 +21,8 @@ from swarmsync.store import events
 from swarmsync.store.events import BEGINNING, EVENTS_MAX, Place
 from swarmsync.store.lists import Row
 
-#: Between two reads while hints pour in: events come in batches then.
-_PAUSE_S: Final = 0.02
+#: Between two reads while hints pour in: events come in batches then. The first one comes at once.
+_PAUSE_S: Final = 0.1
 #: No transaction lasts so long; events before the last one read by more than this were read, too.
 _OLDEST_TRANSACTION: Final = timedelta(minutes=10)
 _PLACE: Final = re.compile(r"(\d{1,20})-(\d{1,19})")
@@ -64,7 +65,7 @@ async def _feed(call: Call, place: Place, job_id: int | None, *, follow: bool) -
     pulse = Pulse(call)
     store, caller = call.services.store, call.caller
     oldest: datetime | None = None
-    impatience_s = BACKSTOP_S
+    impatience_s, told_at = BACKSTOP_S, 0.0
     yield f": here are the changes after {place}\nid: {place}\n\n".encode()
     with call.services.hub.watch_all() as watch:
         while True:
@@ -74,6 +75,7 @@ async def _feed(call: Call, place: Place, job_id: int | None, *, follow: bool) -
                 place = Place(int(rows[-1]["xid"]), rows[-1]["seq"])
                 oldest = rows[-1]["at"] - _OLDEST_TRANSACTION
                 pulse.spoke()
+                told_at = time.monotonic()
                 yield _written(rows)
             elif pulse.silent_too_long:
                 pulse.spoke()
@@ -85,7 +87,7 @@ async def _feed(call: Call, place: Place, job_id: int | None, *, follow: bool) -
             # A hint may come while an older transaction hides what it tells of: look again soon, then ever less.
             if await watch.wait(impatience_s):
                 impatience_s = _PAUSE_S
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(max(0.0, told_at + _PAUSE_S - time.monotonic()))
             else:
                 impatience_s = min(impatience_s * 2, BACKSTOP_S)
 

@@ -1,7 +1,6 @@
 """What changes schedules: update, delete, pause, resume, trigger."""
 
 import sys
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,7 +97,7 @@ def trigger(schedules: Schedules) -> None:
     """Make a job of a schedule now, besides its instants; prints the job's id."""
 
     def one(client: "Client", schedule: str) -> str:
-        answer = client.call("POST", schedule_path(schedule, "trigger"), key=str(uuid.uuid4()), repeatable=False)
+        answer = client.call("POST", schedule_path(schedule, "trigger"))
         return str(answer["id"])
 
     _each(schedules, one)

@@ -57,6 +57,7 @@ HISTORY_COLUMNS: Final = (
     Column("job", lambda entry, _: cells.plain(entry.get("job_id"))),
     Column("reason"),
     Column("fired_at", wide=True),
+    Column("message", wide=True),
 )
 LIST_EXAMPLES = examples(
     "consumer schedule list",
@@ -133,7 +134,8 @@ def _describe(schedule: Document) -> str:
             ("Next fire UTC", plain(following)),
             ("Overlap", plain(schedule.get("overlap"))),
             ("Misfire", _misfire(schedule)),
-            ("Jitter", plain(schedule.get("jitter"))),
+            ("Jitter", "" if schedule.get("jitter") in (None, "0s") else f"up to {plain(schedule['jitter'])}"),
+            ("Last due", _last(schedule)),
             ("Start", plain(schedule.get("start"))),
             ("End", plain(schedule.get("end"))),
             ("Created", plain(schedule.get("created_at"))),
@@ -141,6 +143,12 @@ def _describe(schedule: Document) -> str:
     )
     job = "".join(f"  {cells.escape(line)}\n" for line in to_yaml(schedule["job"]).splitlines())
     return f"{text}\nJob:\n{job}"
+
+
+def _last(schedule: Document) -> str:
+    """Return what became of the latest due instant: `fired 2026-... JOB`."""
+    parts = [schedule[name] for name in ("last_outcome", "last_due_at", "last_job_id") if schedule.get(name)]
+    return " ".join(map(cells.plain, parts))
 
 
 def _misfire(schedule: Document) -> str:

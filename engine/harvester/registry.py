@@ -7,8 +7,8 @@ Three proofs let an assignment go back to the queue, and nothing else does:
 Each `Gone` names the order message it rests on; PostgreSQL lets it pass only if the order was not sent again since.
 """
 
-from collections.abc import Iterable
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -56,6 +56,7 @@ class Known(Struct):
     last_ms: int
     holds: dict[int, int] | None = None  # job id -> fence
     orders: tuple[int, int] = (0, 0)
+    void: tuple[int, int] = (0, 0)  # the highest order message that carried an assignment whose lease has ended
 
 
 class Gone(Struct, frozen=True):
@@ -84,6 +85,7 @@ class Registry:
         self.names: dict[int, str] = {}
         self.live: dict[int, Live] = {}
         self._of_worker: dict[int, set[int]] = {}
+        self._stops: dict[int, tuple[bool, EndReason]] = {}  # of assignments that were not yet offered here
         self._last_tick_ms: int | None = None
         self._machines: dict[str, str] = {}  # by name: where it works
 
@@ -118,6 +120,8 @@ class Registry:
         known = self.live.get(job_id)
         if known is not None:
             known.stop = StopJob(known.ref, kill, reason)
+        else:
+            self._stops[job_id] = (kill, reason)  # it is in PostgreSQL, so the Dispatcher is about to offer it
 
     def over(self, job_id: int, fence: int) -> Live | None:
         """Forget an assignment whose end is committed; None when it was not known (a repeat)."""
@@ -159,6 +163,9 @@ class Registry:
         """A session began. Return (void order messages up to here, held ones to stop, what is gone)."""
         self.names[view.worker_id] = view.name
         high = self.high_water(view.worker_id)
+        before = self.workers.get(view.name)
+        if before is not None:
+            high = max(high, before.void)
         known = self.workers[view.name] = Known(view, session, now_ms, None, high)
         stops, effects = self._reconcile(known, tuple(holds))
         return high, stops, effects
@@ -203,6 +210,9 @@ class Registry:
         old = self.live.get(entry.ref.job_id)
         if old is not None:
             self._of_worker[old.worker_id].discard(entry.ref.job_id)
+        stop = self._stops.pop(entry.ref.job_id, None)
+        if stop is not None:
+            entry.stop = StopJob(entry.ref, *stop)
         self.live[entry.ref.job_id] = entry
         self._of_worker.setdefault(entry.worker_id, set()).add(entry.ref.job_id)
 
@@ -230,10 +240,13 @@ class Registry:
         return stops, effects
 
     def _expired(self, known: Known, silent_ms: int) -> list[Effect]:
+        """What a silent worker has lost. It must join anew: orders may still be on the way, and are void then."""
         effects: list[Effect] = []
         for job_id in self._of_worker.get(known.view.worker_id, ()):
             entry = self.live[job_id]
             if silent_ms > entry.lease_ms + self._limits.lease_slack_ms:
+                known.session = ""
+                known.void = max(known.void, entry.orders)
                 message = f"worker {known.view.name} was silent for {silent_ms / 1000:.0f} s; the lease has ended"
                 effects.append(Gone(entry.ref, entry.worker_id, entry.orders, True, EndReason.WORKER_LOST, message))
         return effects
@@ -249,3 +262,15 @@ class Registry:
 
 def _gone(entry: Live, message: str, reason: EndReason) -> Gone:
     return Gone(entry.ref, entry.worker_id, entry.orders, entry.held, reason, message)
+
+
+def live_of(row: Mapping[str, Any], limits: Limits) -> Live:
+    """An assignment that is not over, as `load_placed.sql` reads it."""
+    ref = JobRef(row["id"], row["fence"])
+    need = Need(row["cpus_milli"], row["memory_bytes"], row["gpus"], row["disk_bytes"])
+    orders = (row["orders_epoch"], row["orders_seq"])
+    live = Live(ref, row["worker_id"], need, limits.lease_of(row["grace_ms"]), orders)
+    live.held = row["assignment_state"] != "offered"
+    if row["state"] == "stopping":
+        live.stop = StopJob(ref, row["stop_kill"], EndReason(row["stop_reason"]))
+    return live

@@ -13,7 +13,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from engine.harvester import settlements
-from engine.harvester.registry import Effect, Gone, Known, Limits, Live, LivenessChanged, Registry
+from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
 from engine.service_channels import Role
@@ -31,15 +31,12 @@ from swarmsync.protocol.messages import (
     Join,
     Offered,
     PlacementVoid,
-    Progress,
     Pulse,
     Refusal,
     Refused,
     Reports,
     ReportsAck,
     Resync,
-    Started,
-    StopJob,
     StopWanted,
     ToScheduler,
     Welcome,
@@ -49,7 +46,6 @@ from swarmsync.protocol.messages import (
 )
 from swarmsync.store import jobs
 from swarmsync.store import workers as worker_store
-from swarmsync.store.jobs import need_of
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -83,6 +79,8 @@ class HarvesterService(Service):
         self._check_workers = False
         self._must_resync = False
         self._unsaved: set[int] = set()  # workers whose liveness is not yet in their rows
+        self._void: list[int] = []  # jobs of void placements, which may have been queued again meanwhile
+        self._in_doubt: set[JobRef] = set()  # their verdicts may have been committed although the answer was lost
         self._arrays: set[int] = set()
         self._changed: list[int] = []
         self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
@@ -96,27 +94,14 @@ class HarvesterService(Service):
         self._registry = Registry(self._limits)
         now_ms = self.clock.monotonic_ms()
         known = [Known(view, session, now_ms) for view, session in await worker_store.load(self._store)]
-        self._registry.load(known, [self._live_of(row) for row in await self._store.fetch(sql("load_placed"))])
+        placed = await self._store.fetch(sql("load_placed"))
+        self._registry.load(known, [live_of(row, self._limits) for row in placed])
         self._say([Resync()])
         self._bus = await Bus.connect(self._nats_url, "harvester")
         for subject in (subjects.ALL_JOINS, subjects.ALL_PULSES, subjects.ALL_REPORTS):
             await self._bus.subscribe(subject, self._on_worker)
         await self._bus.subscribe(subjects.CHANGED, self._on_changed)
         await self._bus.subscribe(subjects.WORKERS_CHANGED, self._on_workers_changed)
-
-    def _live_of(self, row: Any) -> Live:
-        ref = JobRef(row["id"], row["fence"])
-        live = Live(
-            ref,
-            row["worker_id"],
-            need_of(row),
-            self._limits.lease_of(row["grace_ms"]),
-            (row["orders_epoch"], row["orders_seq"]),
-            held=row["assignment_state"] != "offered",
-        )
-        if row["state"] == "stopping":
-            live.stop = StopJob(ref, row["stop_kill"], EndReason(row["stop_reason"]))
-        return live
 
     # ------------------------------------------------ what arrives
 
@@ -152,9 +137,17 @@ class HarvesterService(Service):
                     settling += [settlements.of_gone(effect, delay_ms=REFUSED_MS) for effect in gone]
                 case PlacementVoid():
                     self._say([word])
+                    self._void.append(word.job_id)
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
         effects: list[Gone] = []
         try:
+            if self._in_doubt:
+                await self._refresh(sorted(self._in_doubt))
+                self._in_doubt.clear()
+            if self._void:
+                rows = await self._store.fetch(sql("refresh"), self._void)
+                self._must_resync |= any(row["state"] == JobState.QUEUED for row in rows)
+                self._void.clear()
             for message, word in arrived:
                 if isinstance(word, Pulse):
                     effects += self._keep(await self._pulse(message, word))
@@ -239,26 +232,14 @@ class HarvesterService(Service):
     async def _reports(self, messages: Sequence[tuple[Msg, Reports]]) -> None:
         if not messages:
             return
-        ends: dict[JobRef, Ended] = {}
-        starts: dict[JobRef, Started] = {}
-        steps: dict[JobRef, Progress] = {}
-        for _, word in messages:
-            for report in word.reports:
-                match report:
-                    case Ended():
-                        ends[report.ref] = report
-                    case Started():
-                        starts[report.ref] = report
-                    case Progress():
-                        steps[report.ref] = report
+        starts, steps, ends = settlements.last_words([word for _, word in messages])
         now_ms = self.clock.wall_ms()
-        fresh = [(s.ref, max(0, now_ms - s.at_ms)) for ref, s in starts.items() if ref not in ends]
-        if fresh:
+        if starts:
+            fresh = [(start.ref, max(0, now_ms - start.at_ms)) for start in starts]
             self._changed += await jobs.started(self._store, fresh)
-        moved = [step for ref, step in steps.items() if ref not in ends]
-        if moved:
-            await jobs.progress(self._store, moved)
-        await self._settle(await self._judge(list(ends.values())))
+        if steps:
+            await jobs.progress(self._store, steps)
+        await self._settle(await self._judge(ends))
         for message, word in messages:
             await self._reply(message, ReportsAck(word.first_seq + len(word.reports) - 1))
 
@@ -283,7 +264,9 @@ class HarvesterService(Service):
         if not batch:
             return
         unique = {entry.ref: entry for entry in batch}
+        self._in_doubt |= unique.keys()
         won = await jobs.settle(self._store, list(unique.values()))
+        self._in_doubt -= unique.keys()
         for entry in won:
             self._registry.over(entry.ref.job_id, entry.ref.fence)
             self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])
@@ -383,7 +366,7 @@ class HarvesterService(Service):
     # ------------------------------------------------ saying things
 
     def _tell_room(self, worker_id: int) -> None:
-        """The Scheduler thought better of this worker than it was: say again what has its room, or it tries for ever."""
+        """The Scheduler thinks that there is room: say again what takes it, or the same is tried for ever."""
         known = self._registry.workers.get(self._registry.names.get(worker_id, ""))
         if known is not None:
             self._say([WorkerJoined(known.view, self._registry.taken(worker_id))])

@@ -1,14 +1,35 @@
 """From the end of an assignment to the row that records it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.harvester.registry import Gone
 from engine.harvester.verdicts import INFRASTRUCTURE, End, decide
-from swarmsync.model.job import Settlement
+from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason, JobState, WaitReason
 from swarmsync.protocol.codec import decode_stored_spec
-from swarmsync.protocol.messages import Ended, StreamSum
+from swarmsync.protocol.messages import Ended, Progress, Reports, Started, StreamSum
+
+
+def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progress], list[Ended]]:
+    """Sort reports by kind, one of each per assignment; what has ended is not told as started or moved any more."""
+    starts: dict[JobRef, Started] = {}
+    steps: dict[JobRef, Progress] = {}
+    ends: dict[JobRef, Ended] = {}
+    for message in messages:
+        for report in message.reports:
+            match report:
+                case Ended():
+                    ends[report.ref] = report
+                case Started():
+                    starts[report.ref] = report
+                case Progress():
+                    steps[report.ref] = report
+    return (
+        [start for ref, start in starts.items() if ref not in ends],
+        [step for ref, step in steps.items() if ref not in ends],
+        list(ends.values()),
+    )
 
 
 def succeeded(end: Ended) -> Settlement:

@@ -1,42 +1,73 @@
-"""The Hibernator's shell: queues what is due, expires what waited too long, and tells the Scheduler."""
+"""The Hibernator's shell: queues what is due, fires schedules, expires what waited too long, tells the Scheduler.
 
+The wall clock that counts is PostgreSQL's. The next instant is known from the rows; until then the module sleeps, with
+an alarm of its own, since the beats are too coarse for being on time.
+"""
+
+import asyncio
 from typing import Any, ClassVar
 
-from engine.hibernator.due import next_look_ms
+from engine.hibernator.due import next_look_ms, sooner_ms
+from engine.hibernator.schedules import decide
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
 from engine.service_channels import Role
+from swarmsync.ids import IdSource
+from swarmsync.model.job import Waiting
 from swarmsync.protocol.messages import JobsDue
-from swarmsync.store import jobs
+from swarmsync.store import fires, jobs
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 BATCH = 2_000
+SCHEDULES_BATCH = 500
 
 
 class HibernatorService(Service):
     role: ClassVar[Role] = Role.HIBERNATOR
+    _ids: IdSource
 
     def __init__(self, store: Store, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._store = store
         self._channel = self.wiring.writer("due")
         self._look_at_ms = 0
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def on_start(self) -> None:
+        number = await self._store.fetchval("SELECT nextval('generator_numbers')")
+        self._ids = IdSource(number, self.clock.wall_ms)
 
     async def duty(self) -> int:
         now_ms = self.clock.monotonic_ms()
-        expired: list[int] = []
+        done = 0
         if self.due(Beat.MEDIUM):
-            expired = await jobs.expire(self._store, BATCH)
-            self._look_at_ms = 0  # a job that is due before the one we wait for may have come
+            done += len(await jobs.expire(self._store, BATCH))
+            unblocked = await fires.start_waiting(self._store, self._ids.next, SCHEDULES_BATCH)
+            self._tell(unblocked.waiting)
+            done += unblocked.schedules
+            self._look_at_ms = 0  # something that is due before what we wait for may have come
         if now_ms < self._look_at_ms:
-            return len(expired)
+            return done
+        recorded = await fires.record_due(self._store, decide, self._ids.next, SCHEDULES_BATCH)
+        self._tell(recorded.waiting)
         waiting = await jobs.due(self._store, BATCH)
-        if waiting:
-            self._channel.offer_or_drop([JobsDue(tuple(waiting))])
-        until_due_ms = await self._store.fetchval(sql("next_due"))
-        self._look_at_ms = self.clock.monotonic_ms() + next_look_ms(until_due_ms, len(waiting), BATCH)
-        return len(waiting) + len(expired)
+        self._tell(waiting)
+        await self._sleep_until_due(cut_short=recorded.more or len(waiting) >= BATCH)
+        return done + recorded.schedules + len(waiting)
+
+    def _tell(self, waiting: list[Waiting]) -> None:
+        for first in range(0, len(waiting), BATCH):
+            self._channel.offer_or_drop([JobsDue(tuple(waiting[first : first + BATCH]))])
+
+    async def _sleep_until_due(self, *, cut_short: bool) -> None:
+        """Note when to look again, and set the alarm for it."""
+        until_ms = sooner_ms(await self._store.fetchval(sql("next_due")), await fires.until_next_ms(self._store))
+        wait_ms = next_look_ms(until_ms, int(cut_short), 1)
+        self._look_at_ms = self.clock.monotonic_ms() + wait_ms
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later((wait_ms + 1) / 1000, self.poke)
 
     async def on_stop(self) -> None:
         await self._store.close()

@@ -264,7 +264,7 @@ class Ring:
 
     @property
     def reader_epoch(self) -> int:
-        """Tells the writer that the reader was replaced: what that one had taken and not yet acted upon went with it."""
+        """Grows when the reader is replaced: what that one had taken and not yet acted upon went with it."""
         return self._words[layout.READER_EPOCH]
 
     @property

@@ -234,7 +234,7 @@ def _wall(rule: Rule, zone: tzinfo, after: datetime) -> Iterator[datetime]:
 
 
 def first_instant(local: datetime, zone: tzinfo) -> datetime:
-    """Return the first instant at which clocks of the zone show `local`, or the first after the gap that left it out."""
+    """Return the first instant at which the zone's clocks show `local`, or the first after the gap that has it."""
     instant = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if _local(instant, zone) == local:
         return instant
@@ -254,20 +254,17 @@ def _change(zone: tzinfo, before: datetime, after: datetime) -> datetime:
 
 
 def _elapsed(rule: Rule, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    last = after
-    local = _local(after, zone)
-    while True:
+    last = after.replace(microsecond=0)
+    local = _local(last, zone)
+    while (found := rule.next_local(local)) is not None:
         offset = last.astimezone(zone).utcoffset() or timedelta()
-        found = rule.next_local(local)
-        limit = None if found is None else found.replace(tzinfo=timezone(offset)).astimezone(UTC)
-        change = _next_change(zone, last, limit or last + timedelta(days=_DAYS_MAX), offset)
+        instant = found.replace(tzinfo=timezone(offset)).astimezone(UTC)
+        change = _next_change(zone, last, instant, offset)
         if change is not None:  # go on from where the clocks were set: that second itself may match
             local, last = _local(change, zone) - _SECOND, change
-        elif found is None or limit is None:
-            return
         else:
-            yield limit
-            local, last = found, limit
+            yield instant
+            local, last = found, instant
 
 
 def _next_change(zone: tzinfo, begin: datetime, end: datetime, offset: timedelta) -> datetime | None:

@@ -136,7 +136,10 @@ TRANSITIONS: Final[Mapping[Actor, frozenset[tuple[JobState, JobState]]]] = {
         | {(_S.STARTING, _S.STOPPING), (_S.RUNNING, _S.STOPPING)}
     ),
     Actor.HIBERNATOR: frozenset(
-        {(_S.SCHEDULED, _S.QUEUED), (_S.SCHEDULED, _S.BLOCKED)} | {(state, _S.EXPIRED) for state in WAITING}
+        {(_S.SCHEDULED, _S.QUEUED), (_S.SCHEDULED, _S.BLOCKED)}
+        | {(state, _S.EXPIRED) for state in WAITING}
+        | {(state, _S.CANCELLED) for state in WAITING}  # a schedule replaces its earlier job
+        | {(_S.STARTING, _S.STOPPING), (_S.RUNNING, _S.STOPPING)}
     ),
     Actor.DISPATCHER: frozenset({(_S.QUEUED, _S.STARTING)}),
     Actor.HARVESTER: frozenset(

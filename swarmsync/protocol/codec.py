@@ -11,6 +11,7 @@ import msgspec
 
 from swarmsync.errors import FieldError, SpecError
 from swarmsync.model.fields import dec_hook, enc_hook
+from swarmsync.model.schedule import ScheduleSpec
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.messages import (
     FromWorker,
@@ -56,6 +57,7 @@ decode_from_worker: Final = _tolerant(msgspec.msgpack.Decoder(FromWorker).decode
 decode_to_worker: Final = _tolerant(msgspec.msgpack.Decoder(ToWorker).decode)
 
 _spec_decoder: Final = msgspec.json.Decoder(JobSpec, dec_hook=dec_hook)
+_schedule_decoder: Final = msgspec.json.Decoder(ScheduleSpec, dec_hook=dec_hook)
 _json_encoder: Final = msgspec.json.Encoder(enc_hook=enc_hook)
 
 
@@ -79,7 +81,20 @@ def convert_spec(document: Any, root: str = "$") -> JobSpec:
         raise SpecError([explain(str(error), root)]) from None
 
 
-def explain(message: str, root: str = "$") -> FieldError:
+def decode_stored_schedule(document: bytes | str) -> ScheduleSpec:
+    """Read a schedule that was checked before it was stored."""
+    return _schedule_decoder.decode(document)
+
+
+def convert_schedule(document: Any, root: str = "$") -> ScheduleSpec:
+    """Read a schedule from plain JSON or YAML values. Raises SpecError as `convert_spec` does."""
+    try:
+        return msgspec.convert(document, ScheduleSpec, dec_hook=dec_hook, strict=True)
+    except msgspec.ValidationError as error:
+        raise SpecError([explain(str(error), root, "schedule")]) from None
+
+
+def explain(message: str, root: str = "$", top: str = "") -> FieldError:
     """Turn msgspec's `... - at `$.a.b`` into a path and a sentence; an unknown key gets its nearest known neighbour."""
     from swarmsync.protocol.neighbours import nearest_key  # noqa: PLC0415 difflib is slow to import, rarely needed
 
@@ -89,5 +104,5 @@ def explain(message: str, root: str = "$") -> FieldError:
     prefix = "Object contains unknown field `"
     if text.startswith(prefix):
         unknown = text.removeprefix(prefix).rstrip("`")
-        return FieldError(f"{path}.{unknown}", f"is not a known field{nearest_key(unknown, place.rstrip('`'))}")
+        return FieldError(f"{path}.{unknown}", f"is not a known field{nearest_key(unknown, place.rstrip('`'), top)}")
     return FieldError(path, text)

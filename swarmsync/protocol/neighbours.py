@@ -7,9 +7,12 @@ from typing import Final
 import msgspec
 
 from swarmsync.model import spec as model
+from swarmsync.model.schedule import ScheduleSpec
 
 _STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "": model.JobSpec,
+    "job": model.JobSpec,
+    "schedule": ScheduleSpec,
     "resources": model.Resources,
     "stop": model.Stop,
     "retry": model.Retry,
@@ -43,13 +46,13 @@ _SYNONYMS: Final = {
 }
 
 
-def nearest_key(unknown: str, place: str) -> str:
-    """Return `; did you mean X?`, or the list of known keys."""
-    section = re.sub(r"\[[^]]*\]", "", place).removeprefix("$").strip(".").split(".")[-1]
+def nearest_key(unknown: str, place: str, top: str = "") -> str:
+    """Return `; did you mean X?`, or the list of known keys; `top` is the section of the document itself."""
+    section = re.sub(r"\[[^]]*\]", "", place).removeprefix("$").strip(".").split(".")[-1] or top
     struct = _STRUCTS.get(section)
     if struct is None:
         return ""
-    if section == "" and unknown in _SYNONYMS:
+    if section in ("", "job") and unknown in _SYNONYMS:
         return f"; did you mean {_SYNONYMS[unknown]}?"
     known = [entry.encode_name for entry in msgspec.structs.fields(struct)]
     close = difflib.get_close_matches(unknown.lower(), known, n=1, cutoff=0.5)

@@ -25,6 +25,7 @@ _AWAY: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
     asyncpg.InvalidAuthorizationSpecificationError,
     OSError,
     TimeoutError,

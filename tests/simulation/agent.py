@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attempt import Attempt
 from programs import Bell, Life, Program
+
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState

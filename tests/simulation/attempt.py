@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from programs import Program
+
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason

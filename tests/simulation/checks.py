@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.harvester.verdicts import INFRASTRUCTURE
 from machine import Container, Machine
 from msgspec import Struct
 from rows import FINALS, Broken, Row
+
+from engine.harvester.verdicts import INFRASTRUCTURE
 from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason
 from worker.container_runtime import Seen

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dispatcher_shell import DispatcherShell
-from engine.service_channels import CHANNELS, START_ORDER, Role
 from harvester_shell import HarvesterShell
 from module_shells import HibernatorShell, LoggerShell, SchedulerShell, Shell
 from rings import FakeRing
+
+from engine.service_channels import CHANNELS, START_ORDER, Role
 
 if TYPE_CHECKING:
     from network import Network

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.dispatcher.inflight import InFlight
-from engine.service_channels import Role
 from module_shells import Shell
 from programs import Every, Program
+
+from engine.dispatcher.inflight import InFlight
+from engine.service_channels import Role
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason

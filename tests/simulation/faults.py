@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.service_channels import START_ORDER
+from network import Connection
 from programs import Program
+
+from engine.service_channels import START_ORDER
 
 if TYPE_CHECKING:
     from world import World
@@ -26,6 +28,7 @@ class Faults:
             "nats_away": self._nats_away,
             "partition": self._partition,
             "lag": self._lag,
+            "module_lag": self._module_lag,
             "kill_agent": self._kill_agent,
             "pause_agent": self._pause_agent,
             "drain_agent": self._drain_agent,
@@ -109,13 +112,22 @@ class Faults:
         self.timeline.note("cut", agent.session, up, down)
         self.world.network.cut(agent.connection, up=up, down=down)
         for_ms = self._between(500, round(2.2 * self.world.settings.lease_ms))
-        self.timeline.after(for_ms, self.world.network.heal, agent.connection)
+        self.timeline.after(for_ms, self.world.network.heal, agent.connection, agent.connection.troubles)
 
     def _lag(self) -> None:
         agent = self.world.some_agent()
         if agent is not None:
-            agent.connection.lag_ms = self._between(50, 4_000)
-            self.timeline.after(self._between(500, 20_000), self.world.network.heal, agent.connection)
+            self._slow(agent.connection)
+
+    def _module_lag(self) -> None:
+        shells = list(self.world.core.shells.values())
+        if shells:
+            self._slow(self.timeline.chance.choice(shells).connection)
+
+    def _slow(self, connection: Connection) -> None:
+        self.world.network.slow(connection, self._between(50, 4_000))
+        self.timeline.note("lag", connection.name, connection.lag_ms)
+        self.timeline.after(self._between(500, 20_000), self.world.network.heal, connection, connection.troubles)
 
     def _kill_agent(self) -> None:
         agent = self.world.some_agent()

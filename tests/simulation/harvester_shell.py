@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.harvester import settlements
-from engine.harvester.registry import Effect, Gone, Known, Limits, Live, LivenessChanged, Registry
-from engine.service_channels import Role
 from module_shells import Shell
 from programs import Every, Program
-from rows import PLACEDS, Row
+from rows import PLACEDS
+
+from engine.harvester import settlements
+from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
+from engine.service_channels import Role
 from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
 from swarmsync.protocol.messages import (
@@ -20,14 +21,11 @@ from swarmsync.protocol.messages import (
     Join,
     Offered,
     PlacementVoid,
-    Progress,
     Pulse,
     Refused,
     Reports,
     ReportsAck,
     Resync,
-    Started,
-    StopJob,
     StopWanted,
     ToScheduler,
     Welcome,
@@ -59,8 +57,9 @@ class HarvesterShell(Shell):
         self._look_at_feed = True
         self._must_resync = False
         self._unsaved: set[int] = set()
+        self._void: list[int] = []
+        self._in_doubt: set[JobRef] = set()
         self._arrays: set[int] = set()
-        self.judging = False  # verdicts are between their look at the rows and their write
 
     def on_start(self) -> Program:
         self._cursor = yield from self.call("feed_start")
@@ -68,24 +67,12 @@ class HarvesterShell(Shell):
         now_ms = self.now_ms
         workers = yield from self.call("load_workers")
         placed = yield from self.call("load_placed")
-        self.registry.load([Known(view, session, now_ms) for view, session in workers], map(self._live_of, placed))
+        known = [Known(view, session, now_ms) for view, session in workers]
+        self.registry.load(known, [live_of(row, self.limits) for row in placed])
         self._say([Resync()])
         for subject in ("join", "pulse", "reports"):
             self.connection.handlers[subject] = self._on_worker
         self.connection.handlers["changed"] = self._on_changed
-
-    def _live_of(self, row: Row) -> Live:
-        live = Live(
-            row.ref,
-            row.worker_id or 0,
-            row.need,
-            self.limits.lease_of(row.grace_ms),
-            (row.orders_epoch, row.orders_seq),
-            held=row.assignment_state != "offered",
-        )
-        if row.state == "stopping":
-            live.stop = StopJob(row.ref, row.stop_kill, EndReason(row.stop_reason))
-        return live
 
     def _on_worker(self, letter: Letter) -> None:
         self._arrived.append(letter)
@@ -98,7 +85,6 @@ class HarvesterShell(Shell):
     # ------------------------------------------------ the turn
 
     def duty(self) -> Program:
-        self.judging = False
         settling: list[Settlement] = []
         bounced = self.rings["bounces"].take(64)
         for word in bounced:
@@ -111,8 +97,16 @@ class HarvesterShell(Shell):
                     settling += [settlements.of_gone(effect, delay_ms=REFUSED_MS) for effect in gone]
                 case PlacementVoid():
                     self._say([word])
+                    self._void.append(word.job_id)
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
         effects: list[Gone] = []
+        if self._in_doubt:
+            yield from self._refresh(sorted(self._in_doubt))
+            self._in_doubt.clear()
+        if self._void:
+            rows = yield from self.call("refresh", self._void)
+            self._must_resync |= any(row.state == JobState.QUEUED for row in rows.values())
+            self._void.clear()
         for letter in arrived:
             if isinstance(letter.word, Pulse):
                 effects += self._keep(self._pulse(letter))
@@ -165,7 +159,6 @@ class HarvesterShell(Shell):
     def _settle_gone(self, batch: Sequence[Settlement]) -> Program:
         if not batch:
             return
-        self.judging = True
         rows = yield from self.call("ends", [entry.ref for entry in batch])
         judged = [
             settlements.judge_gone(entry, rows[entry.ref], self.settings.crash_limit, self.timeline.chance.random())
@@ -178,20 +171,12 @@ class HarvesterShell(Shell):
     def _reports(self, letters: Sequence[Letter]) -> Program:
         if not letters:
             return
-        ends: dict[JobRef, Ended] = {}
-        starts: dict[JobRef, Started] = {}
-        steps: dict[JobRef, Progress] = {}
-        kinds: dict[type, dict[JobRef, Any]] = {Ended: ends, Started: starts, Progress: steps}
-        for letter in letters:
-            for report in letter.word.reports:
-                kinds[type(report)][report.ref] = report
-        fresh = [(s.ref, max(0, self.now_ms - s.at_ms)) for ref, s in starts.items() if ref not in ends]
-        if fresh:
-            yield from self.call("started", fresh)
-        moved = [step for ref, step in steps.items() if ref not in ends]
-        if moved:
-            yield from self.call("progress", moved)
-        yield from self._settle((yield from self._judge(list(ends.values()))))
+        starts, steps, ends = settlements.last_words([letter.word for letter in letters])
+        if starts:
+            yield from self.call("started", [(start.ref, max(0, self.now_ms - start.at_ms)) for start in starts])
+        if steps:
+            yield from self.call("progress", steps)
+        yield from self._settle((yield from self._judge(ends)))
         for letter in letters:
             through = letter.word.first_seq + len(letter.word.reports) - 1
             self.core.network.reply(self.connection, letter, ReportsAck(through))
@@ -201,7 +186,6 @@ class HarvesterShell(Shell):
         bad = [end for end in ends if end.reason is not EndReason.COMPLETED]
         if not bad:
             return good
-        self.judging = True
         rows = yield from self.call("ends", [end.ref for end in bad])
         stale = [end.ref for end in bad if end.ref not in rows]
         if stale:
@@ -217,8 +201,9 @@ class HarvesterShell(Shell):
         if not batch:
             return
         unique = {entry.ref: entry for entry in batch}
+        self._in_doubt |= unique.keys()
         won = yield from self.call("settle", list(unique.values()))
-        self.judging = False
+        self._in_doubt -= unique.keys()
         for entry in won:
             self.registry.over(entry.ref.job_id, entry.ref.fence)
             self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from timeline import Timeline
 
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import NOTHING, Need
-from timeline import Timeline
 from worker.container_runtime import Exit, Seen
 from worker.plans import Terms
 

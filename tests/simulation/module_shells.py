@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from programs import Bell, Every, Life, Program
+
 from engine.hibernator.due import next_look_ms
 from engine.scheduler.placement import Scheduler
 from engine.service_channels import Role
-from programs import Bell, Every, Life, Program
 from swarmsync.errors import Unavailable
 from swarmsync.protocol.messages import JobsDue, JobsSubmitted, LogsAck, ToDispatcher, WorkerJoined
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
-
 from programs import Life
-from swarmsync.errors import Unavailable
 from timeline import Timeline
+
+from swarmsync.errors import Unavailable
 
 Resume = Callable[[Any, BaseException | None], None]
 
@@ -35,6 +35,7 @@ class Connection:
         self.cut_up = ""  # "", "drop" or "hold"
         self.cut_down = ""
         self.lag_ms = 0
+        self.troubles = 0  # counts cuts and lags, so that each ends the last one only
         self.last_up_ms = 0
         self.last_down_ms = 0
         self.held_up: list[Letter] = []
@@ -79,6 +80,7 @@ class Network:
         self.repeat = repeat
         self.delay_ms = delay_ms
         self.away = False
+        self.deaf_to: tuple[str, ...] = ()
         self.lost = 0
         self.connections: list[Connection] = []
 
@@ -128,7 +130,7 @@ class Network:
 
     def _at_server(self, letter: Letter) -> None:
         chance = self.timeline.chance
-        if self.away or (self.loss and chance.random() < self.loss):
+        if self.away or letter.subject in self.deaf_to or (self.loss and chance.random() < self.loss):
             self.lost += 1
             return
         if letter.subject == "":
@@ -166,9 +168,17 @@ class Network:
     # ------------------------------------------------ faults
 
     def cut(self, connection: Connection, *, up: str, down: str) -> None:
+        connection.troubles += 1
         connection.cut_up, connection.cut_down = up, down
 
-    def heal(self, connection: Connection) -> None:
+    def slow(self, connection: Connection, lag_ms: int) -> None:
+        connection.troubles += 1
+        connection.lag_ms = lag_ms
+
+    def heal(self, connection: Connection, troubles: int | None = None) -> None:
+        """End its troubles; where `troubles` is given, only if no newer ones have come."""
+        if troubles not in (None, connection.troubles):
+            return
         connection.cut_up = connection.cut_down = ""
         connection.lag_ms = 0
         held_down, connection.held_down = connection.held_down, []

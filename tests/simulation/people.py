@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from engine.service_channels import Role
-from harvester_shell import HarvesterShell
 from machine import Behaviour
+from msgspec import Struct
 from programs import Life, Program
 from rows import Row
+
 from swarmsync.errors import Unavailable
 from swarmsync.model.fields import Duration, Size
 from swarmsync.model.job import JobRef
@@ -61,7 +59,9 @@ class People:
         timeout = chance.choice((None, None, 8_000)) if kind != "endless" else chance.choice((None, 6_000))
         return JobSpec(
             image="image",
-            resources=Resources(cpus=chance.choice((0.5, 1.0, 1.0, 2.0)), memory=Size(chance.choice((256, 1024)) * MIB)),
+            resources=Resources(
+                cpus=chance.choice((0.5, 1.0, 1.0, 2.0)), memory=Size(chance.choice((256, 1024)) * MIB)
+            ),
             stop=Stop(grace=Duration(grace_ms)),
             retry=retry,
             timeout=None if timeout is None else Duration(timeout),
@@ -94,7 +94,7 @@ class People:
         for index in range(-1 if array else 0, size):
             self._next_id += 1
             row = Row(self._next_id, shape_of(wanted), wanted, document, int(spec.stop.grace), priority=spec.priority)
-            row.run_at, row.expires_at = run_at, None if array else expires_at
+            row.run_at, row.expires_at = run_at, expires_at
             row.state = "queued" if run_at is None else "scheduled"
             if array:
                 row.array_size = size
@@ -134,17 +134,12 @@ class People:
             if self.timeline.now_ms >= until_ms:
                 return
             unfinished = list(self.world.store.tables.unfinished)
-            if unfinished and not self.world.store.away and not self._too_early():
+            if unfinished and not self.world.store.away:
                 job_id = unfinished[chance.randrange(len(unfinished))]
                 action = chance.choices((self.stop, self.kill, self.hold, self.release), (4, 2, 1, 3))[0]
                 action(job_id)
                 if chance.random() < 0.8:
                     self.world.network.publish(self.connection, "changed", Changed())
-
-    def _too_early(self) -> bool:
-        """See `test_a_cancel_between_the_look_and_the_verdict`: known, and left to its own test."""
-        harvester = self.world.core.shells.get(Role.HARVESTER)
-        return isinstance(harvester, HarvesterShell) and harvester.judging
 
     def stop(self, job_id: int, *, kill: bool = False) -> None:
         """Mirrors `actions.stop`: stop.sql on the job or on all members, then the array's own row."""

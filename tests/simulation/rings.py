@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-
 from programs import Bell
+
 from swarmsync.protocol.messages import WorkerJoined
 
 

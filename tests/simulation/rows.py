@@ -51,6 +51,22 @@ class Row(Struct):
         return getattr(self, name)
 
     @property
+    def cpus_milli(self) -> int:
+        return self.need.cpus_milli
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.need.memory_bytes
+
+    @property
+    def gpus(self) -> int:
+        return self.need.gpus
+
+    @property
+    def disk_bytes(self) -> int:
+        return self.need.disk_bytes
+
+    @property
     def ref(self) -> JobRef:
         return JobRef(self.id, self.fence)
 

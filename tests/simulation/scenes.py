@@ -7,10 +7,11 @@ from agent import Agent
 from machine import Behaviour
 from rows import Broken
 from settings import SimSettings
+from world import World
+
 from swarmsync.model.fields import Duration
 from swarmsync.model.job import JobRef
 from swarmsync.model.spec import JobSpec, Retry, Stop
-from world import World
 
 
 class Scene(World):

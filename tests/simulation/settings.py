@@ -34,6 +34,7 @@ class SimSettings(Struct, frozen=True):
     faults_ms: int = 70_000  # and everything breaks during this
     heal_ms: int = 900_000  # then all must have ended within this
     run_ms: int = 4_000  # the mean of what containers take
+    deaf_to: tuple[str, ...] = ()  # subjects that never arrive
     simple: bool = False  # jobs that succeed at once, and nobody cancels
 
     @property

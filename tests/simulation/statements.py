@@ -9,8 +9,8 @@ from heapq import heappop, heappush, nsmallest
 from typing import Any
 
 import msgspec
-
 from rows import FINALS, PLACEDS, Broken, Record, Row, change, check
+
 from swarmsync.model.job import JobRef, Settlement, Waiting
 from swarmsync.model.lifecycle import Actor, Eligibility, JobState, Liveness, sources
 from swarmsync.model.worker import WorkerOffer, WorkerView
@@ -172,17 +172,14 @@ class Tables:
 
     def started(self, rows: Sequence[tuple[JobRef, int]]) -> list[int]:
         guard = [state for state in sources(JobState.RUNNING, by=Actor.HARVESTER) if state in PLACEDS]
-        won, arrays, xid = [], [], self.next_xid()
+        won, arrays = [], []
         for ref, ago_ms in sorted(rows):
             row = self.jobs[ref.job_id]
             if row.fence != ref.fence or row.state not in ("starting", "stopping") or row.started_at is not None:
                 continue
             step = "stopping" if row.state == "stopping" else "running"
             state = "running" if row.state in guard else row.state
-            self.write(
-                row, Actor.HARVESTER, state=state, assignment_state=step, started_at=self._now_ms() - ago_ms
-            )
-            self.tell(xid, row)
+            self.write(row, Actor.HARVESTER, state=state, assignment_state=step, started_at=self._now_ms() - ago_ms)
             won.append(row.id)
             array = self.jobs.get(row.array_id) if row.array_id is not None else None
             if array is not None and array.state == "queued":
@@ -237,6 +234,8 @@ class Tables:
     @staticmethod
     def may_settle(row: Row, entry: Settlement, guard: Sequence[str]) -> bool:
         orders = (row.orders_epoch, row.orders_seq)
+        if entry.state in ("queued", "scheduled") and (row.stop_reason or "").startswith("CancelledBy"):
+            return False
         return row.fence == entry.ref.fence and row.state in guard and entry.orders in (None, orders)
 
     def supersede(self, refs: Sequence[JobRef]) -> None:
@@ -319,8 +318,9 @@ class Tables:
 
     def expire(self, limit: int) -> list[int]:
         guard, won, xid, now_ms = sources(JobState.EXPIRED, by=Actor.HIBERNATOR), [], self.next_xid(), self._now_ms()
-        for row in list(self._expiring.values()):
-            if row.fence > 0 or row.finished_at is not None:
+        for row in sorted(self._expiring.values(), key=lambda row: row.is_array):  # in SQL all expire at once
+            begun = any(member.fence > 0 for member in self.members.get(row.id, ()))
+            if row.fence > 0 or begun or row.finished_at is not None:
                 del self._expiring[row.id]
             elif row.expires_at is not None and row.expires_at <= now_ms and row.state in guard and len(won) < limit:
                 self.write(row, Actor.HIBERNATOR, state="expired", reason="QueueTimeout", finished_at=now_ms)
@@ -334,4 +334,3 @@ def _dispatched(row: Row) -> Dispatched:
         JobRef(row.id, row.fence), row.worker_id or 0, row.orders_seq, "", row.id, row.need, row.grace_ms,
         row.array_index, row.array_size,
     )  # fmt: skip
-

@@ -5,8 +5,9 @@ from typing import Any
 
 from programs import Life, Program
 from statements import Tables
-from swarmsync.errors import Unavailable
 from timeline import Timeline
+
+from swarmsync.errors import Unavailable
 
 #: What may become of a call.
 DONE, REFUSED, SILENT = "done", "refused", "silent"

@@ -16,8 +16,9 @@ from programs import Life
 from rows import Broken
 from settings import SimSettings, settings_of
 from store import Store
-from swarmsync.model.job import JobRef
 from timeline import Timeline
+
+from swarmsync.model.job import JobRef
 
 
 class World:
@@ -26,6 +27,7 @@ class World:
         self.timeline = Timeline(seed)
         self.settings = settings or settings_of(self.timeline.chance)
         self.network = Network(self.timeline)
+        self.network.deaf_to = self.settings.deaf_to
         self.store = Store(self.timeline)
         self.core = Core(self.timeline, self.store, self.network, self.settings)
         self.people = People(self)
@@ -37,12 +39,8 @@ class World:
         self.checks = Checks(self)
         self.healed = False
         self.faults = Faults(self, kinds)
-        for number in range(self.settings.workers):
-            offset_ms = self.timeline.chance.randrange(-50_000, 50_000)
-            machine = Machine(f"w{number}", self.settings.capacity, self.timeline, offset_ms)
-            machine.on_start, machine.on_end = self.checks.began, self.checks.exited
-            self.machines[machine.name] = machine
-            self.start_agent(machine.name)
+        for _ in range(self.settings.workers):
+            self.add_machine()
         self.core.start_all()
 
     # ------------------------------------------------ the two phases
@@ -99,6 +97,13 @@ class World:
 
     # ------------------------------------------------ what faults and their ends do
 
+    def add_machine(self) -> None:
+        offset_ms = self.timeline.chance.randrange(-50_000, 50_000)
+        machine = Machine(f"w{len(self.machines)}", self.settings.capacity, self.timeline, offset_ms)
+        machine.on_start, machine.on_end = self.checks.began, self.checks.exited
+        self.machines[machine.name] = machine
+        self.start_agent(machine.name)
+
     def store_back(self) -> None:
         self.store.away = False
 
@@ -144,9 +149,20 @@ class World:
         return behaviour_of(self.people.made[ref.job_id], ref, self.seed, self.settings.run_ms)
 
 
-def run_seed(seed: int, settings: SimSettings | None = None, kinds: dict[str, float] | None = None) -> World:
+def run_seed(
+    seed: int,
+    settings: SimSettings | None = None,
+    kinds: dict[str, float] | None = None,
+    *,
+    loss: float = 0.0,
+    repeat: float = 0.0,
+    silence: float = 0.0,
+) -> World:
     """Both phases. Raises Broken, with the seed and the last of its trace."""
     world = World(seed, settings, kinds)
+    world.network.loss = max(world.network.loss, loss)
+    world.network.repeat = max(world.network.repeat, repeat)
+    world.store.silence = max(world.store.silence, silence)
     try:
         world.run_with_faults()
         world.heal_and_run()

@@ -283,7 +283,8 @@ GRANT DELETE ON assignments, output_chunks TO swarmsync_member, swarmsync_operat
 GRANT SELECT, INSERT, UPDATE, DELETE ON log_records, workers, worker_sessions, queues TO swarmsync_operator;
 
 -- Logging in happens before there is an identity: the API's own role may read what that needs, and nothing else.
-GRANT SELECT ON users, tokens TO swarmsync_api, swarmsync_member, swarmsync_operator;
+GRANT SELECT ON users, tokens TO swarmsync_api;
+GRANT SELECT (id, username) ON users TO swarmsync_member, swarmsync_operator;
 GRANT UPDATE (password_hash) ON users TO swarmsync_api;
 GRANT INSERT ON audit_log TO swarmsync_api;
 

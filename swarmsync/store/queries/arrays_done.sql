@@ -16,7 +16,8 @@ WITH closed AS (
 ), won AS (
     UPDATE jobs a
     SET state = c.verdict, finished_at = clock_timestamp(), since = clock_timestamp(), exit_code = c.exit_code,
-        reason = CASE c.verdict WHEN 'succeeded' THEN 'Completed' WHEN 'cancelled' THEN COALESCE(c.stop_reason, 'CancelledByUser')
+        reason = CASE c.verdict WHEN 'succeeded' THEN 'Completed' WHEN 'cancelled' THEN
+                 COALESCE(c.stop_reason, CASE WHEN c.cancelled > 0 THEN 'CancelledByUser' ELSE 'QueueTimeout' END)
                  WHEN 'timed_out' THEN 'Timeout' ELSE 'ExitCode' END,
         message = concat_ws(', ', format('%s of %s succeeded', c.succeeded, c.total),
                             CASE WHEN c.failed > 0 THEN c.failed || ' failed' END,

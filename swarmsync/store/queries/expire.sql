@@ -1,8 +1,10 @@
--- Hibernator: jobs that waited longer than their queue_timeout. $1 limit, $2 source states
+-- Hibernator: jobs that waited longer than their queue_timeout; an array only while none of its members was given to a
+-- worker. $1 limit, $2 source states
 WITH late AS (
-    SELECT id FROM jobs
+    SELECT id FROM jobs a
     WHERE state IN ('held', 'scheduled', 'blocked', 'queued') AND expires_at IS NOT NULL AND expires_at <= clock_timestamp()
       AND fence = 0
+      AND (array_size IS NULL OR array_id IS NOT NULL OR NOT EXISTS (SELECT FROM jobs m WHERE m.array_id = a.id AND m.fence > 0))
     ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ), won AS (
     UPDATE jobs j SET state = 'expired', reason = 'QueueTimeout', since = clock_timestamp(), finished_at = clock_timestamp(),

@@ -1,5 +1,6 @@
 -- Harvester: the verdict of assignments, exactly once each: the fence and the source states guard it; where the end
--- rests on an order message (`orders_*` not null), the order must not have been sent again since.
+-- rests on an order message (`orders_*` not null), the order must not have been sent again since; and what was cancelled
+-- since the verdict was made is not queued again (the worker's next pulse leads to another verdict).
 -- $1 source states; then per row: $2 id, $3 fence, $4 job state, $5 reason, $6 message, $7 exit code, $8 delay ms,
 -- $9 tries, $10 crashes, $11 ran ms (null: never started), $12 result, $13 assignment state, $14 outcome,
 -- $15 assignment reason, $16 assignment message, $17 orders epoch, $18 orders seq
@@ -21,6 +22,7 @@ WITH won AS (
               a_reason, a_message, orders_epoch, orders_seq)
     WHERE j.id = i.id AND j.fence = i.fence AND j.state = ANY ($1::text[])
       AND (i.orders_epoch IS NULL OR (j.orders_epoch = i.orders_epoch AND j.orders_seq = i.orders_seq))
+      AND (i.state NOT IN ('queued', 'scheduled') OR j.stop_reason IS NULL OR j.stop_reason NOT LIKE 'CancelledBy%')
     RETURNING j.id, j.fence, j.user_id, j.worker_id, j.state, j.reason, j.message, j.offered_at, j.started_at, j.exit_code,
         j.array_id, i.result, i.a_state, i.outcome, i.a_reason, i.a_message
 ), kept AS (

@@ -101,7 +101,11 @@ def test_garbage_is_a_decode_error_and_nothing_else(decoder, data):
 
 
 SAMPLE = codec.encode(
-    Reports("s", 7, (Ended(JobRef(1, 2), EndReason.EXIT_CODE, "exit code 1", 3), Ended(JobRef(4, 5), EndReason.SIGNAL, "é", 6)))
+    Reports(
+        "s",
+        7,
+        (Ended(JobRef(1, 2), EndReason.EXIT_CODE, "exit code 1", 3), Ended(JobRef(4, 5), EndReason.SIGNAL, "é", 6)),
+    )
 )
 
 
@@ -129,7 +133,17 @@ def test_a_damaged_message_is_a_decode_error_or_another_message(place, junk, cut
         b"\xdd\xff\xff\xff\xff",
         b"\x85" * 10,
     ],
-    ids=["empty", "never used", "deep", "deep end", "deep extra field", "no UTF-8", "no UTF-8 tag", "huge array", "maps"],
+    ids=[
+        "empty",
+        "never used",
+        "deep",
+        "deep end",
+        "deep extra field",
+        "no UTF-8",
+        "no UTF-8 tag",
+        "huge array",
+        "maps",
+    ],
 )
 def test_known_ways_to_break_a_decoder(decoder, data):
     with pytest.raises(codec.DecodeError):
@@ -160,7 +174,9 @@ def test_refs_and_needs_travel_as_arrays():
     assert msgspec.msgpack.decode(codec.encode(StopJob(JobRef(1, 2)))) == ["StopJob", [1, 2], False, "CancelledByUser"]
 
 
-@pytest.mark.parametrize("document", [b"", b"{", b"\xff\xfe", b'{"image":"\xff"}', b"[" * 200_000, b'{"image":"a","x":1}'])
+@pytest.mark.parametrize(
+    "document", [b"", b"{", b"\xff\xfe", b'{"image":"\xff"}', b"[" * 200_000, b'{"image":"a","x":1}']
+)
 def test_a_stored_spec_that_is_damaged_is_a_decode_error(document):
     with pytest.raises(codec.DecodeError):
         codec.decode_stored_spec(document)
@@ -168,7 +184,12 @@ def test_a_stored_spec_that_is_damaged_is_a_decode_error(document):
 
 def test_values_for_people_are_written_as_people_write_them():
     value = {"a": Duration(5_400_000), "b": Size(1 << 20), "c": Words(("x", "y z")), "d": Environment(A="1")}
-    assert msgspec.json.decode(codec.encode_json(value)) == {"a": "1h30m", "b": "1MiB", "c": ["x", "y z"], "d": {"A": "1"}}
+    assert msgspec.json.decode(codec.encode_json(value)) == {
+        "a": "1h30m",
+        "b": "1MiB",
+        "c": ["x", "y z"],
+        "d": {"A": "1"},
+    }
 
 
 @pytest.mark.parametrize("name", ["w1", "a-b_C", "9", "x" * 63])

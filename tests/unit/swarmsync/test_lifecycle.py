@@ -121,5 +121,7 @@ def test_what_a_query_writes_is_what_its_guard_is_made_for(query, actor, target)
 def test_the_waiting_reasons_stand_in_the_documented_order():
     order = list(WaitReason)
     assert order.index(WaitReason.HELD) == 0
-    assert order.index(WaitReason.UNSATISFIABLE) < order.index(WaitReason.NO_WORKERS) < order.index(WaitReason.RESOURCES)
+    assert (
+        order.index(WaitReason.UNSATISFIABLE) < order.index(WaitReason.NO_WORKERS) < order.index(WaitReason.RESOURCES)
+    )
     assert order[-1] is WaitReason.EVALUATING

@@ -30,7 +30,9 @@ def test_durations_as_people_write_them(text, milliseconds):
     assert parse_duration_ms(text) == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "-5s", "5S", "1w", "1h30", "1e3s", "1.s", ".5s", "5s!", "1" * 13 + "s"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "s", "5 s", "-5s", "5S", "1w", "1h30", "1e3s", "1.s", ".5s", "5s!", "1" * 13 + "s"]
+)
 def test_what_is_no_duration_says_how_to_write_one(text):
     with pytest.raises(ValueError, match="write it like 90s, 15m, 2h or 1d"):
         parse_duration_ms(text)
@@ -73,7 +75,7 @@ def test_a_size_ends_at_one_pebibyte():
 @given(st.integers(0, 1 << 20), st.sampled_from([1, 1 << 10, 1 << 20, 1 << 30]))
 def test_a_size_in_whole_units_comes_back_exactly(count, unit):
     size = count * unit
-    if size < 1024 or size % 1024 == 0 and format_size(size)[:-3].isdigit():
+    if size < 1024 or (size % 1024 == 0 and format_size(size)[:-3].isdigit()):
         assert parse_size(format_size(size)) == size
 
 

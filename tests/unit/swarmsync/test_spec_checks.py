@@ -37,7 +37,11 @@ CASES = [
         ".volumes[0]",
         "'cache' is not a volume; write it like name:/target or name:/target:ro",
     ),
-    ({"volumes": ["a:/a", "a:/b:x"]}, ".volumes[1]", "'a:/b:x' is not a volume; write it like name:/target or name:/target:ro"),
+    (
+        {"volumes": ["a:/a", "a:/b:x"]},
+        ".volumes[1]",
+        "'a:/b:x' is not a volume; write it like name:/target or name:/target:ro",
+    ),
     ({"volumes": ["a:b"]}, ".volumes[0]", "the target 'b' must be an absolute path"),
     ({"volumes": ["/etc:/x"]}, ".volumes[0]", "paths of the worker's machine are not allowed; use a named volume"),
     (

@@ -86,7 +86,13 @@ def test_an_image_is_enough_and_the_defaults_are_the_documented_ones():
     spec = convert_spec({"image": "alpine"})
     assert check(spec) == []
     assert need(spec) == Need(1_000, 512 << 20, 0, 0)
-    assert (spec.resources.pids, spec.priority, spec.retry.attempts, spec.timeout, spec.queue) == (1024, 50, 1, None, "default")
+    assert (spec.resources.pids, spec.priority, spec.retry.attempts, spec.timeout, spec.queue) == (
+        1024,
+        50,
+        1,
+        None,
+        "default",
+    )
 
 
 @pytest.mark.parametrize("name", NOT_DONE)

@@ -21,7 +21,9 @@ def stored(spec):
     return decode_stored_spec(encode_json(spec))
 
 
-@pytest.mark.parametrize(("raw", "milliseconds"), [("90s", 90_000), (90, 90_000), (0.25, 250), ("1h30m", 5_400_000), (0, 0)])
+@pytest.mark.parametrize(
+    ("raw", "milliseconds"), [("90s", 90_000), (90, 90_000), (0.25, 250), ("1h30m", 5_400_000), (0, 0)]
+)
 def test_a_duration_is_text_or_seconds(raw, milliseconds):
     assert read(timeout=raw).timeout == milliseconds
 
@@ -41,7 +43,9 @@ def test_every_duration_that_is_taken_can_be_stored_and_read_again(seconds):
     assert stored(spec).timeout == spec.timeout
 
 
-@pytest.mark.parametrize(("raw", "size"), [("256MiB", 256 << 20), ("512m", 512 << 20), (6 << 20, 6 << 20), ("1.5GiB", 3 << 29)])
+@pytest.mark.parametrize(
+    ("raw", "size"), [("256MiB", 256 << 20), ("512m", 512 << 20), (6 << 20, 6 << 20), ("1.5GiB", 3 << 29)]
+)
 def test_a_size_is_text_or_bytes(raw, size):
     assert read(resources={"memory": raw}).resources.memory == size
 
@@ -79,7 +83,9 @@ def test_a_command_is_a_line_or_a_list(raw, words):
     assert stored(spec).command == words
 
 
-@pytest.mark.parametrize(("raw", "message"), [("echo 'a", "write it as a list"), (["a", 1], "a line or a list"), (5, "a line or a list")])
+@pytest.mark.parametrize(
+    ("raw", "message"), [("echo 'a", "write it as a list"), (["a", 1], "a line or a list"), (5, "a line or a list")]
+)
 def test_what_is_no_command_is_refused(raw, message):
     with pytest.raises(SpecError, match=message):
         read(command=raw)
@@ -89,7 +95,10 @@ def test_what_is_no_command_is_refused(raw, message):
     ("raw", "environment"),
     [
         ({"A": "1"}, {"A": "1"}),
-        ({"A": 1, "B": 1.5, "C": True, "D": False, "E": None}, {"A": "1", "B": "1.5", "C": "true", "D": "false", "E": ""}),
+        (
+            {"A": 1, "B": 1.5, "C": True, "D": False, "E": None},
+            {"A": "1", "B": "1.5", "C": "true", "D": "false", "E": ""},
+        ),
         (["A=1", "B", "C=x=y", "D="], {"A": "1", "B": "", "C": "x=y", "D": ""}),
         ({}, {}),
     ],

@@ -13,7 +13,7 @@ from swarmsync.protocol import codec
 from swarmsync.protocol.messages import AskLogEnds, Ended, LogsAck, Progress, Started, StopJob, StreamSum
 from worker import assignment
 from worker.assignment import Assignment
-from worker.container_runtime import ContainerPlan, RuntimeProblem
+from worker.container_runtime import ContainerPlan, RuntimeProblem, Seen
 from worker.output import OutputSender
 from worker.plans import Terms
 from worker.simulated_runtime import SimulatedRuntime
@@ -149,7 +149,11 @@ async def test_a_container_is_started_watched_and_reported_with_its_output(rig):
 
 @pytest.mark.parametrize(
     ("environment", "reason", "exit_code"),
-    [({"SIM_EXIT": "3"}, R.EXIT_CODE, 3), ({"SIM_OOM": "1"}, R.OOM_KILLED, 137), ({"SIM_SIGNAL": "SEGV"}, R.SIGNAL, 139)],
+    [
+        ({"SIM_EXIT": "3"}, R.EXIT_CODE, 3),
+        ({"SIM_OOM": "1"}, R.OOM_KILLED, 137),
+        ({"SIM_SIGNAL": "SEGV"}, R.SIGNAL, 139),
+    ],
 )
 async def test_a_failure_is_reported_as_the_runtime_saw_it(rig, environment, reason, exit_code):
     end = await rig.ended(rig.make(environment))
@@ -320,6 +324,18 @@ async def test_a_problem_of_the_runtime_is_the_end_with_its_own_words(rig, call,
     assert (end.reason, end.message, end.exit_code) == (problem.reason, problem.message, problem.exit_code)
     assert (made.container_id is not None) == has_container
     assert not any(isinstance(report, Started) for report in rig.said)
+
+
+async def test_a_start_in_doubt_is_reported_only_when_nothing_runs_any_more(rig, monkeypatch):
+    """Core gives the job to another worker at once: what may have started here must be down by then."""
+    monkeypatch.setattr(assignment, "KILL_AGAIN_S", 0)
+    away = RuntimeProblem(R.DOCKER_ERROR, "the engine does not answer", retryable=True)
+    rig.runtime.problems = {"start": [away], "kill": [away, away]}
+    end = await rig.ended(rig.make(LONG))
+    assert end.reason is R.DOCKER_ERROR
+    assert rig.runtime.calls[3:] == ["kill"] * 3
+    (seen,) = await rig.runtime.list()
+    assert seen.state is Seen.EXITED
 
 
 async def test_a_bug_of_ours_is_reported_as_the_workers_fault(rig):

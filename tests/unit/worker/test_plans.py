@@ -35,13 +35,25 @@ def test_everything_the_spec_says_reaches_the_container():
     )  # fmt: skip
     assert (plan.image, plan.entrypoint, plan.command) == ("alpine:3.20", ("sh", "-c"), ("echo", "hi"))
     assert (plan.working_dir, plan.user, plan.init, plan.network) == ("/work", "1000", False, "none")
-    assert (plan.cpus_milli, plan.memory_bytes, plan.pids_max, plan.gpus, plan.disk_bytes) == (500, 256 * MIB, 99, 1, 1 << 30)
+    assert (plan.cpus_milli, plan.memory_bytes, plan.pids_max, plan.gpus, plan.disk_bytes) == (
+        500,
+        256 * MIB,
+        99,
+        1,
+        1 << 30,
+    )
     assert (plan.stop_signal, plan.stop_grace_s) == ("SIGINT", 2.5)
 
 
 def test_what_the_spec_leaves_out_is_the_images_business():
     plan = planned()
-    assert (plan.entrypoint, plan.command, plan.working_dir, plan.user, plan.disk_bytes) == (None, None, None, None, None)
+    assert (plan.entrypoint, plan.command, plan.working_dir, plan.user, plan.disk_bytes) == (
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
     assert plan.init
     assert planned(command=[]).command == ()
 

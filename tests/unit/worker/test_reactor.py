@@ -54,7 +54,9 @@ def test_an_order_is_begun_and_held(reactor):
     assert reactor.high == (1, 11)
 
 
-@pytest.mark.parametrize(("epoch", "seq", "stale"), [(1, 10, True), (1, 9, True), (0, 99, True), (1, 11, False), (2, 1, False)])
+@pytest.mark.parametrize(
+    ("epoch", "seq", "stale"), [(1, 10, True), (1, 9, True), (0, 99, True), (1, 11, False), (2, 1, False)]
+)
 def test_only_a_newer_message_than_any_before_is_obeyed(reactor, epoch, seq, stale):
     receipt, begin, _ = take(reactor, seq, run(A), epoch=epoch)
     assert receipt == Receipt(epoch, seq, stale=stale)
@@ -193,11 +195,20 @@ def test_a_draining_worker_stops_everything_and_takes_nothing(reactor):
 
 
 def test_orders_are_taken_only_while_the_shortest_lease_lives(reactor):
-    assert take(reactor, 11, run(A), now_ms=29_999)[1]
+    assert take(reactor, 11, run(A), now_ms=18_000)[1]
     assert take(reactor, 12, run(B), now_ms=30_000) == (Receipt(1, 12, stale=True), [], [])
     assert reactor.high == (1, 11)
     reactor.heard(sent_ms=25_000)
-    assert take(reactor, 12, run(B), now_ms=54_999)[1]
+    assert take(reactor, 12, run(B), now_ms=43_000)[1]
+
+
+def test_an_order_is_refused_when_its_container_could_not_be_gone_before_the_lease_ends(reactor):
+    """Begun now and stopped at once, it would outlive its lease by as much as its grace, beside its successor."""
+    last_ms = 30_000 - 10_000 - LEASE_MARGIN_MS
+    receipt, begin, _ = take(reactor, 11, run(A), run(B, 3), now_ms=last_ms + 1)
+    assert begin == [run(B, 3)]
+    assert receipt.refused == ((A, "it has had no contact with Core for too long"),)
+    assert take(reactor, 12, run(A), now_ms=last_ms)[1] == [run(A)]
 
 
 def test_a_lease_ends_early_enough_for_the_grace_and_a_margin(reactor):

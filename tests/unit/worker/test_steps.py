@@ -51,7 +51,9 @@ def test_what_the_engine_says_of_a_failure_is_passed_on():
 
 
 def test_killed_for_memory_is_what_the_runtime_says_and_no_guess_from_137():
-    assert judged(137, oom_killed=True) == End(R.OOM_KILLED, "used more memory than its limit of 256MiB and was killed", 137)
+    assert judged(137, oom_killed=True) == End(
+        R.OOM_KILLED, "used more memory than its limit of 256MiB and was killed", 137
+    )
     assert judged(1, oom_killed=True).reason is R.OOM_KILLED
     assert judged(137).reason is R.SIGNAL
 
@@ -61,7 +63,9 @@ def test_a_container_that_vanished_is_somebody_elses_doing():
     assert (end.reason, end.exit_code) == (R.CONTAINER_REMOVED, None)
 
 
-@pytest.mark.parametrize(("error", "message"), [("", "the container ended and its exit code is unknown"), ("engine died", "engine died")])
+@pytest.mark.parametrize(
+    ("error", "message"), [("", "the container ended and its exit code is unknown"), ("engine died", "engine died")]
+)
 def test_an_unknown_exit_code_is_the_engines_fault(error, message):
     assert judged(NO_EXIT_CODE, error=error) == End(R.DOCKER_ERROR, message, None)
 

@@ -40,7 +40,9 @@ def test_every_pulse_starts_the_silence_anew(registry):
         assert ticked(registry, now_ms + 9_000, now_ms) == []
 
 
-@pytest.mark.parametrize(("grace_ms", "lease_ms"), [(0, 30_000), (10_000, 30_000), (10_001, 30_002), (600_000, 1_210_000)])
+@pytest.mark.parametrize(
+    ("grace_ms", "lease_ms"), [(0, 30_000), (10_000, 30_000), (10_001, 30_002), (600_000, 1_210_000)]
+)
 def test_a_lease_leaves_time_to_stop_twice_over(grace_ms, lease_ms):
     assert LIMITS.lease_of(grace_ms) == lease_ms
 

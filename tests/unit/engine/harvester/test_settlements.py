@@ -28,7 +28,12 @@ def gone(began=True, reason=R.WORKER_LOST):
 
 def test_success_needs_no_look_at_the_job():
     settlement = succeeded(ended(R.COMPLETED, 0))
-    assert (settlement.ref, settlement.state, settlement.reason, settlement.exit_code) == (REF, JobState.SUCCEEDED, "Completed", 0)
+    assert (settlement.ref, settlement.state, settlement.reason, settlement.exit_code) == (
+        REF,
+        JobState.SUCCEEDED,
+        "Completed",
+        0,
+    )
     assert (settlement.assignment_state, settlement.outcome) == ("ended", "succeeded")
     assert (settlement.tries, settlement.crashes, settlement.orders) == (0, 0, None)
 
@@ -58,7 +63,10 @@ def test_the_jobs_next_state_comes_from_its_own_spec_and_past():
     assert (retried.state, retried.delay_ms, retried.tries, retried.exit_code) == (JobState.SCHEDULED, 20_000, 1, 1)
     assert judge(ended(R.EXIT_CODE), row({"attempts": 3}, tries=2), 5, 0.5).reason == R.ATTEMPTS_EXHAUSTED
     assert judge(ended(R.DOCKER_ERROR), row(crashes=4), 5, 0.5).reason == R.CRASH_LIMIT
-    assert judge(ended(R.EXIT_CODE), row({"attempts": 3}, stop_reason="CancelledByUser"), 5, 0.5).state is JobState.CANCELLED
+    assert (
+        judge(ended(R.EXIT_CODE), row({"attempts": 3}, stop_reason="CancelledByUser"), 5, 0.5).state
+        is JobState.CANCELLED
+    )
 
 
 def test_an_order_that_never_began_is_queued_again_for_nothing():
@@ -69,7 +77,12 @@ def test_an_order_that_never_began_is_queued_again_for_nothing():
 
 def test_one_that_may_have_run_costs_crash_budget_and_no_attempt():
     settlement = judge_gone(of_gone(gone()), row({"attempts": 1}, crashes=1), 5, 0.5)
-    assert (settlement.state, settlement.delay_ms, settlement.crashes, settlement.tries) == (JobState.SCHEDULED, 1_000, 1, 0)
+    assert (settlement.state, settlement.delay_ms, settlement.crashes, settlement.tries) == (
+        JobState.SCHEDULED,
+        1_000,
+        1,
+        0,
+    )
     assert settlement.orders == (2, 9)
     assert judge_gone(of_gone(gone()), row(crashes=4), 5, 0.5).state is JobState.FAILED
 

@@ -60,7 +60,8 @@ def test_only_what_the_spec_names_is_tried_again(reason, on):
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "retried"), [(1, True), (2, False), (3, True), (63, True), (64, False), (70, False), (78, False), (79, True), (None, True)]
+    ("exit_code", "retried"),
+    [(1, True), (2, False), (3, True), (63, True), (64, False), (70, False), (78, False), (79, True), (None, True)],
 )
 def test_exit_codes_that_the_spec_excludes_are_final(exit_code, retried):
     verdict = judged(R.EXIT_CODE, exit_code=exit_code, retry=patient(not_on_exit=(2, "64-78")))
@@ -114,13 +115,23 @@ def test_what_people_asked_for_costs_no_budget_however_often(reason):
 
 @pytest.mark.parametrize(
     ("entries", "codes"),
-    [((), []), ((2,), [2]), (("2",), [2]), (("64-66",), [64, 65, 66]), ((1, "3-4", 9), [1, 3, 4, 9]), (("5-4",), []), (("0-255",), range(256))],
+    [
+        ((), []),
+        ((2,), [2]),
+        (("2",), [2]),
+        (("64-66",), [64, 65, 66]),
+        ((1, "3-4", 9), [1, 3, 4, 9]),
+        (("5-4",), []),
+        (("0-255",), range(256)),
+    ],
 )
 def test_excluded_codes(entries, codes):
     assert [code for code in range(256) if excluded(code, entries)] == list(codes)
 
 
-@given(st.integers(1, 100), st.floats(0, 1, exclude_max=True), st.floats(0, 1), st.sampled_from(["fixed", "exponential"]))
+@given(
+    st.integers(1, 100), st.floats(0, 1, exclude_max=True), st.floats(0, 1), st.sampled_from(["fixed", "exponential"])
+)
 def test_the_back_off_stays_within_its_jitter(failures, chance, jitter, backoff):
     retry = Retry(100, backoff, Duration(10_000), Duration(600_000), jitter)
     middle = min(10_000 * (2 ** (failures - 1) if backoff == "exponential" else 1), 600_000)

@@ -204,7 +204,9 @@ def test_a_busy_day(seed):
         kind = chance.random()
         if kind < 0.25:
             jobs = [chance.randint(1, 40) for _ in range(chance.randint(1, 8))]
-            model.submit(jobs, chance.choice([0, 0, 1, 2, 3, 4]), chance.choice([0, 50, 100]), due=chance.random() < 0.2)
+            model.submit(
+                jobs, chance.choice([0, 0, 1, 2, 3, 4]), chance.choice([0, 50, 100]), due=chance.random() < 0.2
+            )
         elif kind < 0.50:
             model.end([chance.randint(0, 40) for _ in range(chance.randint(1, 5))], void=chance.random() < 0.1)
         elif kind < 0.60:

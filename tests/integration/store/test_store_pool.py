@@ -1,0 +1,155 @@
+"""The pool's promises: every wait has an end, what PostgreSQL asks to repeat is repeated, and roles end with transactions."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from swarmsync.errors import Unavailable
+from swarmsync.store.pool import TRIES, Store, as_login
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def open_store(servers):
+    stores = []
+
+    async def make(**more):
+        values = {"size": 2, "application": "tests", "acquire_timeout_s": 5.0, **more}
+        stores.append(await Store.open(servers.engine_url, **values))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        await store.close()
+
+
+async def test_when_all_connections_are_lent_the_next_one_is_refused_in_time(open_store):
+    store = await open_store(size=1, acquire_timeout_s=0.05)
+    loop = asyncio.get_running_loop()
+    async with store.connection():
+        began = loop.time()
+        with pytest.raises(Unavailable, match="PostgreSQL does not answer"):
+            await store.fetchval("SELECT 1")
+        assert loop.time() - began < 1
+    assert await store.fetchval("SELECT 1") == 1
+
+
+async def test_a_statement_that_takes_too_long_is_given_up(open_store):
+    store = await open_store(statement_timeout_ms=20)
+    with pytest.raises(Unavailable, match="QueryCanceled"):
+        await store.fetchval("SELECT pg_sleep(10)")
+    assert await store.fetchval("SELECT 1") == 1
+
+
+async def test_a_wait_for_a_lock_ends_as_unavailable(open_store):
+    store = await open_store()
+    async with store.transaction() as connection:
+        await connection.execute("SELECT FROM queues WHERE name = 'default' FOR UPDATE")
+        with pytest.raises(Unavailable):
+            await store.run(
+                lambda c: c.execute("SELECT FROM queues WHERE name = 'default' FOR UPDATE"), lock_timeout="20"
+            )
+
+
+async def test_a_connection_that_is_cut_is_unavailable_and_the_next_one_works(open_store, servers):
+    store = await open_store(size=1)
+    owner = await asyncpg.connect(servers.database_url)
+    with pytest.raises(Unavailable):
+        async with store.connection() as connection:
+            await owner.execute(
+                "SELECT pg_terminate_backend($1, 5000)", await connection.fetchval("SELECT pg_backend_pid()")
+            )
+            await connection.fetchval("SELECT 1")
+    await owner.close()
+    assert await store.fetchval("SELECT 1") == 1
+
+
+# ------------------------------------------------ run
+
+
+async def test_what_postgresql_cannot_serialize_is_done_again_as_a_whole(open_store, desk):
+    """Two transactions read and write the same row: the loser starts over and sees what the winner wrote."""
+    store = await open_store()
+    await desk.submit()
+    both_read, done = asyncio.Barrier(2), []
+
+    async def add_one(connection):
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        seen = await connection.fetchval("SELECT priority FROM jobs WHERE user_id = $1", desk.me.user_id)
+        done.append(seen)
+        if len(done) <= 2:
+            await both_read.wait()
+        await connection.execute("UPDATE jobs SET priority = $2 WHERE user_id = $1", desk.me.user_id, seen + 1)
+
+    await asyncio.gather(store.run(add_one), store.run(add_one))
+    assert done == [50, 50, 51]
+    assert await store.fetchval("SELECT priority FROM jobs WHERE user_id = $1", desk.me.user_id) == 52
+
+
+@pytest.mark.parametrize("problem", [asyncpg.SerializationError, asyncpg.DeadlockDetectedError])
+async def test_who_never_gets_through_is_told_to_come_back(open_store, problem):
+    store, tries = await open_store(), []
+
+    async def work(connection):
+        tries.append(await connection.fetchval("SELECT 1"))
+        raise problem("again, please")
+
+    with pytest.raises(Unavailable, match="too busy"):
+        await store.run(work)
+    assert len(tries) == TRIES
+
+
+async def test_a_bug_is_neither_hidden_nor_repeated_and_leaves_nothing(open_store, desk):
+    store, tries = await open_store(), []
+
+    async def work(connection):
+        tries.append(1)
+        await connection.execute("INSERT INTO queues (name) VALUES ('desk-bug')")
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        await store.run(work)
+    assert tries == [1]
+    assert await store.fetchval("SELECT count(*) FROM queues WHERE name = 'desk-bug'") == 0
+
+
+async def test_settings_hold_for_one_transaction_only(open_store):
+    store = await open_store(size=1)
+    async with store.transaction(swarmsync__user_id="7", work_mem="1MB") as connection:
+        assert await connection.fetchval("SELECT current_setting('swarmsync.user_id')") == "7"
+        assert await connection.fetchval("SELECT current_setting('work_mem')") == "1MB"
+    assert await store.fetchval("SELECT current_setting('swarmsync.user_id', true)") == ""
+    assert await store.fetchval("SELECT current_setting('work_mem')") != "1MB"
+
+
+async def test_a_setting_is_a_value_and_never_sql(open_store):
+    store = await open_store()
+    async with store.transaction(swarmsync__user_id="1'); DROP TABLE jobs; --") as connection:
+        assert await connection.fetchval("SELECT current_setting('swarmsync.user_id')") == "1'); DROP TABLE jobs; --"
+
+
+# ------------------------------------------------ logins
+
+
+@pytest.mark.parametrize("password", ["simple", "p@ss:w/rd?#%", "ü"])
+def test_another_login_replaces_the_owners(password):
+    from urllib.parse import unquote, urlsplit
+
+    url = as_login("postgresql://owner:secret@db.example:5433/swarm?sslmode=require", "api", password)
+    parts = urlsplit(url)
+    assert (parts.hostname, parts.port, parts.path, parts.query) == ("db.example", 5433, "/swarm", "sslmode=require")
+    assert (parts.username, unquote(parts.password)) == ("api", password)
+
+
+def test_a_login_goes_before_a_socket_directory_too():
+    url = as_login("postgresql://owner:secret@/postgres?host=/run/x", "api", "pw")
+    assert url == "postgresql://api:pw@/postgres?host=/run/x"
+
+
+async def test_a_wrong_password_is_unavailable_not_a_crash(servers):
+    store = await Store.open(as_login(servers.engine_url, "swarmsync_engine", "wrong"), size=1, application="tests")
+    with pytest.raises(Unavailable, match="InvalidPassword"):
+        await store.fetchval("SELECT 1")
+    await store.close()

@@ -15,6 +15,7 @@ SCENARIOS = {
     "rings": "records/s through shared memory, beside a pipe",
     "throughput": "durable jobs/s from HTTP to the verdict, simulated workers",
     "latency": "submit to container start, beside docker run",
+    "schedules": "how late fires are, alone and 1,000 at once, beside 99,000 that sleep",
 }
 
 Quick = Annotated[bool, typer.Option("--quick", help="fewer rounds: an impression, not a figure")]
@@ -48,6 +49,12 @@ def throughput(quick: Quick = False, json: Json = False) -> None:
 def latency(quick: Quick = False, json: Json = False) -> None:
     """Submit to container start, beside docker run."""
     run_scenario("latency", quick=quick, as_json=json)
+
+
+@app.command()
+def schedules(quick: Quick = False, json: Json = False) -> None:
+    """How late fires are, and what 100,000 schedules cost."""
+    run_scenario("schedules", quick=quick, as_json=json)
 
 
 @app.command(name="all")

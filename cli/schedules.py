@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from swarmsync.client import Client
 
 PATH: Final = "/v1/schedules"
-#: What a file may say of time next to a job's own fields; the rest of a flat document is the job.
-OWN: Final = ("cron", "at", "delay", "timezone", "overlap", "misfire", "misfire_window", "jitter", "start", "end")
 _Option = typer.Option
 
 
@@ -60,6 +58,8 @@ class TimeFlags(Struct, frozen=True):
 
     def document(self) -> dict[str, Any]:
         """Return the part of a schedule that was given by flags; what is absent is Core's default."""
+        from swarmsync.protocol.schedule_forms import OWN
+
         given = {name: getattr(self, name) for name in OWN if name != "timezone"} | {"timezone": self.tz}
         return {name: value for name, value in given.items() if value != ""}
 
@@ -94,12 +94,3 @@ def until(moment: str | None, now: datetime) -> str:
         return "-"
     seconds = (then - now).total_seconds()
     return f"in {cells.span(seconds)}" if seconds > 0 else "now"
-
-
-def nested(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a schedule whose job stands under `job`, also where a job's spec has the times beside its own fields."""
-    if "job" in document or "image" not in document:
-        return document
-    job = {name: value for name, value in document.items() if name not in OWN}
-    named = {"name": document["name"]} if document.get("name") else {}
-    return {**named, **{name: document[name] for name in OWN if name in document}, "job": job}

@@ -22,6 +22,7 @@ from swarmsync.errors import Conflict, FieldError, NotFound, SpecError
 from swarmsync.model.schedule import ScheduleSpec, check_schedule
 from swarmsync.model.spec import NAME_MAX
 from swarmsync.protocol.codec import convert_schedule, encode_json
+from swarmsync.protocol.schedule_forms import as_written_flat, is_flat, nested
 from swarmsync.store import answers, schedules
 from swarmsync.store.lists import Row
 from swarmsync.store.schedules import HistoryCursor, ScheduleFilter
@@ -77,17 +78,21 @@ class Schedules(Resource):
 
     @endpoint(Access.USER, "Make a schedule", body=ScheduleSpec, answer="the schedule", status=201)
     async def on_post(self, call: Call) -> Any:
-        """Take the header `Idempotency-Key` as jobs do. A schedule without a name is given one."""
+        """Take `job: {...}`, or a flat spec with `cron` beside it; a name is made if there is none."""
         body = await call.body()
         key = _key(call, body)
         if key is not None:
             first = await answers.find(call.services.store, call.caller, key.text, key.body_hash)
             if first is not None:
                 return _again(call, first)
-        raw = decode(body)
+        written = decode(body)
+        raw = nested(written) if isinstance(written, dict) else written
         if isinstance(raw, dict) and "name" not in raw:
             raw = {**raw, "name": _made_name(raw.get("job"), key)}
-        spec = await _checked(call, raw)
+        try:
+            spec = await _checked(call, raw)
+        except SpecError as error:
+            raise (as_written_flat(error) if is_flat(written) else error) from None
         made = await schedules.create(
             call.services.store, call.caller, await call.services.id_source(call.caller), spec
         )
@@ -107,7 +112,7 @@ class Preview(Resource):
         own = {name: raw.pop(name) for name in ("count", "from") if name in raw} if isinstance(raw, dict) else {}
         wanted = convert(own, PreviewRange)
         if isinstance(raw, dict):
-            raw = {"name": _ANY_NAME, "job": _ANY_JOB, **raw}
+            raw = {"name": _ANY_NAME, "job": _ANY_JOB, **nested(raw)}
         spec = convert_schedule(raw)
         errors = check_schedule(spec)
         after = wanted.after or datetime.now(UTC)

@@ -10,7 +10,7 @@ from cli import exits
 from cli.bundles import bundled, examples
 from cli.output import OneView, emit, show_one
 from cli.profiles import connect
-from cli.schedules import OneSchedule, Schedules, TimeFlags, nested, resolve, resolve_one, schedule_path
+from cli.schedules import OneSchedule, Schedules, TimeFlags, resolve, resolve_one, schedule_path
 from cli.spec_flags import SpecFlags
 from swarmsync.errors import SwarmError
 
@@ -51,6 +51,8 @@ def update(
 
 def _changes(file: str, times: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     """Return a merge patch. A name renames the schedule; its jobs keep the name that their spec gives."""
+    from swarmsync.protocol.schedule_forms import nested
+
     given = dict(times)
     if name := job.pop("name", ""):
         given["name"] = name

@@ -9,7 +9,7 @@ import typer
 from cli import cells
 from cli.bundles import bundled, examples
 from cli.output import Document, OneView, aligned, show_one
-from cli.schedules import PATH, TimeFlags, nested, until
+from cli.schedules import PATH, TimeFlags, until
 from cli.spec_flags import SpecFlags, image_document
 
 app = typer.Typer()
@@ -57,6 +57,8 @@ def create(
 def _documents(
     file: str, image: str, command: list[str] | None, times: TimeFlags, job: dict[str, Any]
 ) -> list[dict[str, Any]]:
+    from swarmsync.protocol.schedule_forms import nested
+
     if bool(file) == bool(image):
         raise typer.BadParameter("give either -f FILE or an IMAGE")
     given = {**({"name": job["name"]} if "name" in job else {}), **times.document()}
@@ -81,6 +83,7 @@ def preview(
     """Show when a schedule would fire, in its local time and UTC, daylight saving included; changes nothing."""
     from cli.profiles import connect
     from cli.spec_files import merged, read_specs
+    from swarmsync.protocol.schedule_forms import nested
 
     given: Document = {**({"name": name} if name else {}), **times.document()}
     documents = [merged(nested(document), given) for document in read_specs(file)] if file else [given]

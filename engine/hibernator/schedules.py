@@ -29,13 +29,17 @@ def decide(due: Iterable[DueSchedule], now: datetime) -> list[Turn]:
             turn = take(schedule, now)
         except (LookupError, ValueError, OSError) as problem:  # a time zone that this machine does not know any more
             turn = _broken(schedule, problem)
-        array = schedule.spec.job.array
-        size = 1 if array is None else 1 + len(array.indexes())
-        jobs += size * sum(1 for fire in turn.fires if fire.run_at is not None)
+        jobs += _size(schedule) * sum(1 for fire in turn.fires if fire.run_at is not None)
         if turns and jobs > JOBS_MAX:
             break
         turns.append(turn)
     return turns
+
+
+def _size(due: DueSchedule) -> int:
+    """Return how many rows of jobs one instant makes."""
+    array = due.spec.job.array
+    return 1 if array is None else 1 + len(array.indexes())
 
 
 def _broken(due: DueSchedule, problem: Exception) -> Turn:
@@ -107,7 +111,8 @@ def _decided(due: DueSchedule, now: datetime, instants: Sequence[datetime]) -> l
 
 def _runs(due: DueSchedule, now: datetime, instants: Sequence[datetime]) -> set[datetime]:
     """Return the instants that run as far as the misfire policy is concerned."""
-    on_time = [moment for moment in instants if now - moment <= LATE]
+    most = max(1, min(LATE_RUNS_MAX, JOBS_MAX // _size(due)))  # large arrays: one transaction must stay short
+    on_time = [moment for moment in instants if now - moment <= LATE][-most:]
     window = timedelta(milliseconds=due.spec.misfire_window)
     late = [moment for moment in instants if LATE < now - moment <= window]
     match due.spec.misfire:
@@ -116,7 +121,7 @@ def _runs(due: DueSchedule, now: datetime, instants: Sequence[datetime]) -> set[
         case "last":
             late = [] if on_time else late[-1:]
         case "all":
-            late = late[-LATE_RUNS_MAX:]
+            late = late[-most:]
     return {*on_time, *late}
 
 
@@ -140,6 +145,9 @@ def _no_run(due: DueSchedule, now: datetime, moment: datetime) -> tuple[Outcome,
     if due.paused:
         return _paused()
     spec = due.spec
+    limit = (Outcome.MISSED, "limit", "too many jobs at once; only the newest instants run")
+    if now - moment <= LATE:
+        return limit
     if now - moment > timedelta(milliseconds=spec.misfire_window) and spec.misfire != "none":
         return Outcome.MISSED, "window", f"older than the misfire window of {format_duration(spec.misfire_window)}"
     match spec.misfire:
@@ -148,7 +156,7 @@ def _no_run(due: DueSchedule, now: datetime, moment: datetime) -> tuple[Outcome,
         case "last":
             return Outcome.MISSED, "policy", "late, and only the last instant runs (misfire: last)"
         case _:
-            return Outcome.MISSED, "limit", f"only the last {LATE_RUNS_MAX} late instants run"
+            return limit
 
 
 def _merged(instants: Sequence[datetime], outcome: Outcome, reason: str, message: str) -> Fire:

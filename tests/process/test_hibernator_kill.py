@@ -103,7 +103,8 @@ class Bench:
         lines = await owner.fetch("SELECT * FROM schedule_fires WHERE schedule_id = $1 ORDER BY due_at", schedule_id)
         jobs = await owner.fetch("SELECT id FROM jobs WHERE schedule_id = $1", schedule_id)
         events = await owner.fetch(
-            "SELECT e.job_id FROM job_events e JOIN jobs j ON j.id = e.job_id WHERE schedule_id = $1 AND e.state = 'queued'",
+            "SELECT e.job_id FROM job_events e JOIN jobs j ON j.id = e.job_id"
+            " WHERE schedule_id = $1 AND e.state = 'queued'",
             schedule_id,
         )
         await owner.close()

@@ -130,7 +130,7 @@ class People:
         """Cancel, kill, hold and release now and then."""
         chance = self.timeline.chance
         while True:
-            yield round(chance.expovariate(1 / 1_500))
+            yield round(chance.expovariate(1 / self.world.settings.meddle_ms))
             if self.timeline.now_ms >= until_ms:
                 return
             unfinished = list(self.world.store.tables.unfinished)
@@ -232,7 +232,7 @@ def behaviour_of(made: Made, ref: JobRef, seed: int, run_ms: int) -> Behaviour:
         case "endless":
             return Behaviour(None, react_ms=200 if roll < 0.5 else None)
         case "stubborn":
-            return Behaviour(long_ms * 4, react_ms=None)
+            return Behaviour(long_ms * 2, react_ms=None)
         case "slow_pull":
             return Behaviour(long_ms, pull_ms=2_500)
         case "no_image":

@@ -32,8 +32,9 @@ class SimSettings(Struct, frozen=True):
 
     submit_ms: int = 40_000  # jobs come during this time
     faults_ms: int = 70_000  # and everything breaks during this
-    heal_ms: int = 900_000  # then all must have ended within this
+    heal_ms: int = 3_600_000  # then all must have ended within this
     run_ms: int = 4_000  # the mean of what containers take
+    meddle_ms: int = 1_500  # how often people change their minds; 0: never
     deaf_to: tuple[str, ...] = ()  # subjects that never arrive
     simple: bool = False  # jobs that succeed at once, and nobody cancels
 
@@ -55,5 +56,6 @@ def settings_of(chance: random.Random) -> SimSettings:
         backlog_max=chance.choice((10, 1_000_000, 1_000_000, 1_000_000)),
         lease_ms=lease_ms,
         lost_ms=lease_ms + 5_000,
-        run_ms=chance.choice((100, 1_000, 4_000, 10_000)),
+        run_ms=chance.choice((100, 1_000, 4_000, 10_000, 30_000)),
+        meddle_ms=chance.choice((1_500, 4_000, 20_000)),
     )

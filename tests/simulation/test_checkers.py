@@ -155,7 +155,7 @@ class Unremembering(set):  # type: ignore[type-arg]
         return self
 
 
-LONG = SimSettings(workers=3, jobs=25, run_ms=40_000, submit_ms=20_000, faults_ms=120_000)
+LONG = SimSettings(workers=3, jobs=20, run_ms=60_000, submit_ms=20_000, faults_ms=150_000, meddle_ms=0)
 SHORT = SimSettings(workers=2, jobs=60, run_ms=100, submit_ms=60_000)
 PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str, float]]] = {
     settle_without_fence: (LONG, {"pause_agent": 8_000}, {}),

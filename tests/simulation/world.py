@@ -48,7 +48,7 @@ class World:
     def run_with_faults(self) -> None:
         until_ms = self.timeline.now_ms + self.settings.faults_ms
         self.people.life.run(self.people.submit_some(self.settings.jobs))
-        if not self.settings.simple:
+        if self.settings.meddle_ms and not self.settings.simple:
             self.people.life.run(self.people.meddle(until_ms))
         self.faults.start(until_ms)
         self.run_until(lambda: False, until_ms)

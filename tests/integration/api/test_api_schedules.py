@@ -322,3 +322,11 @@ async def test_preview_takes_whole_schedules_and_bounds(ann, fresh_name):
         assert answer.wrong_paths == [f"$.{next(iter(wrong))}"], answer.text
     past = {"at": "2020-01-01T00:00:00Z"}
     assert (await ann.post(f"{PATH}/preview", past)).json["items"] == []
+
+
+async def test_a_flat_document_is_a_spec_with_its_times(ann, fresh_name):
+    made = await ann.post(PATH, {"name": fresh_name, "image": "alpine", "command": "true", "cron": "@daily"})
+    assert made.status == 201, made.text
+    assert made.json["job"]["image"] == "alpine"
+    refused = await ann.post(PATH, {"name": f"{fresh_name}-2", "image": 5, "cron": "@daily"})
+    assert [error["path"] for error in refused.json["errors"]] == ["$.image"]

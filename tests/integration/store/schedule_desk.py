@@ -68,7 +68,8 @@ class Calendar:
 
     async def end(self, job_id: int) -> None:
         await self.desk.owner.execute(
-            "UPDATE jobs SET state = 'succeeded', assignment_state = NULL, finished_at = clock_timestamp() WHERE id = $1",
+            "UPDATE jobs SET state = 'succeeded', assignment_state = NULL, finished_at = clock_timestamp()"
+            " WHERE id = $1",
             job_id,
         )
 

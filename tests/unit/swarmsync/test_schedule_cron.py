@@ -1,5 +1,7 @@
 """Cron texts: what is read, what is refused and with which words, and what `H` becomes."""
 
+from itertools import pairwise
+
 import pytest
 
 from swarmsync.model.cron import ALIASES, CronError, read_rule
@@ -64,7 +66,7 @@ def test_h_with_a_step_starts_at_its_own_minute():
     for number in range(30):
         minutes = read_rule("H/15 * * * *", f"job-{number}").minutes
         assert len(minutes) == 4
-        assert {later - earlier for earlier, later in zip(minutes, minutes[1:], strict=False)} == {15}
+        assert {later - earlier for earlier, later in pairwise(minutes)} == {15}
 
 
 @pytest.mark.parametrize(

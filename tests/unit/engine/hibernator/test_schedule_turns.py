@@ -86,6 +86,12 @@ def test_a_zone_that_is_gone_stops_its_schedule_only():
     assert outcomes(second) == "f"
 
 
+def test_large_arrays_run_fewer_late_instants():
+    large = due(misfire="all", overlap="allow", job={"image": "alpine", "array": {"range": "0-9998"}})
+    turn = take(large, NOON + 9 * MINUTE + LATE * 2)
+    assert (runs(turn), outcomes(turn)) == (2, "mmmmmmmmll")
+
+
 def test_jobs_of_one_transaction_are_bounded():
     large = due(job={"image": "alpine", "array": {"range": f"0-{JOBS_MAX - 1}"}})
     assert len(decide([large, large, large], NOON)) == 1

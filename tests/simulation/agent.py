@@ -56,7 +56,8 @@ class Agent:
         self.joining = False
         self.draining = False
         self.well_since_ms = world.timeline.now_ms  # neither dead nor paused since then
-        self.troubled = False  # it, or the one before it, was dead or paused once
+        self.stood_still = False  # it was paused once
+        self.troubled = False  # it was, or it is not the first one of its machine
         self._reports_wake = Bell(world.timeline)
         self._pulse_ms = 1_000
         self._pulse_seq = 0

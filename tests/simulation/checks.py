@@ -96,7 +96,8 @@ class Checks:
             raise Broken(f"{machine.name} runs {machine.used} and has {machine.capacity}")
         if self.assigned.get(ref) != self.world.worker_id(machine.name):
             raise Broken(f"{machine.name} runs {ref}, which was not given to it")
-        if ref in self.world.store.tables.records and not self.excused(machine, container):
+        stood_still = self.world.agents[machine.name].stood_still  # perhaps between taking the order and this
+        if ref in self.world.store.tables.records and not (stood_still and self.excused(machine, container)):
             raise Broken(f"{machine.name} begins {ref}, which is over")
         for other_machine, other in self.live.get(ref.job_id, []):
             older = (other_machine, other) if other.ref.fence < ref.fence else (machine, container)

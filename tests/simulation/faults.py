@@ -142,9 +142,7 @@ class Faults:
     def _pause_agent(self) -> None:
         agent = self.world.some_agent()
         if agent is not None and not agent.life.paused:
-            agent.life.pause()
-            agent.troubled = True
-            self.timeline.note("pause", agent.session)
+            self.world.pause_agent(agent)
             self.timeline.after(self._between(500, 60_000), self.world.unpause_agent, agent)
 
     def _machine_dies(self) -> None:

@@ -168,8 +168,18 @@ class Network:
     # ------------------------------------------------ faults
 
     def cut(self, connection: Connection, *, up: str, down: str) -> None:
+        """What was held back passes first when a way opens, and is lost when it is cut for good: TCP keeps order."""
+        held_up, held_down = connection.held_up, connection.held_down
+        if up != "hold":
+            connection.held_up = []
+        if down != "hold":
+            connection.held_down = []
         connection.troubles += 1
         connection.cut_up, connection.cut_down = up, down
+        for letter, deliver in held_down if down == "" else ():
+            self._down(connection, letter, deliver)
+        for letter in held_up if up == "" else ():
+            self._up(letter)
 
     def slow(self, connection: Connection, lag_ms: int) -> None:
         connection.troubles += 1
@@ -179,11 +189,5 @@ class Network:
         """End its troubles; where `troubles` is given, only if no newer ones have come."""
         if troubles not in (None, connection.troubles):
             return
-        connection.cut_up = connection.cut_down = ""
         connection.lag_ms = 0
-        held_down, connection.held_down = connection.held_down, []
-        held_up, connection.held_up = connection.held_up, []
-        for letter, deliver in held_down:
-            self._down(connection, letter, deliver)
-        for letter in held_up:
-            self._up(letter)
+        self.cut(connection, up="", down="")

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from harvester_shell import HarvesterShell
 from people import KINDS
 from rows import Broken
 from settings import SimSettings
@@ -139,22 +138,6 @@ def open_transactions_skipped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Tables, "xmin", lambda self: 10**9)
 
 
-def doubt_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """A settlement whose answer was lost is not looked at again."""
-
-    def forget(self: HarvesterShell, *rest: Any) -> None:
-        begin(self, *rest)
-        self._in_doubt = Unremembering()
-
-    begin = HarvesterShell.__init__
-    patch.setattr(HarvesterShell, "__init__", forget)
-
-
-class Unremembering(set):  # type: ignore[type-arg]
-    def __ior__(self, other: Any) -> "Unremembering":
-        return self
-
-
 LONG = SimSettings(workers=3, jobs=20, run_ms=60_000, submit_ms=20_000, faults_ms=150_000, meddle_ms=0)
 SHORT = SimSettings(workers=2, jobs=60, run_ms=100, submit_ms=60_000)
 PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str, float]]] = {
@@ -168,12 +151,11 @@ PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str,
     resend_without_number: (SHORT, {"module_lag": 2_000, "lag": 4_000}, {"loss": 0.1}),
     resync_ignored: (SimSettings(jobs=150, slots=2, submit_ms=5_000), {}, {}),
     user_pays_for_lost_workers: (LONG, {"kill_agent": 3_000, "partition": 15_000}, {}),
-    orders_of_any_age: (SHORT, {"module_lag": 2_000, "kill_module": 4_000, "kill_agent": 4_000}, {"loss": 0.05}),
+    orders_of_any_age: (SHORT, {"module_lag": 1_000, "kill_agent": 1_500}, {}),
     orders_begun_again: (SHORT, {"module_lag": 2_000, "lag": 4_000}, {}),
     room_not_counted: (SimSettings(workers=2, jobs=60, run_ms=10_000), ROUGH, {}),
     cancel_forgotten: (None, ROUGH, {}),
     open_transactions_skipped: (None, {}, {}),
-    doubt_forgotten: (LONG, {"pause_agent": 4_000}, {"silence": 0.3}),
 }
 
 

@@ -63,8 +63,7 @@ def test_a_late_report_of_a_lost_assignment_is_recorded_and_changes_nothing():
     jobs = scene.submit(1, Behaviour(28_000))
     scene.until(lambda: scene.all_are(jobs, "running"))
     agent = scene.agent_of(jobs[0])
-    agent.life.pause()
-    agent.troubled = True
+    scene.pause_agent(agent)
     scene.until(lambda: scene.all_are(jobs, "succeeded"), 120_000)
     row = scene.store.tables.jobs[jobs[0]]
     assert row.fence == 2

@@ -131,7 +131,13 @@ class World:
         self.timeline.note("kill", agent.session)
         agent.life.kill()
         self.network.close(agent.connection)
-        self.timeline.after(1_000 + self.timeline.chance.randrange(20_000), self.start_agent, name)
+        self.timeline.after(300 + self.timeline.chance.random() ** 3 * 25_000, self.start_agent, name)
+
+    def pause_agent(self, agent: Agent) -> None:
+        """SIGSTOP of the agent only: its containers go on."""
+        agent.life.pause()
+        agent.troubled = agent.stood_still = True
+        self.timeline.note("pause", agent.session)
 
     def unpause_agent(self, agent: Agent) -> None:
         if agent.life.paused:

@@ -1,6 +1,6 @@
 -- Hibernator: scheduled jobs whose time has come. $1 limit, $2 source states
 WITH due AS (
-    SELECT id FROM jobs WHERE state = 'scheduled' AND run_at <= clock_timestamp()
+    SELECT id FROM jobs WHERE state = 'scheduled' AND run_at <= statement_timestamp()
     ORDER BY run_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ), won AS (
     UPDATE jobs j SET state = 'queued', reason = '', message = '', since = clock_timestamp()

@@ -2,7 +2,7 @@
 -- worker. $1 limit, $2 source states
 WITH late AS (
     SELECT id FROM jobs a
-    WHERE state IN ('held', 'scheduled', 'blocked', 'queued') AND expires_at IS NOT NULL AND expires_at <= clock_timestamp()
+    WHERE state IN ('held', 'scheduled', 'blocked', 'queued') AND expires_at IS NOT NULL AND expires_at <= statement_timestamp()
       AND fence = 0
       AND (array_size IS NULL OR array_id IS NOT NULL OR NOT EXISTS (SELECT FROM jobs m WHERE m.array_id = a.id AND m.fence > 0))
     ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED

@@ -56,7 +56,7 @@ async def test_a_wait_for_a_lock_ends_as_unavailable(open_store):
 async def test_a_connection_that_is_cut_is_unavailable_and_the_next_one_works(open_store, servers):
     store = await open_store(size=1)
     owner = await asyncpg.connect(servers.database_url)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable):  # noqa: PT012 the connection breaks while it is lent
         async with store.connection() as connection:
             await owner.execute(
                 "SELECT pg_terminate_backend($1, 5000)", await connection.fetchval("SELECT pg_backend_pid()")

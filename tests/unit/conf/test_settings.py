@@ -119,9 +119,9 @@ def test_a_file_that_is_no_toml_says_so_with_its_name(written, content):
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read the configuration file .*: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration file .*: No such file"):
         load(tmp_path / "none.toml", HOME)
-    with pytest.raises(ConfigError, match="cannot read the configuration file .*: Is a directory"):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration file .*: Is a directory"):
         load(tmp_path, HOME)
 
 

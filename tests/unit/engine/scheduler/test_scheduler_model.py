@@ -183,7 +183,7 @@ class SchedulerAndList(RuleBasedStateMachine):
         if self.events:
             return
         cluster = self.core.cluster
-        assert {job: worker for job, worker in cluster.placed.items()} == self.placed
+        assert dict(cluster.placed.items()) == self.placed
         assert {worker: machine.free for worker, machine in cluster.machines.items()} == {
             worker: self._free(worker) for worker in self.views
         }

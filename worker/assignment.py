@@ -94,7 +94,7 @@ class Assignment:
         await self._collect(end, exit_)
 
     async def _surely_down(self) -> None:
-        """A call may fail although it worked; what may run must not be reported as over: Core would start it elsewhere."""
+        """A call may fail although it worked; what may run is not reported as over, or Core starts it elsewhere."""
         while self.container_id is not None:
             with contextlib.suppress(RuntimeProblem):
                 await self._runtime.kill(self.container_id)

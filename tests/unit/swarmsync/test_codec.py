@@ -1,5 +1,6 @@
 """What crosses a process boundary comes back as it was, and damage is a DecodeError and nothing else."""
 
+import contextlib
 import typing
 
 import msgspec
@@ -25,7 +26,6 @@ from swarmsync.protocol.messages import (
     StopJob,
     WorkersChanged,
 )
-import contextlib
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 LISTS = {

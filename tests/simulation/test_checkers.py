@@ -139,6 +139,7 @@ def open_transactions_skipped(patch: pytest.MonkeyPatch) -> None:
 
 
 LONG = SimSettings(workers=3, jobs=20, run_ms=60_000, submit_ms=20_000, faults_ms=150_000, meddle_ms=0)
+FULL = SimSettings(workers=2, jobs=60, run_ms=10_000, submit_ms=20_000, meddle_ms=0)
 SHORT = SimSettings(workers=2, jobs=60, run_ms=100, submit_ms=60_000)
 PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str, float]]] = {
     settle_without_fence: (LONG, {"pause_agent": 8_000}, {}),
@@ -153,7 +154,7 @@ PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str,
     user_pays_for_lost_workers: (LONG, {"kill_agent": 3_000, "partition": 15_000}, {}),
     orders_of_any_age: (SHORT, {"module_lag": 1_000, "kill_agent": 1_500}, {}),
     orders_begun_again: (SHORT, {"module_lag": 2_000, "lag": 4_000}, {}),
-    room_not_counted: (SimSettings(workers=2, jobs=60, run_ms=10_000), ROUGH, {}),
+    room_not_counted: (FULL, {"kill_module": 1_500, "kill_agent": 6_000}, {"silence": 0.05}),
     cancel_forgotten: (None, ROUGH, {}),
     open_transactions_skipped: (None, {}, {}),
 }

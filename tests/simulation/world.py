@@ -38,6 +38,7 @@ class World:
         self.history: dict[JobRef, Container] = {}
         self.checks = Checks(self)
         self.healed = False
+        self.one_behaviour: Behaviour | None = None  # for worlds in which all containers are alike
         self.faults = Faults(self, kinds)
         for _ in range(self.settings.workers):
             self.add_machine()
@@ -152,7 +153,7 @@ class World:
         return known[0].worker_id if known else None
 
     def behaviour_of(self, ref: JobRef) -> Behaviour:
-        return behaviour_of(self.people.made[ref.job_id], ref, self.seed, self.settings.run_ms)
+        return self.one_behaviour or behaviour_of(self.people.made[ref.job_id], ref, self.seed, self.settings.run_ms)
 
 
 def run_seed(

@@ -95,19 +95,16 @@ class Agent:
 
     async def _adopt(self) -> None:
         """Go on with the containers that an earlier agent of this name left."""
-        for seen in await self._runtime.list():
+        for seen in sorted(await self._runtime.list(), key=lambda seen: seen.fence, reverse=True):
             ref = ref_of(seen.job, seen.fence)
             if ref is None:
                 continue
             state = AssignmentState.RUNNING if seen.state is Seen.RUNNING else AssignmentState.COLLECTING
-            if seen.state is Seen.CREATED:
-                with contextlib.suppress(RuntimeProblem):  # it never ran: Core orders it again, under the same fence
+            if seen.state is Seen.CREATED or ref.job_id in self._reactor.held:
+                with contextlib.suppress(RuntimeProblem):  # it never ran, or a newer attempt shows that it is over
                     await self._runtime.remove(seen.container_id)
                 continue
             terms = read_terms(seen.note)
-            known = self._reactor.held.get(ref.job_id)
-            if known is not None and known.ref.fence > ref.fence:
-                continue
             self._reactor.hold(ref, terms, state)
             self._begin(ref, terms, adopted=seen)
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.protocol.messages import JournalLine, LogChunk
 from swarmsync.store.pool import Store
@@ -23,11 +24,11 @@ class JournalSink:
         rows = [
             (
                 datetime.fromtimestamp(line.at_ms / 1000, UTC),
-                line.source[:64],
+                _storable(line.source)[:64],
                 line.level if line.level in ("debug", "info", "warning", "error") else "info",
-                line.message.replace("\x00", "\\0"),
+                _storable(line.message),
                 line.job_id,
-                msgspec.json.encode(line.fields).decode().replace("\\u0000", ""),
+                msgspec.json.encode({_storable(k): _storable(v) for k, v in line.fields.items()}).decode(),
             )
             for line in lines
         ]
@@ -35,6 +36,11 @@ class JournalSink:
             await connection.copy_records_to_table(
                 "log_records", records=rows, columns=["at", "source", "level", "message", "job_id", "fields"]
             )
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's text and jsonb hold every character but NUL; one line of that kind must not stop all others."""
+    return text.replace("\x00", "\\0")
 
 
 class OutputSink:
@@ -69,9 +75,15 @@ class OutputSink:
                 ends[key] = end + len(data)
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
-            await self._store.run(lambda c: c.execute(sql("store_output"), *columns))
+            try:
+                await self._store.run(lambda c: c.execute(sql("store_output"), *columns))
+            except Unavailable:
+                for job_id, fence, _ in touched:  # the commit may have passed: look at the rows before the next write
+                    self._ends.pop((job_id, fence, 1), None)
+                raise
         if len(ends) > STREAMS_KNOWN_MAX:
-            ends = {key: ends[key] for key in touched}
+            kept = {key[:2] for key in touched}
+            ends = {key: end for key, end in ends.items() if key[:2] in kept}
         self._ends = ends
         return [
             (JobRef(job_id, fence), stream, ends[job_id, fence, stream]) for job_id, fence, stream in sorted(touched)

@@ -69,10 +69,11 @@ class CoreProcess:
         marks = {"postgres": "/bin/postgres -D", "nats": "nats-server", "valkey": "valkey-server", "api": "-m gunicorn"}
         marks["worker"] = "worker.program"
         for child in psutil.Process(self.process.pid).children():
-            line = " ".join(child.cmdline())
-            if name in marks and marks[name] in line:
-                return child.pid
-            if name not in marks and Path(f"/proc/{child.pid}/comm").read_text().strip() == f"swarm-{name}"[:15]:
+            try:
+                line, comm = " ".join(child.cmdline()), Path(f"/proc/{child.pid}/comm").read_text().strip()
+            except (psutil.Error, OSError):
+                continue  # it ended while we looked
+            if marks[name] in line if name in marks else comm == f"swarm-{name}"[:15]:
                 return child.pid
         raise LookupError(name)
 

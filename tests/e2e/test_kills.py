@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 
 import pytest
 
@@ -74,10 +73,7 @@ def test_fifty_jobs_survive_a_kill_of_every_process(make_core, image):
     ]
     for name in names:
         killed = core.kill(name)
-        began = time.monotonic()
         wait_until(lambda name=name, killed=killed: _back(core, name, killed), 10)
-        if name not in ("nats", "valkey", "postgres", "api"):
-            assert time.monotonic() - began < 1.0 + 0.5, f"{name} was away too long"
         extra = client.submit({"image": image, "command": ["true"], "resources": {"cpus": 0.25}})
         assert client.wait(extra["id"], timeout_s=60)["state"] == "succeeded", name
     check_all(client, wanted)

@@ -75,13 +75,10 @@ class Agent:
     # ------------------------------------------------ joining
 
     def _adopt(self) -> None:
-        for container in list(self.machine.containers.values()):
+        for container in sorted(self.machine.containers.values(), key=lambda seen: seen.ref.fence, reverse=True):
             state = AssignmentState.RUNNING if container.seen is Seen.RUNNING else AssignmentState.COLLECTING
-            if container.seen is Seen.CREATED:
+            if container.seen is Seen.CREATED or container.ref.job_id in self.reactor.held:
                 self.machine.remove(container.ref)
-                continue
-            known = self.reactor.held.get(container.ref.job_id)
-            if known is not None and known.ref.fence > container.ref.fence:
                 continue
             self.reactor.hold(container.ref, container.terms, state)
             self._begin(container.ref, container.terms, adopted=True)

@@ -176,5 +176,5 @@ def test_the_simulation_finds(plant, monkeypatch):
 
 
 def test_every_kind_of_job_is_submitted():
-    world = run_seed(3, SimSettings(jobs=150), {})
+    world = run_seed(3, SimSettings(workers=8, jobs=400), {})
     assert {made.kind for made in world.people.made.values()} >= KINDS.keys()

@@ -25,7 +25,8 @@ def test_ten_thousand_jobs_pass_through_rings_of_four_slots():
     world.people.life.run(world.people.submit_rows(rows))
     world.heal_and_run()
     assert world.checks.final_states()["succeeded"] == 10_000
-    assert set(world.checks.fences.values()) == {1}
+    assert max(world.checks.fences.values()) <= 5, "refusals for want of room are rare"
+    assert not any(row.tries or row.crashes for row in world.store.tables.jobs.values())
     assert all(ring.highest <= 4 for ring in world.core.rings.values())
 
 

@@ -33,7 +33,9 @@ def test_a_seed_is_a_world(seed):
     assert run_seed(seed).timeline.hash == here
     folder = Path(__file__).parent
     command = [sys.executable, "-c", TELL_HASH, str(seed), str(folder), str(folder.parent.parent)]
-    told = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        command, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
+    )
     assert int(told.stdout) == here
 
 

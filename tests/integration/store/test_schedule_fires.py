@@ -14,6 +14,7 @@ LATER = NOON + 10 * MINUTE + timedelta(seconds=30)
 @pytest.fixture
 async def calendar(desk) -> AsyncIterator[Calendar]:
     calendar = Calendar(desk)
+    await calendar.alone()
     desk.me = await calendar.known(desk.me, f"u{desk.me.user_id:x}")
     yield calendar
     await calendar.clean()

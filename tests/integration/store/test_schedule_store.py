@@ -20,6 +20,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 async def calendar(desk) -> AsyncIterator[Calendar]:
     calendar = Calendar(desk)
+    await calendar.alone()
     desk.me = await calendar.known(desk.me, f"u{desk.me.user_id:x}")
     yield calendar
     await calendar.clean()

@@ -26,13 +26,13 @@ async def open_store(servers):
 
 
 async def test_when_all_connections_are_lent_the_next_one_is_refused_in_time(open_store):
-    store = await open_store(size=1, acquire_timeout_s=0.05)
+    store = await open_store(size=1, acquire_timeout_s=0.5)
     loop = asyncio.get_running_loop()
     async with store.connection():
         began = loop.time()
         with pytest.raises(Unavailable, match="PostgreSQL does not answer"):
             await store.fetchval("SELECT 1")
-        assert loop.time() - began < 1
+        assert loop.time() - began < 3
     assert await store.fetchval("SELECT 1") == 1
 
 

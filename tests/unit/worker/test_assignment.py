@@ -309,6 +309,28 @@ async def test_an_adopted_container_keeps_its_timeout_from_its_own_start(rig):
 # ------------------------------------------------ problems
 
 
+async def test_a_container_that_ended_by_itself_before_the_stop_is_reported_so(rig, monkeypatch):
+    """This process stood still meanwhile: the end of the lease is noticed first, and did not end the container."""
+    ended = asyncio.Event()
+    real = rig.runtime.wait
+
+    async def late(container_id):
+        exit_ = await real(container_id)
+        await ended.wait()
+        return exit_
+
+    monkeypatch.setattr(rig.runtime, "wait", late)
+    made = rig.make({"SIM_DURATION": "1ms"})
+    living = asyncio.create_task(rig.ended(made))
+    await rig.started.wait()
+    await real(made.container_id)
+    monkeypatch.setattr(assignment, "wall_ms", lambda: 10**15)
+    made.stop(StopJob(REF, reason=R.WORKER_LOST))
+    ended.set()
+    end = await living
+    assert (end.reason, end.exit_code) == (R.COMPLETED, 0)
+
+
 @pytest.mark.parametrize(
     ("call", "problem", "has_container"),
     [

@@ -144,6 +144,17 @@ async def test_a_logger_that_stored_only_a_part_gets_the_rest_again(rig):
     assert [chunk.data for word in logger.asked for chunk in word.chunks] == [b"abcdef", b"abcdef"]
 
 
+async def test_what_is_sent_again_goes_before_what_came_meanwhile(rig):
+    """Behind a gap the Logger stores nothing: out of order, each chunk would travel many times."""
+    logger, sender = rig
+    logger.faults = ["lost question"]
+    pair = await sender.open(REF, adopted=False)
+    await written(sender, pair, (1, b"ab"), (1, b"cd"), (1, b"ef"))
+    offsets = [[chunk.offset for chunk in word.chunks] for word in logger.asked]
+    assert all(sent == sorted(sent) for sent in offsets)
+    assert len(offsets) <= 3
+
+
 async def test_an_adopted_assignment_asks_until_it_knows_and_goes_on_from_there(rig):
     logger, sender = rig
     logger.stored = {(REF, 1): b"abc"}

@@ -297,6 +297,14 @@ def test_an_acknowledged_end_lets_the_container_go_exactly_once(reactor):
     assert [holding.ref for holding in reactor.holds()] == [B]
 
 
+def test_the_end_of_an_earlier_attempt_does_not_let_a_newer_one_go(reactor):
+    newer = JobRef(A.job_id, 2)
+    reactor.report(ended(A))
+    reactor.hold(newer, ONE, AssignmentState.RUNNING)
+    assert reactor.acknowledged(1) == []
+    assert [holding.ref for holding in reactor.holds()] == [newer]
+
+
 def test_an_old_acknowledgement_changes_nothing(reactor):
     for _ in range(3):
         reactor.report(Started(A, 1))

@@ -1,0 +1,41 @@
+"""What becomes of assignments that came to nothing, and which of many reports count."""
+
+import pytest
+
+from engine.harvester.registry import Gone
+from engine.harvester.settlements import judge_gone, last_words, of_gone
+from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import AssignmentState, EndReason, WaitReason
+from swarmsync.protocol.messages import Ended, Progress, Reports, Started
+
+A, B = JobRef(1, 1), JobRef(2, 1)
+ROW = {"tries": 0, "crashes": 0, "stop_reason": None, "document": '{"image": "i"}'}
+
+
+def gone(*, began=False):
+    return Gone(A, 1, (1, 3), began, EndReason.WORKER_DRAINED, "the worker refused it: it has no room: cpus")
+
+
+def test_a_refused_order_waits_before_it_is_placed_again():
+    """At once, it would go to the same worker and be refused, as fast as the two can speak."""
+    entry = judge_gone(of_gone(gone(), delay_ms=1_000), ROW, 5, 0.5)
+    assert (entry.state, entry.reason, entry.delay_ms) == ("scheduled", WaitReason.RETRY_BACKOFF, 1_000)
+    assert (entry.tries, entry.crashes) == (0, 0)
+
+
+def test_without_a_delay_it_is_queued_at_once():
+    entry = judge_gone(of_gone(gone()), ROW, 5, 0.5)
+    assert (entry.state, entry.reason, entry.delay_ms) == ("queued", "", 0)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1_000])
+def test_a_job_that_was_to_stop_is_cancelled_all_the_same(delay_ms):
+    entry = judge_gone(of_gone(gone(), delay_ms=delay_ms), {**ROW, "stop_reason": "CancelledByUser"}, 5, 0.5)
+    assert entry.state == "cancelled"
+
+
+def test_of_each_kind_the_last_report_counts_and_an_end_counts_alone():
+    first, again, ended = Started(A, 1), Started(A, 2), Ended(B, EndReason.COMPLETED, "", 3)
+    step = Progress(A, AssignmentState.PULLING)
+    messages = [Reports("s", 1, (first, step, Started(B, 1))), Reports("s", 4, (again, ended))]
+    assert last_words(messages) == ([again], [step], [ended])

@@ -1,4 +1,4 @@
--- Harvester: a worker's session begins; the name is the identity. A cordon survives, a drained worker is open again.
+-- Harvester: a worker's session begins; the name is the identity. What people said of it (cordon, drain) survives.
 -- $1 id if new, $2 name, $3 cpus, $4 memory, $5 gpus, $6 disk, $7 labels, $8 runtime, $9 version, $10 session
 WITH known AS (
     INSERT INTO workers AS w (id, name, cpus_milli, memory_bytes, gpus, disk_bytes, labels, runtime, version, liveness, session,

@@ -16,7 +16,7 @@ if ! answers; then
         if command -v dockerd >/dev/null; then
             # A killed engine leaves its pid file, and a process that has that number now would stop a new engine.
             pid=$(cat /var/run/docker.pid 2>/dev/null || echo 0)
-            grep -qs dockerd "/proc/$pid/comm" || rm -f /var/run/docker.pid
+            grep -qsa dockerd "/proc/$pid/cmdline" || rm -f /var/run/docker.pid  # a zombie has an empty one
             setsid dockerd --live-restore >/tmp/swarmsync-dockerd.log 2>&1 </dev/null &
             engine=$!
             for _ in $(seq 100); do answers && break; sleep 0.2; done

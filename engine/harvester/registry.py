@@ -55,8 +55,7 @@ class Known(Struct):
     session: str
     last_ms: int
     holds: dict[int, int] | None = None  # job id -> fence
-    orders: tuple[int, int] = (0, 0)
-    void: tuple[int, int] = (0, 0)  # the highest order message that carried an assignment whose lease has ended
+    orders: tuple[int, int] = (0, 0)  # none up to this one can begin anything any more
 
 
 class Gone(Struct, frozen=True):
@@ -123,6 +122,10 @@ class Registry:
         else:
             self._stops[job_id] = (kill, reason)  # it is in PostgreSQL, so the Dispatcher is about to offer it
 
+    def stop_over(self, job_id: int) -> None:
+        """The job has ended, or is an array, which is never offered: nothing is left to stop."""
+        self._stops.pop(job_id, None)
+
     def over(self, job_id: int, fence: int) -> Live | None:
         """Forget an assignment whose end is committed; None when it was not known (a repeat)."""
         known = self.live.get(job_id)
@@ -165,7 +168,7 @@ class Registry:
         high = self.high_water(view.worker_id)
         before = self.workers.get(view.name)
         if before is not None:
-            high = max(high, before.void)
+            high = max(high, before.orders)
         known = self.workers[view.name] = Known(view, session, now_ms, None, high)
         stops, effects = self._reconcile(known, tuple(holds))
         return high, stops, effects
@@ -246,7 +249,7 @@ class Registry:
             entry = self.live[job_id]
             if silent_ms > entry.lease_ms + self._limits.lease_slack_ms:
                 known.session = ""
-                known.void = max(known.void, entry.orders)
+                known.orders = max(known.orders, entry.orders)
                 message = f"worker {known.view.name} was silent for {silent_ms / 1000:.0f} s; the lease has ended"
                 effects.append(Gone(entry.ref, entry.worker_id, entry.orders, True, EndReason.WORKER_LOST, message))
         return effects

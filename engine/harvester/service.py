@@ -314,6 +314,8 @@ class HarvesterService(Service):
         for entry in stopped:
             if entry.state is JobState.STOPPING and entry.stop_reason is not None:
                 self._registry.stop_wanted(entry.job_id, kill=entry.stop_kill, reason=EndReason(entry.stop_reason))
+            else:
+                self._registry.stop_over(entry.job_id)
             if entry.array_id is not None:
                 self._arrays.add(entry.array_id)
         for start in range(0, len(waiting), 500):
@@ -324,7 +326,9 @@ class HarvesterService(Service):
             self._look_at_feed = True
         if self._arrays:
             arrays, self._arrays = self._arrays, set()
-            self._changed += await jobs.finish_arrays(self._store, sorted(arrays))
+            for array_id in await jobs.finish_arrays(self._store, sorted(arrays)):
+                self._registry.stop_over(array_id)
+                self._changed.append(array_id)
         return len(entries)
 
     async def _sweep(self) -> None:

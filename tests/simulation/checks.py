@@ -107,8 +107,10 @@ class Checks:
 
     def exited(self, machine: Machine, container: Container) -> None:
         self.live[container.ref.job_id].remove((machine, container))
-        exit_ = container.exit
-        if exit_ is not None and (exit_.exit_code != 0 or container.wanted_dead):
+        exit_, timeout_ms = container.exit, container.terms.timeout_ms
+        ran_ms = self.timeline.now_ms - (container.started_ms or 0)
+        timed_out = timeout_ms is not None and ran_ms >= timeout_ms
+        if exit_ is not None and (exit_.exit_code != 0 or container.wanted_dead or timed_out):
             self.own_failures[container.ref.job_id] = self.own_failures.get(container.ref.job_id, 0) + 1
 
     def excused(self, machine: Machine, container: Container) -> bool:
@@ -146,6 +148,9 @@ class Checks:
                 found.append(f"the Scheduler holds {machine.holds} on {machine.view.name}")
         if cluster.placed or len(core.scheduler.scheduler.backlog):
             found.append(f"the Scheduler still has {cluster.placed}, {len(core.scheduler.scheduler.backlog)} waiting")
+        stops = [job_id for job_id in core.harvester.registry._stops if not tables.jobs[job_id].is_array]
+        if stops:
+            found.append(f"the Registry keeps stops of {stops}")
         if core.harvester.registry.live:
             found.append(f"the Registry still has {core.harvester.registry.live}")
         if len(core.dispatcher.inflight):

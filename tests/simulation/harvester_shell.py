@@ -245,6 +245,8 @@ class HarvesterShell(Shell):
         for entry in stopped:
             if entry.state is JobState.STOPPING and entry.stop_reason is not None:
                 self.registry.stop_wanted(entry.job_id, kill=entry.stop_kill, reason=EndReason(entry.stop_reason))
+            else:
+                self.registry.stop_over(entry.job_id)
             if entry.array_id is not None:
                 self._arrays.add(entry.array_id)
         for start in range(0, len(waiting), 500):
@@ -255,7 +257,8 @@ class HarvesterShell(Shell):
             self._look_at_feed = True
         if self._arrays:
             arrays, self._arrays = self._arrays, set()
-            yield from self.call("finish_arrays", sorted(arrays))
+            for array_id in (yield from self.call("finish_arrays", sorted(arrays))):
+                self.registry.stop_over(array_id)
         return len(entries)
 
     def _sweep(self) -> Program:

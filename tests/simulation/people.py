@@ -101,8 +101,11 @@ class People:
             if array and index >= 0:
                 row.array_id, row.array_index = rows[0].id, index
             rows.append(row)
-            self.made[row.id] = Made(row.id, "array" if row.is_array else kind, spec)
+            self.remember(row, spec, kind)
         return rows
+
+    def remember(self, row: Row, spec: JobSpec, kind: str = "good") -> None:
+        self.made[row.id] = Made(row.id, "array" if row.is_array else kind, spec)
 
     def submit_rows(self, rows: list[Row]) -> Program:
         """One transaction, open for a while; the same idempotency key until it is answered."""

@@ -180,7 +180,8 @@ class Tables(Ledger):
                 states = [member.state for member in members]
                 verdict = "succeeded" if set(states) == {"succeeded"} else "cancelled"
                 verdict = next((state for state in ("failed", "timed_out") if state in states), verdict)
-                self.write(array, Actor.HARVESTER, state=verdict, finished_at=self._now_ms())
+                code = max((member.exit_code for member in members if member.exit_code is not None), default=None)
+                self.write(array, Actor.HARVESTER, state=verdict, finished_at=self._now_ms(), exit_code=code)
                 self.tell(xid, array)
                 won.append(array.id)
         return won

@@ -81,3 +81,22 @@ def test_an_order_that_left_core_late_is_not_begun_after_its_lease():
     scene.run_for(10_000)
     assert scene.checks.overlaps_seen == 0
     scene.heal_and_stop(jobs)
+
+
+def test_an_order_for_an_agent_that_died_does_not_reach_the_one_after_the_next():
+    """What was declared void when one joined is still under way when a later one does, and nothing else is."""
+    scene = Scene(5, workers=1)
+    scene.run_for(2_000)
+    dispatcher = scene.core.dispatcher
+    scene.network.cut(dispatcher.connection, up="hold", down="")
+    jobs = scene.submit(1, ENDLESS)
+    scene.until(lambda: jobs[0] in scene.core.harvester.registry.live)
+    for _ in range(3):
+        scene.kill_agent("w0")
+        scene.start_agent("w0")
+        scene.until(lambda: scene.agents["w0"].joins == 1)
+        scene.run_for(500)
+        scene.people.kill(jobs[0])
+    scene.network.heal(dispatcher.connection)
+    scene.run_for(5_000)
+    scene.heal_and_stop(jobs)

@@ -52,6 +52,22 @@ def test_a_worker_that_lost_a_lease_must_join_anew_and_learns_what_is_void(regis
     assert registry.pulse("w1", pulse(), 39_000) == (PulseAnswer(), [])
 
 
+def test_what_was_void_for_one_session_is_void_for_the_next(registry):
+    """The agent died twice in short order, and what was ordered of the first is still under way to the third."""
+    registry.offered(offered(A, seq=7))
+    assert registry.joined(view(), "s2", (), 1_000)[0] == (1, 7)
+    registry.over(A.job_id, A.fence)
+    assert registry.joined(view(), "s3", (), 2_000)[0] == (1, 7)
+
+
+def test_a_stop_of_what_is_never_offered_is_dropped_when_that_has_ended(registry):
+    """An array's own row: its members are stopped one by one."""
+    registry.stop_wanted(A.job_id, kill=False, reason=EndReason.CANCELLED_BY_USER)
+    registry.stop_over(A.job_id)
+    registry.offered(offered(A, seq=7))
+    assert registry.live[A.job_id].stop is None
+
+
 def test_a_silence_that_cost_no_lease_needs_no_new_join(registry):
     registry.offered(offered(A, seq=7, grace_ms=60_000))
     silent(registry, 40_000)

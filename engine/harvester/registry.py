@@ -55,7 +55,8 @@ class Known(Struct):
     session: str
     last_ms: int
     holds: dict[int, int] | None = None  # job id -> fence
-    orders: tuple[int, int] = (0, 0)  # none up to this one can begin anything any more
+    orders: tuple[int, int] = (0, 0)  # of the order messages up to here it has taken what it ever will
+    sent: tuple[int, int] = (0, 0)  # the newest order message for it; void in its next session, however late it comes
 
 
 class Gone(Struct, frozen=True):
@@ -102,6 +103,7 @@ class Registry:
         known = self.live.get(said.ref.job_id)
         if known is not None and known.ref == said.ref:
             known.orders = max(known.orders, (said.epoch, said.orders_seq))
+            self._sent(known)
         elif known is None or known.ref.fence < said.ref.fence:
             lease_ms = self._limits.lease_of(said.grace_ms)
             self._add(Live(said.ref, said.worker_id, said.need, lease_ms, (said.epoch, said.orders_seq)))
@@ -168,8 +170,8 @@ class Registry:
         high = self.high_water(view.worker_id)
         before = self.workers.get(view.name)
         if before is not None:
-            high = max(high, before.orders)
-        known = self.workers[view.name] = Known(view, session, now_ms, None, high)
+            high = max(high, before.orders, before.sent)
+        known = self.workers[view.name] = Known(view, session, now_ms, None, high, high)
         stops, effects = self._reconcile(known, tuple(holds))
         return high, stops, effects
 
@@ -218,6 +220,12 @@ class Registry:
             entry.stop = StopJob(entry.ref, *stop)
         self.live[entry.ref.job_id] = entry
         self._of_worker.setdefault(entry.worker_id, set()).add(entry.ref.job_id)
+        self._sent(entry)
+
+    def _sent(self, entry: Live) -> None:
+        known = self.workers.get(self.names.get(entry.worker_id, ""))
+        if known is not None:
+            known.sent = max(known.sent, entry.orders)
 
     def _reconcile(self, known: Known, holds: tuple[Holding, ...] | None) -> tuple[list[StopJob], list[Effect]]:
         """Compare what the worker has with what it should have."""
@@ -249,7 +257,6 @@ class Registry:
             entry = self.live[job_id]
             if silent_ms > entry.lease_ms + self._limits.lease_slack_ms:
                 known.session = ""
-                known.orders = max(known.orders, entry.orders)
                 message = f"worker {known.view.name} was silent for {silent_ms / 1000:.0f} s; the lease has ended"
                 effects.append(Gone(entry.ref, entry.worker_id, entry.orders, True, EndReason.WORKER_LOST, message))
         return effects

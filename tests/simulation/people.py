@@ -44,6 +44,7 @@ class People:
         self.life = Life(world.timeline, "people")
         self.connection = world.network.connect("people", self.life)
         self.made: dict[int, Made] = {}
+        self.submitting = False
         self._next_id = 0
 
     # ------------------------------------------------ submitting
@@ -71,6 +72,7 @@ class People:
 
     def submit_some(self, jobs: int) -> Program:
         """Submit over time, in requests of one job, a few, or an array."""
+        self.submitting = True
         chance, left = self.timeline.chance, jobs
         while left > 0:
             size = min(left, chance.choice((1, 1, 1, 2, 5, 12)))
@@ -80,6 +82,7 @@ class People:
             rows = self.rows(kind, size, run_at, array=size > 2 and chance.random() < 0.5)
             self.life.run(self.submit_rows(rows))
             yield round(chance.expovariate(jobs / self.world.settings.submit_ms)) * size
+        self.submitting = False
 
     def rows(self, kind: str, size: int, run_at: int | None = None, *, array: bool = False) -> list[Row]:
         spec = JobSpec(image="image") if self.world.settings.simple else self.spec(kind)

@@ -94,7 +94,8 @@ class World:
             raise Broken(f"{broken} [seed {self.seed} at {timeline.now_ms} ms]") from broken
 
     def _all_ended(self) -> bool:
-        return not self.store.tables.unfinished and len(self.checks.finals) == len(self.people.made)
+        nobody_comes = not self.people.submitting
+        return nobody_comes and not self.store.tables.unfinished and len(self.checks.finals) == len(self.people.made)
 
     # ------------------------------------------------ what faults and their ends do
 

@@ -60,6 +60,21 @@ def test_what_was_void_for_one_session_is_void_for_the_next(registry):
     assert registry.joined(view(), "s3", (), 2_000)[0] == (1, 7)
 
 
+def test_what_was_sent_for_something_that_has_ended_is_void_too(registry):
+    """It ended before its order, sent again, arrived; the agent that remembered the end died meanwhile."""
+    registry.offered(offered(A, seq=7))
+    registry.offered(offered(A, seq=9))
+    registry.over(A.job_id, A.fence)
+    assert registry.joined(view(), "s2", (), 1_000)[0] == (1, 9)
+
+
+def test_what_was_sent_proves_nothing_within_a_session(registry):
+    registry.offered(offered(A, seq=7))
+    registry.offered(offered(B, seq=9))
+    registry.over(B.job_id, B.fence)
+    assert registry.pulse("w1", pulse(), 1_000) == (PulseAnswer(), [])
+
+
 def test_a_stop_of_what_is_never_offered_is_dropped_when_that_has_ended(registry):
     """An array's own row: its members are stopped one by one."""
     registry.stop_wanted(A.job_id, kill=False, reason=EndReason.CANCELLED_BY_USER)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from cli.follow import Patience
-from swarmsync.client import Client, Document, Filters, read_json
+from swarmsync.client import Client, Document
 from swarmsync.errors import Unavailable
+from swarmsync.wire import Filters, read_json
 
 PATIENCE_S: Final = 120.0
 

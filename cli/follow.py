@@ -8,8 +8,9 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from swarmsync.client import FINAL_STATES, Client, Document, Filters, job_path, read_json
+from swarmsync.client import FINAL_STATES, Client, Document, job_path
 from swarmsync.errors import Unavailable
+from swarmsync.wire import Filters, read_json
 
 #: Clean ends without a verdict before the job itself is asked whether there is one.
 EARLY_ENDS_MAX: Final = 2

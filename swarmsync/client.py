@@ -13,29 +13,20 @@ be repeated without harm is repeated while Core is away, for `patience_s` in all
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
-from select import POLLIN, poll
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
+from http.client import HTTPException
 from typing import Any, Final, Literal, NotRequired, Self, TypedDict
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
 from swarmsync import errors
-from swarmsync.errors import FieldError, RequestError, SwarmError, Unavailable
+from swarmsync.errors import SwarmError, Unavailable
+from swarmsync.wire import Filters, NotSentError, Wire, cause, read_json, refusal, retry_after_s, target
 
 Document = dict[str, Any]
-Filters = Mapping[str, Any]
 FINAL_STATES: Final = frozenset({"succeeded", "failed", "timed_out", "cancelled", "expired"})
 PAGE_MAX: Final = 1_000
 LONG_POLL_S: Final = 60
-#: A silent stream is dropped and resumed after this long; a dead peer is noticed earlier by TCP keep-alive.
-STREAM_IDLE_S: Final = 120.0
-LINE_MAX: Final = 64 << 20
-_REFUSALS: Final[Mapping[int, type[SwarmError]]] = {
-    kind.status: kind
-    for kind in (errors.NotLoggedIn, errors.NotAllowed, errors.NotFound, errors.Conflict, errors.TooLarge, RequestError)
-}
 
 
 class Job(TypedDict):
@@ -79,7 +70,7 @@ class Client:
         fresh_token: Callable[[], str] = lambda: "",
     ) -> None:
         """`fresh_token` is asked when Core refuses the token; a different one is tried in its place."""
-        self._wire = _Wire(url, token)
+        self._wire = Wire(url, token)
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._sleep = sleep
@@ -122,23 +113,23 @@ class Client:
         while True:
             try:
                 status, fields, answer = self._wire.exchange(
-                    method, _target(path, query), content, headers, timeout_s or self._timeout_s
+                    method, target(path, query), content, headers, timeout_s or self._timeout_s
                 )
-            except _NotSentError as error:
+            except NotSentError as error:
                 failure: SwarmError = Unavailable(str(error))
             except (OSError, HTTPException) as error:
-                failure = Unavailable(f"the connection to {self._wire.url} broke: {_cause(error)}")
+                failure = Unavailable(f"the connection to {self._wire.url} broke: {cause(error)}")
                 if not again:
                     raise failure from None
             else:
                 if status < 400:
                     return read_json(answer) if answer else None
-                failure = _failure(status, fields, answer)
+                failure = refusal(status, fields, answer)
                 if isinstance(failure, errors.NotLoggedIn) and self._renewed():
                     continue
                 if not (again and isinstance(failure, Unavailable)):
                     raise failure
-                delay_s = max(delay_s, _retry_after_s(fields, 0))
+                delay_s = max(delay_s, retry_after_s(fields, 0))
             if time.monotonic() + delay_s > deadline:
                 raise failure
             self._sleep(delay_s)
@@ -167,15 +158,15 @@ class Client:
         """Yield the lines of a live stream as they arrive. Raises Unavailable when the connection breaks."""
         try:
             try:
-                yield from self._wire.lines(_target(path, query), headers or {}, on_open)
+                yield from self._wire.lines(target(path, query), headers or {}, on_open)
             except errors.NotLoggedIn:
                 if not self._renewed():
                     raise
-                yield from self._wire.lines(_target(path, query), headers or {}, on_open)
-        except _NotSentError as error:
+                yield from self._wire.lines(target(path, query), headers or {}, on_open)
+        except NotSentError as error:
             raise Unavailable(str(error)) from None
         except (OSError, HTTPException) as error:
-            raise Unavailable(f"the stream from {self._wire.url} broke: {_cause(error)}") from None
+            raise Unavailable(f"the stream from {self._wire.url} broke: {cause(error)}") from None
 
     def _renewed(self) -> bool:
         """Take the token that is in force now; False when that is the one that was refused."""
@@ -257,141 +248,3 @@ class Client:
 
 def job_path(job_id: str, *rest: str) -> str:
     return "/".join(["/v1/jobs", quote(job_id, safe=""), *(quote(part, safe="") for part in rest)])
-
-
-class _NotSentError(Exception):
-    """Nothing reached Core: trying again is always safe."""
-
-
-class _Wire:
-    """Bytes to Core and back over one kept-alive connection, plus one per stream."""
-
-    def __init__(self, url: str, token: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RequestError(f"{url!r} is not the address of a Core; write it like http://127.0.0.1:8420")
-        self.url = url.rstrip("/")
-        self.token = token
-        self._parts = parts
-        self._kept: HTTPConnection | None = None
-
-    def exchange(
-        self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], timeout_s: float
-    ) -> tuple[int, HTTPMessage, bytes]:
-        connection = self._take(timeout_s)
-        try:
-            connection.request(method, self._parts.path.rstrip("/") + target, content, self._headers(headers, content))
-            response = connection.getresponse()
-            answer = response.read()
-        except BaseException:
-            connection.close()
-            raise
-        if response.will_close:
-            connection.close()
-        else:
-            self._kept = connection
-        return response.status, response.headers, answer
-
-    def lines(self, target: str, headers: Mapping[str, str], on_open: Callable[[], None]) -> Iterator[bytes]:
-        connection = self._connect(STREAM_IDLE_S)
-        try:
-            connection.request("GET", self._parts.path.rstrip("/") + target, headers=self._headers(headers, None))
-            response = connection.getresponse()
-            if response.status >= 400:
-                raise _failure(response.status, response.headers, response.read())
-            on_open()
-            yield from _split_lines(response)
-        finally:
-            connection.close()
-
-    def close(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
-
-    def _take(self, timeout_s: float) -> HTTPConnection:
-        kept, self._kept = self._kept, None
-        if kept is not None and kept.sock is not None:
-            idle = poll()
-            idle.register(kept.sock, POLLIN)
-            if not idle.poll(0):  # readable while idle means that the other side has closed it
-                kept.sock.settimeout(timeout_s)
-                return kept
-            kept.close()
-        return self._connect(timeout_s)
-
-    def _connect(self, timeout_s: float) -> HTTPConnection:
-        kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=min(timeout_s, 10.0))
-        try:
-            connection.connect()
-        except OSError as error:
-            raise _NotSentError(f"cannot reach Core at {self.url}: {_cause(error)}") from None
-        for level, option, value in (
-            (SOL_SOCKET, SO_KEEPALIVE, 1),
-            (IPPROTO_TCP, TCP_KEEPIDLE, 15),
-            (IPPROTO_TCP, TCP_KEEPINTVL, 5),
-            (IPPROTO_TCP, TCP_KEEPCNT, 3),
-        ):
-            connection.sock.setsockopt(level, option, value)
-        connection.sock.settimeout(timeout_s)
-        return connection
-
-    def _headers(self, more: Mapping[str, str], content: bytes | None) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": "swarmsync-client", **more}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        return headers
-
-
-def _split_lines(response: HTTPResponse) -> Iterator[bytes]:
-    rest = b""
-    while block := response.read1(1 << 16):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from whole
-        if len(rest) > LINE_MAX:
-            raise HTTPException(f"a line of more than {LINE_MAX} bytes")
-    if rest:
-        yield rest
-
-
-def _target(path: str, query: Filters | None) -> str:
-    given = [(name, value) for name, value in (query or {}).items() if value is not None and value != ""]
-    return f"{path}?{urlencode(given, doseq=True)}" if given else path
-
-
-def read_json(content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
-        raise Unavailable(f"this does not look like Core: its answer is not JSON ({error})") from None
-
-
-def _failure(status: int, fields: HTTPMessage, answer: bytes) -> SwarmError:
-    """Turn a problem document into the exception that Core meant."""
-    try:
-        problem = msgspec.json.decode(answer)
-    except msgspec.DecodeError:
-        problem = {}
-    problem = problem if isinstance(problem, dict) else {}
-    said = str(problem.get("detail") or problem.get("title") or f"Core answered {status}")
-    if status == 422:
-        wrong = [FieldError(str(e.get("path", "$")), str(e.get("message", ""))) for e in problem.get("errors") or []]
-        return errors.SpecError(wrong or [FieldError("$", said)])
-    if status == 429:
-        return errors.TooMany(said, _retry_after_s(fields, 1))
-    if status in (502, 503, 504):
-        return Unavailable(said)
-    kind = _REFUSALS.get(status, RequestError if status < 500 else SwarmError)
-    return kind(said)
-
-
-def _retry_after_s(fields: HTTPMessage, default: int) -> int:
-    value = fields.get("Retry-After") or ""
-    return int(value) if value.isdigit() else default
-
-
-def _cause(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -5,7 +5,6 @@ there before it is sent, so a worker can never tell of an assignment that is unk
 and last the feed of committed changes. Replies go out after the commit.
 """
 
-import random
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from engine.harvester import settlements
+from engine.harvester.ends import Ends
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
@@ -20,13 +20,11 @@ from engine.service_channels import Role
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
-from swarmsync.model.job import JobRef, Settlement
-from swarmsync.model.lifecycle import FINAL, Eligibility, EndReason, JobState, Liveness
+from swarmsync.model.job import Settlement
+from swarmsync.model.lifecycle import Eligibility, EndReason, JobState, Liveness
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
-    AssignmentEnded,
     Changed,
-    Ended,
     JobsSubmitted,
     Join,
     Offered,
@@ -72,18 +70,16 @@ class HarvesterService(Service):
         super().__init__(**kwargs)
         self._store = store
         self._nats_url = nats_url
-        self._limits, self._pulse_ms, self._crash_limit, self._join_token = limits, pulse_ms, crash_limit, join_token
+        self._limits, self._pulse_ms, self._join_token = limits, pulse_ms, join_token
         self._inbox = self.wiring.writer("inbox")
         self._arrived: list[tuple[Msg, Any]] = []
         self._look_at_feed = True
         self._check_workers = False
         self._must_resync = False
         self._unsaved: set[int] = set()  # workers whose liveness is not yet in their rows
+        self._registry = Registry(limits)
+        self._ends = Ends(store, self._registry, crash_limit, self._say, self.journal)
         self._void: list[int] = []  # jobs of void placements, which may have been queued again meanwhile
-        self._in_doubt: set[JobRef] = set()  # their verdicts may have been committed although the answer was lost
-        self._arrays: set[int] = set()
-        self._changed: list[int] = []
-        self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
 
     # ------------------------------------------------ start
 
@@ -91,7 +87,6 @@ class HarvesterService(Service):
         number = await self._store.fetchval("SELECT nextval('generator_numbers')")
         self._ids = IdSource(number, self.clock.wall_ms)
         self._cursor = await jobs.feed_start(self._store)
-        self._registry = Registry(self._limits)
         now_ms = self.clock.monotonic_ms()
         known = [Known(view, session, now_ms) for view, session in await worker_store.load(self._store)]
         placed = await self._store.fetch(sql("load_placed"))
@@ -141,9 +136,9 @@ class HarvesterService(Service):
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
         effects: list[Gone] = []
         try:
-            if self._in_doubt:
-                await self._refresh(sorted(self._in_doubt))
-                self._in_doubt.clear()
+            if self._ends.in_doubt:
+                await self._ends.refresh(sorted(self._ends.in_doubt))
+                self._ends.in_doubt.clear()
             if self._void:
                 rows = await self._store.fetch(sql("refresh"), self._void)
                 self._must_resync |= any(row["state"] == JobState.QUEUED for row in rows)
@@ -157,7 +152,7 @@ class HarvesterService(Service):
                 effects += self._keep(self._registry.tick(self.clock.monotonic_ms()))
             await self._liveness()
             lost = {effect.ref: effect for effect in effects}
-            await self._settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
+            await self._ends.settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
             await self._reports([(m, w) for m, w in arrived if isinstance(w, Reports)])
             fed = await self._feed()
             await self._sweep()
@@ -216,19 +211,6 @@ class HarvesterService(Service):
 
     # ------------------------------------------------ ends
 
-    async def _settle_gone(self, batch: Sequence[Settlement]) -> None:
-        if not batch:
-            return
-        rows = await jobs.ends(self._store, [entry.ref for entry in batch])
-        judged = [
-            settlements.judge_gone(entry, rows[entry.ref], self._crash_limit, self._chance.random())
-            for entry in batch
-            if entry.ref in rows
-        ]
-        await self._settle(judged)
-        lost = {entry.ref for entry in batch} - rows.keys()
-        await self._refresh(list(lost))
-
     async def _reports(self, messages: Sequence[tuple[Msg, Reports]]) -> None:
         if not messages:
             return
@@ -236,78 +218,19 @@ class HarvesterService(Service):
         now_ms = self.clock.wall_ms()
         if starts:
             fresh = [(start.ref, max(0, now_ms - start.at_ms)) for start in starts]
-            self._changed += await jobs.started(self._store, fresh)
+            self._ends.changed += await jobs.started(self._store, fresh)
         if steps:
             await jobs.progress(self._store, steps)
-        await self._settle(await self._judge(ends))
+        await self._ends.settle(await self._ends.judge(ends))
         for message, word in messages:
             await self._reply(message, ReportsAck(word.first_seq + len(word.reports) - 1))
-
-    async def _judge(self, ends: Sequence[Ended]) -> list[Settlement]:
-        """Successes need no look at the job; the others are judged with its spec and what it has been through."""
-        good = [settlements.succeeded(end) for end in ends if end.reason is EndReason.COMPLETED]
-        bad = [end for end in ends if end.reason is not EndReason.COMPLETED]
-        if not bad:
-            return good
-        rows = await jobs.ends(self._store, [end.ref for end in bad])
-        stale = [end.ref for end in bad if end.ref not in rows]
-        if stale:
-            await jobs.supersede(self._store, stale)
-            await self._refresh(stale)
-        return good + [
-            settlements.judge(end, rows[end.ref], self._crash_limit, self._chance.random())
-            for end in bad
-            if end.ref in rows
-        ]
-
-    async def _settle(self, batch: Sequence[Settlement]) -> None:
-        if not batch:
-            return
-        unique = {entry.ref: entry for entry in batch}
-        self._in_doubt |= unique.keys()
-        won = await jobs.settle(self._store, list(unique.values()))
-        self._in_doubt -= unique.keys()
-        for entry in won:
-            self._registry.over(entry.ref.job_id, entry.ref.fence)
-            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])
-            if entry.array_id is not None:
-                self._arrays.add(entry.array_id)
-            self._changed.append(entry.ref.job_id)
-            if entry.state in (JobState.QUEUED, JobState.SCHEDULED):
-                self._look_at_feed = True
-        passed = {entry.ref for entry in won}
-        for row in unique.values():
-            if row.crashes and row.ref in passed:
-                self.journal("warning", row.assignment_message, job_id=row.ref.job_id, reason=row.assignment_reason)
-        lost = unique.keys() - passed
-        if lost:
-            await jobs.supersede(self._store, list(lost))
-            await self._refresh(list(lost))
-
-    async def _refresh(self, refs: Sequence[JobRef]) -> None:
-        """A guarded write did not pass: the row knows better than the registry."""
-        if not refs:
-            return
-        rows = {row["id"]: row for row in await self._store.fetch(sql("refresh"), [ref.job_id for ref in refs])}
-        for ref in refs:
-            row = rows.get(ref.job_id)
-            live = self._registry.live.get(ref.job_id)
-            if live is None or live.ref != ref:
-                continue
-            if row is None or row["fence"] != ref.fence or row["state"] not in ("starting", "running", "stopping"):
-                self._registry.over(ref.job_id, ref.fence)
-                self._say([AssignmentEnded(ref.job_id, live.worker_id)])
-                if row is not None and row["state"] not in FINAL:
-                    self._must_resync = True  # it was queued again while the Scheduler took it for placed
-            else:
-                live.orders = (row["orders_epoch"], row["orders_seq"])
 
     # ------------------------------------------------ the feed of committed changes
 
     async def _feed(self) -> int:
-        if not self._look_at_feed and not self.due(Beat.FAST):
+        if not (self._look_at_feed or self._ends.requeued) and not self.due(Beat.FAST):
             return 0  # hints may be lost: each fast pulse looks all the same
-        self._look_at_feed = False
+        self._look_at_feed = self._ends.requeued = False
         self._cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
@@ -317,23 +240,23 @@ class HarvesterService(Service):
             else:
                 self._registry.stop_over(entry.job_id)
             if entry.array_id is not None:
-                self._arrays.add(entry.array_id)
+                self._ends.arrays.add(entry.array_id)
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:
             self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
         if len(entries) >= FEED_MAX:
             self._look_at_feed = True
-        if self._arrays:
-            arrays, self._arrays = self._arrays, set()
+        if self._ends.arrays:
+            arrays, self._ends.arrays = self._ends.arrays, set()
             for array_id in await jobs.finish_arrays(self._store, sorted(arrays)):
                 self._registry.stop_over(array_id)
-                self._changed.append(array_id)
+                self._ends.changed.append(array_id)
         return len(entries)
 
     async def _sweep(self) -> None:
-        if self._must_resync:
-            self._must_resync = False
+        if self._must_resync or self._ends.must_resync:
+            self._must_resync = self._ends.must_resync = False
             self._say([Resync()])
         await self._finish_drains()
         slow = self.due(Beat.SLOW)
@@ -345,7 +268,7 @@ class HarvesterService(Service):
             ages = [(k.view.worker_id, now_ms - k.last_ms) for k in self._registry.workers.values()]
             if ages:
                 await worker_store.save_pulses(self._store, ages)
-            self._arrays.update(row["id"] for row in await self._store.fetch(sql("open_arrays")))
+            self._ends.arrays.update(row["id"] for row in await self._store.fetch(sql("open_arrays")))
 
     async def _finish_drains(self) -> None:
         """A draining worker that holds nothing any more is drained."""
@@ -387,7 +310,7 @@ class HarvesterService(Service):
             return  # the worker asks again
 
     async def _hint(self) -> None:
-        changed, self._changed = self._changed, []
+        changed, self._ends.changed = self._ends.changed, []
         try:
             for start in range(0, len(changed), 10_000):
                 await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(changed[start : start + 10_000]))))

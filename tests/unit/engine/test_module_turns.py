@@ -8,7 +8,7 @@ import pytest
 from conf.settings import PulseSettings
 from engine.dispatcher.inflight import InFlight
 from engine.dispatcher.service import DispatcherService
-from engine.harvester.registry import Known, Limits, Registry
+from engine.harvester.registry import Known, Limits
 from engine.harvester.service import REFUSED_MS, HarvesterService
 from engine.pulse_system.pulses import Beat
 from engine.scheduler.service import SchedulerService
@@ -132,7 +132,6 @@ def harvester():
     limits = {"limits": LIMITS, "pulse_ms": 1_000, "crash_limit": 5, "join_token": "t"}
     rig = Rig(lambda store, **common: HarvesterService(store, "nats://", **limits, **common))
     service = rig.service
-    service._registry = Registry(LIMITS)
     service._registry.joined(view(), "s", (), service.clock.monotonic_ms())
     service._ids = SimpleNamespace(next=lambda: 1)
     service._cursor = SimpleNamespace(xid="1", seq=0)
@@ -206,7 +205,7 @@ async def test_a_refusal_tells_the_scheduler_the_room_and_makes_the_job_wait(har
     row = {"id": A.job_id, "fence": 1, "tries": 0, "crashes": 0, "stop_reason": None, "document": '{"image": "i"}'}
     harvester.store.answers["ends"] = [[row]]
     settled = []
-    harvester.service._settle = lambda batch: settled.extend(batch) or _nothing()
+    harvester.service._ends.settle = lambda batch: settled.extend(batch) or _nothing()
     await harvester.service.duty()
     (told,) = harvester.told("inbox", WorkerJoined)
     assert told.holds == ((A.job_id, NEED), (B.job_id, NEED))

@@ -124,7 +124,10 @@ def test_a_ring_while_nobody_waits_is_kept_for_the_next_wait(ends, run):
     bell = reader.doorbell
 
     async def story():
-        assert await reader.wait(0.001) is False  # from now on the loop watches the bell
+        first = asyncio.ensure_future(wait_any([reader], LONG_S, backstop_s=LONG_S))
+        await _until(lambda: bell._waiting)  # from now on the loop watches the bell
+        bell.ring()
+        assert await first
         bell.ring()
         bell.ring()
         await _until(lambda: bell._rung)

@@ -1,0 +1,163 @@
+"""Bytes to a Core and back: one kept connection, streams, and problem documents as exceptions.
+
+Below `client.py`, which knows the calls; this file knows only HTTP.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
+from select import POLLIN, poll
+from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from swarmsync import errors
+from swarmsync.errors import FieldError, RequestError, SwarmError, Unavailable
+
+Filters = Mapping[str, Any]
+#: A silent stream is dropped and resumed after this long; a dead peer is noticed earlier by TCP keep-alive.
+STREAM_IDLE_S: Final = 120.0
+LINE_MAX: Final = 64 << 20
+_REFUSALS: Final[Mapping[int, type[SwarmError]]] = {
+    kind.status: kind
+    for kind in (errors.NotLoggedIn, errors.NotAllowed, errors.NotFound, errors.Conflict, errors.TooLarge, RequestError)
+}
+
+
+class NotSentError(Exception):
+    """Nothing reached Core: trying again is always safe."""
+
+
+class Wire:
+    """Bytes to Core and back over one kept-alive connection, plus one per stream."""
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RequestError(f"{url!r} is not the address of a Core; write it like http://127.0.0.1:8420")
+        self.url = url.rstrip("/")
+        self.token = token
+        self._parts = parts
+        self._kept: HTTPConnection | None = None
+
+    def exchange(
+        self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> tuple[int, HTTPMessage, bytes]:
+        connection = self._take(timeout_s)
+        try:
+            connection.request(method, self._parts.path.rstrip("/") + target, content, self._headers(headers, content))
+            response = connection.getresponse()
+            answer = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        if response.will_close:
+            connection.close()
+        else:
+            self._kept = connection
+        return response.status, response.headers, answer
+
+    def lines(self, target: str, headers: Mapping[str, str], on_open: Callable[[], None]) -> Iterator[bytes]:
+        connection = self._connect(STREAM_IDLE_S)
+        try:
+            connection.request("GET", self._parts.path.rstrip("/") + target, headers=self._headers(headers, None))
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise refusal(response.status, response.headers, response.read())
+            on_open()
+            yield from _split_lines(response)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _take(self, timeout_s: float) -> HTTPConnection:
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.sock is not None:
+            idle = poll()
+            idle.register(kept.sock, POLLIN)
+            if not idle.poll(0):  # readable while idle means that the other side has closed it
+                kept.sock.settimeout(timeout_s)
+                return kept
+            kept.close()
+        return self._connect(timeout_s)
+
+    def _connect(self, timeout_s: float) -> HTTPConnection:
+        kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=min(timeout_s, 10.0))
+        try:
+            connection.connect()
+        except OSError as error:
+            raise NotSentError(f"cannot reach Core at {self.url}: {cause(error)}") from None
+        for level, option, value in (
+            (SOL_SOCKET, SO_KEEPALIVE, 1),
+            (IPPROTO_TCP, TCP_KEEPIDLE, 15),
+            (IPPROTO_TCP, TCP_KEEPINTVL, 5),
+            (IPPROTO_TCP, TCP_KEEPCNT, 3),
+        ):
+            connection.sock.setsockopt(level, option, value)
+        connection.sock.settimeout(timeout_s)
+        return connection
+
+    def _headers(self, more: Mapping[str, str], content: bytes | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "swarmsync-client", **more}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+
+def _split_lines(response: HTTPResponse) -> Iterator[bytes]:
+    rest = b""
+    while block := response.read1(1 << 16):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+        if len(rest) > LINE_MAX:
+            raise HTTPException(f"a line of more than {LINE_MAX} bytes")
+    if rest:
+        yield rest
+
+
+def target(path: str, query: Filters | None) -> str:
+    given = [(name, value) for name, value in (query or {}).items() if value is not None and value != ""]
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def read_json(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"this does not look like Core: its answer is not JSON ({error})") from None
+
+
+def refusal(status: int, fields: HTTPMessage, answer: bytes) -> SwarmError:
+    """Turn a problem document into the exception that Core meant."""
+    try:
+        problem = msgspec.json.decode(answer)
+    except msgspec.DecodeError:
+        problem = {}
+    problem = problem if isinstance(problem, dict) else {}
+    said = str(problem.get("detail") or problem.get("title") or f"Core answered {status}")
+    if status == 422:
+        wrong = [FieldError(str(e.get("path", "$")), str(e.get("message", ""))) for e in problem.get("errors") or []]
+        return errors.SpecError(wrong or [FieldError("$", said)])
+    if status == 429:
+        return errors.TooMany(said, retry_after_s(fields, 1))
+    if status in (502, 503, 504):
+        return Unavailable(said)
+    kind = _REFUSALS.get(status, RequestError if status < 500 else SwarmError)
+    return kind(said)
+
+
+def retry_after_s(fields: HTTPMessage, default: int) -> int:
+    value = fields.get("Retry-After") or ""
+    return int(value) if value.isdigit() else default
+
+
+def cause(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -52,6 +52,8 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/modules", overview.Modules, None),
     ("/v1/modules/{module}", overview.OneModule, None),
     ("/v1/events", events.Events, None),
+    ("/v1/events/history", events.History, None),
+    ("/v1/events/snapshot", events.Snapshot, None),
     ("/v1/openapi.json", health.OpenApi, None),
     ("/metrics", health.Metrics, None),
     ("/healthz", health.Health, None),

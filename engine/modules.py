@@ -51,6 +51,7 @@ async def _live(role: Role, settings: Settings, site: Site, wiring: Wiring, puls
         "wiring": wiring,
         "pulse": settings.pulse,
         "beat": lambda: slot.beat(time.monotonic_ns()),
+        "tell_lag": lambda beat, lag_ns: slot.lagged(beat.value, lag_ns),
     }
     slot.enter(ModuleState.RUNNING, time.monotonic_ns())
     await _build(role, settings, site, store, common).run()

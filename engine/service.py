@@ -28,7 +28,14 @@ class Service(ABC):
 
     role: ClassVar[Role]
 
-    def __init__(self, wiring: Wiring, *, pulse: PulseSettings, beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        wiring: Wiring,
+        *,
+        pulse: PulseSettings,
+        beat: Callable[[], None],
+        tell_lag: Callable[[Beat, int], None] = lambda _beat, _lag_ns: None,
+    ) -> None:
         self.clock = SystemClock()
         self.wiring = wiring
         self.readers: dict[str, ChannelReader] = wiring.readers(self.role)
@@ -38,7 +45,7 @@ class Service(ABC):
         self._bell = wiring.bells[self.role]
         self._fast_s = pulse.fast_ms / 1000
         self._beat = beat
-        self._pulses = Pulses(pulse)
+        self._pulses = Pulses(pulse, tell_lag=tell_lag)
         self._due: set[Beat] = set(Beat)
         for each in Beat:
             self._pulses.wake_every(each, partial(self._on_beat, each))

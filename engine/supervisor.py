@@ -5,7 +5,6 @@ started again; a module whose pulse stops gets SIGABRT for its traceback, then S
 killed, Linux ends its children, and the next `swarmsyncd` goes on from PostgreSQL and the containers.
 """
 
-import json
 import os
 import signal
 import sys
@@ -17,8 +16,6 @@ from types import FrameType
 from typing import Final
 
 import msgspec
-import psutil
-import redis
 
 import conf
 from conf.settings import Settings, WorkerSite
@@ -27,18 +24,16 @@ from engine.bootstrap import Servers
 from engine.modules import module_main
 from engine.pulse_system import liveness
 from engine.pulse_system.pulse_page import PulsePage
-from engine.service_channels import CHANNELS, PURPOSE, START_ORDER, Role, Wiring
+from engine.service_channels import PURPOSE, START_ORDER, Role, Wiring
 from engine.service_handles import ChildSpec, Handle, Phase, launch_module, launch_program, launch_server
 from engine.shared_resource.segment import Segment, unlink_leftovers
-from engine.shared_resource.stats_page import ring_stats
+from engine.status import Status
 from engine.supervision import Budget, GiveUp, on_exit
 from swarmsync.embedded import READY_TIMEOUT_S
 from swarmsync.errors import ConfigError
 
 TURN_S: Final = 0.1
-STATUS_EVERY_S: Final = 1.0
 GUNICORN_CONF: Final = Path(conf.__file__).parent / "gunicorn.conf.py"
-STATUS_KEY: Final = "swarmsync:modules"
 #: A module may take this long to connect and load before its pulse is judged as sternly as later.
 START_GRACE_MS: Final = 30_000
 
@@ -59,9 +54,7 @@ class Supervisor:
         self._handles: list[Handle] = []
         self._watches: dict[str, liveness.Watch] = {}
         self._logs = settings.data_path / "logs"
-        self._status_at = 0.0
-        self._redis: redis.Redis | None = None
-        self._processes: dict[int, psutil.Process] = {}
+        self._status: Status | None = None
         pulse = settings.pulse
         self._limits = liveness.Limits(pulse.late_ms, pulse.abort_ms, pulse.kill_ms)
         self._start_limits = liveness.Limits(START_GRACE_MS, START_GRACE_MS + 1, START_GRACE_MS + 1_000)
@@ -84,7 +77,7 @@ class Supervisor:
                 Segment.create(self._instance, "pulses", PulsePage.segment_bytes(names)), names
             )
             self._wiring = wiring
-            self._redis = redis.Redis.from_url(servers.redis_url, socket_timeout=0.2, socket_connect_timeout=0.2)
+            self._status = Status(servers.redis_url, wiring, self._pulses)
             self._start_core(servers, wiring)
             on_ready()
             self._keep()
@@ -197,9 +190,8 @@ class Supervisor:
         now_ms = monotonic_ms()
         for handle in self._handles:
             self._mind(handle, now_ms)
-        if time.monotonic() - self._status_at > STATUS_EVERY_S:
-            self._status_at = time.monotonic()
-            self._write_status()
+        if self._status is not None:
+            self._status.tell(self._handles, time.monotonic_ns())
         return True
 
     def _mind(self, handle: Handle, now_ms: int) -> None:
@@ -250,48 +242,6 @@ class Supervisor:
                     raise KeyboardInterrupt
         except Empty:
             return
-
-    # ------------------------------------------------ status
-
-    def _write_status(self) -> None:
-        """Tell CoreInspect how the children are; a Redis that is away is skipped."""
-        if self._redis is None:
-            return
-        now_ns = time.monotonic_ns()
-        rows = {handle.spec.name: json.dumps(self._row(handle, now_ns)) for handle in self._handles}
-        try:
-            self._redis.hset(STATUS_KEY, mapping=rows)  # type: ignore[arg-type]  # the stub's key type is invariant
-            self._redis.expire(STATUS_KEY, 10)
-        except redis.RedisError:
-            return
-
-    def _row(self, handle: Handle, now_ns: int) -> dict[str, object]:
-        name = handle.spec.name
-        row: dict[str, object] = {
-            "name": name,
-            "purpose": handle.spec.purpose,
-            "state": handle.condition.value,
-            "pid": handle.pid,
-            "restarts": max(0, handle.starts - 1),
-            "last_exit": handle.last_exit,
-        }
-        if handle.pid:
-            try:
-                process = self._processes.setdefault(handle.pid, psutil.Process(handle.pid))
-                row["memory_bytes"] = process.memory_info().rss
-                row["cpu_percent"] = process.cpu_percent()
-            except psutil.Error:
-                self._processes.pop(handle.pid, None)
-        if handle.spec.phase is Phase.MODULE:
-            row["pulse_age_ms"] = self._pulses.read(name).age_ms(now_ns)
-            row["rings"] = {
-                channel.name: {"fill": round(ring.fill(), 4), "put": stats.records_put, "taken": stats.records_taken}
-                for channel in CHANNELS
-                if channel.reader is Role(name)
-                for ring in [self._wiring.ring(channel.name)]
-                for stats in [ring_stats(ring)]
-            }
-        return row
 
     # ------------------------------------------------ stop
 

@@ -1,15 +1,16 @@
-"""`GET /v1/events`: every change of a job's state as server-sent events, resumable without a gap."""
+"""`/v1/events`: every change of a job's state, live as server-sent events, and in pages as it was."""
 
 import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from api import query_strings
 from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
@@ -52,12 +53,65 @@ class Events(Resource):
         call.response.stream = Stream(call, _feed(call, place, job_id, follow=query.follow))
 
 
-def _place(text: str) -> Place:
+class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Events from `since` up to `until`: times, or durations before now. `job` is one job."""
+
+    since: str = ""
+    until: str = ""
+    job: str = ""
+    limit: Annotated[int, Meta(ge=1, le=5_000)] = 1_000
+    cursor: str = ""
+
+
+class History(Resource):
+    @endpoint(Access.USER, "Changes that are kept, oldest first", query=HistoryQuery, answer="a page of events")
+    async def on_get(self, call: Call) -> Any:
+        query: HistoryQuery = call.query
+        now = datetime.now(UTC)
+        rows = await events.read(
+            call.services.store,
+            call.caller,
+            _place(query.cursor, "cursor") if query.cursor else BEGINNING,
+            oldest=query_strings.moment("since", query.since, now),
+            newest=query_strings.moment("until", query.until, now),
+            job_id=await find_job(call, query.job) if query.job else None,
+            limit=query.limit + 1,
+        )
+        items = [_document(row) for row in rows[: query.limit]]
+        return {"items": items, "next_cursor": items[-1]["id"] if len(rows) > query.limit else None}
+
+
+class SnapshotQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`at` is a time or a duration before now; without it the answer is of now. Further pages take the first's."""
+
+    at: str = ""
+    limit: Annotated[int, Meta(ge=1, le=5_000)] = 1_000
+    cursor: str = ""
+
+
+class Snapshot(Resource):
+    @endpoint(Access.USER, "Jobs that had not ended at a moment, as they were", query=SnapshotQuery, answer="a page")
+    async def on_get(self, call: Call) -> Any:
+        """Answer with `place`, too: `/v1/events?after=PLACE` tells what came after."""
+        query: SnapshotQuery = call.query
+        found = await events.snapshot(
+            call.services.store,
+            call.caller,
+            at=query_strings.moment("at", query.at, datetime.now(UTC)),
+            after=query_strings.cursor("cursor", query.cursor) or 0,
+            limit=query.limit + 1,
+        )
+        items = [_document(row) for row in found.rows[: query.limit]]
+        cursor = items[-1]["job"] if len(found.rows) > query.limit else None
+        return {"at": rfc3339(found.at), "place": str(found.place), "items": items, "next_cursor": cursor}
+
+
+def _place(text: str, name: str = "after") -> Place:
     if text == "0":
         return BEGINNING
     match = _PLACE.fullmatch(text)
     if match is None or int(match[1]) >= 1 << 64 or int(match[2]) >= 1 << 63:
-        raise QueryError("after", f"{text[:40]!r} is not the id of an event; it looks like 1234-567, or 0 for all")
+        raise QueryError(name, f"{text[:40]!r} is not the id of an event; it looks like 1234-567, or 0 for all")
     return Place(int(match[1]), int(match[2]))
 
 
@@ -100,8 +154,10 @@ def _written(rows: Sequence[Row]) -> bytes:
 
 
 def _document(row: Row) -> dict[str, Any]:
+    """One change, and what its job is; of a job whose record was deleted only the change is known."""
     at = rfc3339(row["at"])
     return {
+        "id": f"{row['xid']}-{row['seq']}",
         "job": ids.encode(row["job_id"]),
         "state": row["state"],
         "reason": row["reason"],
@@ -110,4 +166,11 @@ def _document(row: Row) -> dict[str, Any]:
         "since": at,
         "attempt": row["fence"],
         "worker": row["worker"],
+        "name": row["name"],
+        "user": row["username"],
+        "queue": row["queue"],
+        "cpus": None if row["cpus_milli"] is None else row["cpus_milli"] / 1000,
+        "memory": row["memory_bytes"],
+        "array_index": row["array_index"],
+        "array_size": row["array_size"],
     }

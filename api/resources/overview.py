@@ -9,7 +9,7 @@ from api import documents
 from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339
-from swarmsync.errors import NotFound
+from swarmsync.errors import NotFound, Unavailable
 from swarmsync.store import overview, records
 from swarmsync.store.records import RecordFilter
 from swarmsync.store.sessions import answering
@@ -17,6 +17,8 @@ from swarmsync.store.sessions import answering
 #: The supervisor's figures of each module: a Redis hash, one JSON object per field.
 MODULES_KEY: Final = "swarmsync:modules"
 RECENT_LOGS: Final = 20
+ERRORS_KEY: Final = "swarmsync:errors"
+ERRORS_MS: Final = 2_000
 STATS_MS: Final = 1_000
 PURPOSES: Final = {
     "harvester": "The only listener: takes what workers and the API say, writes verdicts, and feeds the Scheduler.",
@@ -63,6 +65,7 @@ def _stats(found: overview.Stats) -> dict[str, Any]:
     return {
         "jobs": found.jobs,
         "workers": found.workers,
+        "waiting": found.waiting,
         "finished_last_minute": found.finished_last_minute,
         "submit_to_start_ms": {
             "p50": _rounded(found.submit_to_start_p50_ms),
@@ -93,10 +96,30 @@ async def module_figures(call: Call) -> dict[str, dict[str, Any]]:
     return found
 
 
+async def _last_errors(call: Call) -> dict[str, Any]:
+    """Return the modules' last errors, kept for two seconds; none while nobody can be asked."""
+    services = call.services
+    try:
+        with answering():
+            kept: bytes | None = await services.redis.get(ERRORS_KEY)
+        if kept is not None:
+            return msgspec.json.decode(kept, type=dict[str, Any])
+        rows = await overview.last_errors(services.store, call.caller, list(PURPOSES))
+        found = {row["source"]: {"at": rfc3339(row["at"]), "message": row["message"]} for row in rows}
+        with answering():
+            await services.redis.set(ERRORS_KEY, msgspec.json.encode(found), px=ERRORS_MS)
+    except (Unavailable, msgspec.DecodeError):
+        return {}
+    return found
+
+
 class Modules(Resource):
     @endpoint(Access.USER, "The engine's modules: purpose, state, pulse lag, ring fill, rates, restarts, last error")
     async def on_get(self, call: Call) -> Any:
-        return {"items": list((await module_figures(call)).values()), "next_cursor": None}
+        found = await module_figures(call)
+        errors = await _last_errors(call) if call.caller.is_operator else {}
+        items = [{**figures, "last_error": errors.get(name)} for name, figures in found.items()]
+        return {"items": items, "next_cursor": None}
 
 
 class OneModule(Resource):
@@ -106,6 +129,7 @@ class OneModule(Resource):
         if figures is None:
             raise NotFound(f"there is no module {module[:40]!r}; known are {', '.join(PURPOSES)}")
         if call.caller.is_operator:
+            figures["last_error"] = (await _last_errors(call)).get(figures["name"])
             wanted = RecordFilter(limit=RECENT_LOGS, source=figures["name"])
             rows = await records.page(call.services.store, call.caller, wanted)
             figures["recent_logs"] = [documents.record(row) for row in rows[:RECENT_LOGS]]

@@ -15,7 +15,8 @@ from engine.shared_resource.segment import Segment
 from engine.shared_resource.stats_page import StatsPage
 
 #: The module's words. Times are `time.monotonic_ns()`, which all processes of a machine share.
-MODULE_WORDS: Final = ("pulse_ns", "turns", "state")
+MODULE_WORDS: Final = ("pulse_ns", "turns", "state", "fast_lag_ns", "medium_lag_ns", "slow_lag_ns")
+BEATS: Final = ("fast", "medium", "slow")
 #: The supervisor's words, in a row of their own named `<module>.process`.
 PROCESS_WORDS: Final = ("pid", "epoch", "started_ns", "restarts")
 
@@ -46,6 +47,7 @@ class Pulse(Struct, frozen=True):
     pulse_ns: int
     turns: int
     state: ModuleState
+    lag_ns: dict[str, int] = {}  # of the last fast, medium and slow beat: how late it came
 
     def age_ms(self, now_ns: int) -> int:
         """Return milliseconds since the last sign of life: the pulse, or the start if that came later."""
@@ -60,6 +62,7 @@ class PulseSlot:
         self._turns = page.counter(module, "turns")
         self._state = page.counter(module, "state")
         self._epoch = page.counter(_process_row(module), "epoch")
+        self._lags = {beat: page.counter(module, f"{beat}_lag_ns") for beat in BEATS}
 
     def enter(self, state: ModuleState, now_ns: int) -> None:
         """Say what the module does from now on; also a sign of life."""
@@ -70,6 +73,10 @@ class PulseSlot:
         """Say that one more turn of the loop is over."""
         self._turns.add()
         self._pulse_ns.set(now_ns)
+
+    def lagged(self, beat: str, lag_ns: int) -> None:
+        """Say by how much a beat came late."""
+        self._lags[beat].set(lag_ns)
 
     def epoch(self) -> int:
         """Return the epoch that the supervisor wants here now; a process that was started with less was replaced."""
@@ -133,6 +140,7 @@ class PulsePage:
             turns=words["turns"],
             # A number that is no state is a damaged word: no reason for the supervisor to fall over.
             state=_STATES.get(words["state"], ModuleState.STARTING) if beaten else ModuleState.STARTING,
+            lag_ns={beat: words[f"{beat}_lag_ns"] for beat in BEATS},
         )
 
     def read_all(self) -> list[Pulse]:

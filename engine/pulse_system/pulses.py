@@ -51,13 +51,20 @@ class _Call:
 class Pulses:
     """Register with `every` and `wake_every`, then `run` for as long as the module lives."""
 
-    def __init__(self, settings: PulseSettings, timeline: Timeline | None = None) -> None:
+    def __init__(
+        self,
+        settings: PulseSettings,
+        timeline: Timeline | None = None,
+        tell_lag: Callable[[Beat, int], None] = lambda _beat, _lag_ns: None,
+    ) -> None:
+        """`tell_lag` hears at each beat by how many nanoseconds it came late."""
         self._period_ns = {
             Beat.FAST: settings.fast_ms * 1_000_000,
             Beat.MEDIUM: settings.medium_ms * 1_000_000,
             Beat.SLOW: settings.slow_ms * 1_000_000,
         }
         self._timeline = timeline or LoopTimeline()
+        self._tell_lag = tell_lag
         self._calls: list[_Call] = []
 
     def every(self, beat: Beat, call: Callable[[], Awaitable[None]]) -> None:
@@ -89,6 +96,7 @@ class Pulses:
         due_ns = start_ns + period_ns
         while True:
             await self._timeline.sleep_ns(max(due_ns - self._timeline.monotonic_ns(), 0))
+            self._tell_lag(call.beat, max(self._timeline.monotonic_ns() - due_ns, 0))
             await call.call()
             # A timer may fire a little early: then nothing was missed, and the next beat is still due on the grid.
             missed = max(self._timeline.monotonic_ns() - due_ns, 0) // period_ns

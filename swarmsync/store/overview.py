@@ -1,12 +1,12 @@
 """What the API shows of the whole: workers, queues, counts, rates and latencies; and the cordon of a worker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
 from msgspec import Struct
 
-from swarmsync.model.lifecycle import FINAL, Eligibility, JobState
+from swarmsync.model.lifecycle import FINAL, WAITING, Eligibility, JobState, WaitReason
 from swarmsync.store.lists import Row
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
@@ -40,6 +40,21 @@ FROM (SELECT extract(epoch FROM started_at - submitted_at) * 1000 AS ms FROM job
         AND run_at IS NULL
       ORDER BY finished_at DESC LIMIT 1000) AS latest
 """
+#: A queued job without a reason of its own waits for that of its shape.
+_WAITING: Final = """
+SELECT COALESCE(NULLIF(j.reason, ''), p.reason, $2) AS reason, count(*) AS jobs
+FROM jobs j LEFT JOIN waiting_shapes p ON p.shape = j.shape AND j.state = 'queued'
+WHERE j.state = ANY ($1::text[]) AND (j.array_size IS NULL OR j.array_id IS NOT NULL) GROUP BY 1
+"""
+#: Of each source the newest error among its last records.
+_LAST_ERRORS: Final = """
+SELECT s.source, e.at, e.message FROM unnest($1::text[]) AS s (source)
+CROSS JOIN LATERAL (
+    SELECT r.at, r.message FROM (
+        SELECT id, at, level, message FROM log_records WHERE source = s.source ORDER BY id DESC LIMIT 500
+    ) r WHERE r.level = 'error' ORDER BY r.id DESC LIMIT 1
+) e
+"""
 
 
 class Stats(Struct, frozen=True):
@@ -47,6 +62,7 @@ class Stats(Struct, frozen=True):
 
     jobs: Mapping[str, int]
     workers: Mapping[str, int]
+    waiting: Mapping[str, int]  # by reason
     finished_last_minute: int
     measured: int  # how many of the last jobs the latencies are from
     submit_to_start_p50_ms: float | None
@@ -98,10 +114,12 @@ async def stats(store: Store, caller: Caller) -> Stats:
             " AND state = ANY ($1::text[]) AND (array_size IS NULL OR array_id IS NOT NULL)",
             [state.value for state in FINAL],
         )
+        waiting = await connection.fetch(_WAITING, [state.value for state in WAITING], WaitReason.EVALUATING.value)
         latency: Any = await connection.fetchrow(_LATENCY)
         return Stats(
             dict.fromkeys((state.value for state in JobState), 0) | {row["state"]: row["jobs"] for row in jobs},
             {row["liveness"]: row["workers"] for row in alive},
+            {row["reason"]: row["jobs"] for row in waiting},
             finished,
             latency["jobs"],
             latency["p50"],
@@ -109,3 +127,9 @@ async def stats(store: Store, caller: Caller) -> Stats:
         )
 
     return await store.run(work, **caller.settings)
+
+
+async def last_errors(store: Store, caller: Caller, sources: Sequence[str]) -> list[Row]:
+    """Return (source, at, message) for each source that has logged an error lately; for operators."""
+    rows: list[Row] = await store.run(lambda c: c.fetch(_LAST_ERRORS, list(sources)), **caller.settings)
+    return rows

@@ -33,8 +33,9 @@ async def test_every_change_is_told_in_order(ann, engine):
     told = await all_after(ann, 0, job)
     assert [event["state"] for _, event in told] == ["queued", "held", "cancelled"]
     first = told[0][1]
-    assert set(first) == {"job", "state", "reason", "message", "at", "since", "attempt", "worker"}
-    assert first["job"] == job
+    change = {"id", "job", "state", "reason", "message", "at", "since", "attempt", "worker"}
+    assert set(first) == change | {"name", "user", "queue", "cpus", "memory", "array_index", "array_size"}
+    assert (first["job"], first["user"], first["cpus"]) == (job, "ann", 1.0)
 
 
 async def test_a_reader_resumes_behind_the_last_event_it_saw(ann):

@@ -81,6 +81,18 @@ async def test_modules_show_what_the_supervisor_says(ann, oscar, redis):
     await redis.delete("swarmsync:modules")
 
 
+async def test_modules_show_their_last_error_to_operators(ann, oscar, redis, engine):
+    await engine.sql.execute(
+        "INSERT INTO log_records (source, level, message) VALUES"
+        " ('dispatcher', 'error', 'first'), ('dispatcher', 'error', 'second'), ('dispatcher', 'info', 'third')"
+    )
+    await redis.delete("swarmsync:errors")
+    errors = {m["name"]: m["last_error"] for m in (await oscar.get("/v1/modules")).json["items"]}
+    assert errors["dispatcher"]["message"] == "second"
+    assert (await oscar.get("/v1/modules/dispatcher")).json["last_error"] == errors["dispatcher"]
+    assert {m["last_error"] for m in (await ann.get("/v1/modules")).json["items"]} == {None}
+
+
 async def test_log_records_are_written_read_changed_and_deleted(ann, oscar, fresh_name):
     job = (await ann.submit())["id"]
     body = {"message": f"replaced {fresh_name}", "level": "warning", "job": job, "fields": {"disk": "sda"}}
@@ -155,6 +167,7 @@ async def test_stats_count_jobs_and_are_kept_for_a_second(oscar, ann, engine, re
     assert stats["jobs"]["expired"] == 0
     assert stats["workers"]["ready"] >= 1
     assert stats["finished_last_minute"] >= 1
+    assert sum(stats["waiting"].values()) >= stats["jobs"]["queued"]
     assert stats["submit_to_start_ms"]["jobs"] >= 1
     assert stats["submit_to_start_ms"]["p50"] is not None
     assert await redis.pttl("swarmsync:stats:all") > 0

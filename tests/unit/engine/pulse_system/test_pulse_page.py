@@ -88,3 +88,9 @@ def test_modules_do_not_touch_each_other(page):
 def test_unknown_modules_are_refused(page):
     with pytest.raises(KeyError):
         page.slot("nobody")
+
+
+def test_the_lag_of_each_beat_is_seen(page):
+    page.expect("scheduler", epoch=1, now_ns=1)
+    page.slot("scheduler").lagged("medium", 7 * MS)
+    assert page.read("scheduler").lag_ns == {"fast": 0, "medium": 7 * MS, "slow": 0}

@@ -187,3 +187,18 @@ def test_it_beats_in_real_time_under_uvloop():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(story()) >= 0.008
+
+
+async def test_each_beat_says_how_late_it_came(timeline):
+    told = []
+    pulses = Pulses(PulseSettings(), timeline, lambda beat, lag_ns: told.append((beat, lag_ns)))
+
+    async def busy() -> None:
+        timeline.now_ns += 250 * MS
+
+    pulses.every(Beat.FAST, busy)
+    running = asyncio.create_task(pulses.run())
+    await timeline.run_for_ms(800)
+    running.cancel()
+    assert told[0] == (Beat.FAST, 0)
+    assert {beat for beat, _ in told} == {Beat.FAST}

@@ -1,0 +1,91 @@
+"""What the supervisor tells CoreInspect about its children, twice a second, in a hash of Redis."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import psutil
+import redis
+
+from engine.gauges import RingGauge
+from engine.pulse_system.pulse_page import PulsePage
+from engine.service_channels import CHANNELS, Channel, Role, Wiring
+from engine.service_handles import Handle, Phase
+from engine.shared_resource.stats_page import ring_stats
+
+STATUS_EVERY_NS: Final = 450_000_000  # about every fifth look of the supervisor
+STATUS_KEY: Final = "swarmsync:modules"
+#: Figures that nobody renews are gone after this long: an engine that is dead is not shown as alive.
+KEEP_S: Final = 10
+
+
+class Status:
+    """Looks at processes, pulses and rings; a Redis that is away is skipped."""
+
+    def __init__(self, redis_url: str, wiring: Wiring, pulses: PulsePage) -> None:
+        self._redis = redis.Redis.from_url(redis_url, socket_timeout=0.2, socket_connect_timeout=0.2)
+        self._wiring = wiring
+        self._pulses = pulses
+        self._processes: dict[int, psutil.Process] = {}
+        self._gauges = {channel.name: RingGauge() for channel in CHANNELS}
+        self._told_ns = 0
+
+    def tell(self, handles: Sequence[Handle], now_ns: int) -> None:
+        """Write the figures when it is time again."""
+        if now_ns - self._told_ns < STATUS_EVERY_NS:
+            return
+        self._told_ns = now_ns
+        rows = {handle.spec.name: json.dumps(self._row(handle, now_ns)) for handle in handles}
+        self._processes = {
+            handle.pid: self._processes[handle.pid] for handle in handles if handle.pid in self._processes
+        }
+        try:
+            self._redis.hset(STATUS_KEY, mapping=rows)  # type: ignore[arg-type]  # the stub's key type is invariant
+            self._redis.expire(STATUS_KEY, KEEP_S)
+        except redis.RedisError:
+            return
+
+    def _row(self, handle: Handle, now_ns: int) -> dict[str, object]:
+        name = handle.spec.name
+        row: dict[str, object] = {
+            "name": name,
+            "purpose": handle.spec.purpose,
+            "kind": handle.spec.phase.value,
+            "state": handle.condition.value,
+            "pid": handle.pid,
+            "restarts": max(0, handle.starts - 1),
+            "last_exit": handle.last_exit,
+        }
+        if handle.pid:
+            try:
+                process = self._processes.setdefault(handle.pid, psutil.Process(handle.pid))
+                row["memory_bytes"] = process.memory_info().rss
+                row["cpu_percent"] = process.cpu_percent()
+            except psutil.Error:
+                self._processes.pop(handle.pid, None)
+        if handle.spec.phase is Phase.MODULE:
+            pulse = self._pulses.read(name)
+            row["pulse_age_ms"] = pulse.age_ms(now_ns)
+            row["pulse_lag_ms"] = {beat: round(lag_ns / 1e6, 3) for beat, lag_ns in pulse.lag_ns.items()}
+            row["turns"] = pulse.turns
+            row["rings"] = {
+                channel.name: self._ring(channel, now_ns) for channel in CHANNELS if channel.reader is Role(name)
+            }
+        return row
+
+    def _ring(self, channel: Channel, now_ns: int) -> dict[str, object]:
+        """Return the figures of a ring that this module reads."""
+        stats = ring_stats(self._wiring.ring(channel.name))
+        gauge = self._gauges[channel.name]
+        taken = stats.records_taken + stats.records_abandoned
+        gauge.look(now_ns // 1_000_000, put=stats.records_put, taken=taken)
+        return {
+            "from": channel.writer.value,
+            "fill": round(stats.used_bytes / stats.capacity_bytes, 4),
+            "put": stats.records_put,
+            "taken": stats.records_taken,
+            "waiting": max(stats.records_put - taken, 0),
+            "dropped": stats.records_dropped,
+            "taken_per_s": round(gauge.taken_per_s(), 1),
+            "oldest_ms": gauge.oldest_ms(),
+        }

@@ -10,16 +10,19 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 import structlog
 from nats.aio.msg import Msg
 
+from swarmsync import ids
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError, Unavailable
 from swarmsync.model.job import JobRef
-from swarmsync.model.lifecycle import AssignmentState
+from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
+    Ended,
     Join,
     Pulse,
     PulseAnswer,
@@ -34,9 +37,12 @@ from swarmsync.protocol.messages import (
 )
 from worker.assignment import Assignment
 from worker.container_runtime import ContainerRuntime, RuntimeProblem, Seen
+from worker.lease_file import boot_ms
+from worker.leases import key_of
 from worker.output import OutputSender
 from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of
 from worker.reactor import Reactor
+from worker.watch import Watch
 
 ANSWER_S: Final = 5.0
 RETRY_S: Final = 0.2
@@ -45,21 +51,24 @@ DRAIN_S: Final = 7.0
 log = structlog.get_logger()
 
 
-def monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
+monotonic_ms = boot_ms  # leases go on while the machine sleeps
 
 
 class Agent:
     """One worker. `run` returns after `stop`, or raises ConfigError when Core will not have it."""
 
-    def __init__(self, bus: Bus, runtime: ContainerRuntime, offer: WorkerOffer, token: str) -> None:
+    def __init__(
+        self, bus: Bus, runtime: ContainerRuntime, offer: WorkerOffer, token: str, watch: Watch | None = None
+    ) -> None:
         self.name = offer.name
         self.session = secrets.token_hex(8)
         self._bus = bus
         self._runtime = runtime
         self._offer = offer
         self._token = token
-        self._reactor = Reactor(offer.capacity, now_ms=monotonic_ms())
+        self._watch = watch  # None where containers end with this process
+        before = watch.heard_before() if watch is not None else None
+        self._reactor = Reactor(offer.capacity, now_ms=monotonic_ms() if before is None else before)
         self._output = OutputSender.create(bus, self.name, self.session)
         self._assignments: dict[JobRef, Assignment] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
@@ -78,7 +87,10 @@ class Agent:
         await self._adopt()
         await self._join()
         await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
-        loops = [asyncio.create_task(loop()) for loop in (self._pulses, self._reports, self._output.run)]
+        works = [self._pulses, self._reports, self._output.run]
+        if self._watch is not None:
+            works.append(self._watch.keep)
+        loops = [asyncio.create_task(loop()) for loop in works]
         stopped = asyncio.create_task(self._stopping.wait())
         done, _ = await asyncio.wait({*loops, stopped}, return_when=asyncio.FIRST_COMPLETED)
         try:
@@ -88,6 +100,7 @@ class Agent:
             for running in (*loops, stopped, *self._jobs):
                 running.cancel()
             await asyncio.gather(*loops, stopped, *self._jobs, return_exceptions=True)
+        self._note(closed=not self._reactor.held)
         for ended in done - {stopped}:
             ended.result()  # a loop never ends by itself: raise what broke it
 
@@ -95,7 +108,10 @@ class Agent:
 
     async def _adopt(self) -> None:
         """Go on with the containers that an earlier agent of this name left."""
-        for seen in sorted(await self._runtime.list(), key=lambda seen: seen.fence, reverse=True):
+        found = await self._runtime.list()
+        if self._watch is not None:
+            self._watch.file.forget_all_but({key_of(seen.job, seen.fence) for seen in found})
+        for seen in sorted(found, key=lambda seen: seen.fence, reverse=True):
             ref = ref_of(seen.job, seen.fence)
             if ref is None:
                 continue
@@ -107,6 +123,13 @@ class Agent:
             terms = read_terms(seen.note)
             self._reactor.hold(ref, terms, state)
             self._begin(ref, terms, adopted=seen)
+        self._note()
+
+    def _note(self, *, closed: bool = False) -> None:
+        """Tell the watchdog until when our containers may live without us."""
+        if self._watch is not None:
+            kill_at = {key_of(ids.encode(ref.job_id), ref.fence): at for ref, at in self._reactor.kill_ats().items()}
+            self._watch.note(self._reactor.heard_ms, self._reactor.lease_ms, kill_at, closed=closed)
 
     async def _join(self) -> None:
         """Ask until Core answers. Raises ConfigError when it refuses."""
@@ -131,6 +154,7 @@ class Agent:
             await asyncio.sleep(1)
         self._pulse_s = answer.pulse_ms / 1000
         self._reactor.welcome((answer.orders_epoch, answer.orders_seq), answer.lease_ms, sent_ms)
+        self._note()
         self._want_stopped(answer.stop)
         log.info("joined", worker=self.name, holds=len(self._reactor.held))
 
@@ -159,6 +183,7 @@ class Agent:
             await self._join()
         elif isinstance(answer, PulseAnswer):
             self._reactor.heard(sent_ms)
+            self._note()
             self._reactor.told(None if answer.send_holds else everything)
             self._want_stopped(answer.stop)
 
@@ -177,6 +202,8 @@ class Agent:
             if isinstance(order, RunJob) and order.spec_id in specs
         }
         receipt, begin, stop = self._reactor.take(orders, terms, monotonic_ms())
+        if begin:
+            self._note()  # before a container exists
         for order in begin:
             own = self._reactor.held[order.ref.job_id].terms
             plan = plan_of(specs[order.spec_id], order, own, worker=self.name, session=self.session)
@@ -212,8 +239,14 @@ class Agent:
         held = self._reactor.held.get(report.ref.job_id)
         if held is not None and isinstance(report, Started):
             held.state = AssignmentState.RUNNING
+        if isinstance(report, Ended) and self._was_put_down(report.ref):
+            why = "the worker's agent let the lease end, and its watchdog stopped the container"
+            report = msgspec.structs.replace(report, reason=EndReason.WORKER_LOST, message=why)
         self._reactor.report(report)
         self._reports_wake.set()
+
+    def _was_put_down(self, ref: JobRef) -> bool:
+        return self._watch is not None and self._watch.was_put_down(ids.encode(ref.job_id), ref.fence)
 
     async def _reports(self) -> None:
         while True:
@@ -230,6 +263,8 @@ class Agent:
             if isinstance(answer, ReportsAck):
                 for ref in self._reactor.acknowledged(answer.through_seq):
                     assignment = self._assignments.pop(ref, None)
+                    if self._watch is not None:
+                        self._watch.forget(ids.encode(ref.job_id), ref.fence)
                     if assignment is not None and assignment.container_id is not None:
                         self._run(self._remove(assignment.container_id))
 

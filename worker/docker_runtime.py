@@ -44,6 +44,7 @@ class DockerRuntime:
     """`owner` keeps workers that share one engine apart; `bind_roots` are the machine's paths that jobs may mount.
 
     `url` is written as DOCKER_HOST is; None looks where the docker command would. `pause` sleeps between attempts.
+    `sweeps` False is for a second process beside the agent: it must not take what the agent is making for left-overs.
     """
 
     name = "docker"
@@ -56,8 +57,10 @@ class DockerRuntime:
         bind_roots: Iterable[str] = (),
         secrets_dir: Path = Path("/dev/shm/swarmsync-secrets"),  # noqa: S108 a tmpfs on every Linux; owner is checked
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sweeps: bool = True,
     ) -> None:
         self._owner = owner
+        self._sweeps = sweeps
         self._bind_roots = tuple(bind_roots)
         self._pause = pause
         self._secrets = SecretFiles(secrets_dir / (owner or "any"))
@@ -78,7 +81,8 @@ class DockerRuntime:
             raise docker_errors.engine_problem("describe itself", info.status, info.message)
         self._reader.newlines_lost = int(str(version["Version"]).partition(".")[0]) < NEWLINES_KEPT_SINCE
         await self.list()
-        self._secrets.forget_all_but(set(self._looks.names.values()))
+        if self._sweeps:
+            self._secrets.forget_all_but(set(self._looks.names.values()))
         return describe(
             version, info.document, unlimited=self._engine.unlimited, secrets_in_memory=self._secrets.in_memory()
         )

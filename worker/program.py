@@ -21,6 +21,7 @@ from worker.container_runtime import ContainerRuntime, RuntimeInfo, RuntimeProbl
 from worker.docker_runtime import DockerRuntime
 from worker.process_runtime import ProcessRuntime
 from worker.simulated_runtime import SimulatedRuntime
+from worker.watch import Watch
 
 EXIT_CONFIG = 3
 
@@ -98,7 +99,11 @@ async def _agent(bus: Bus, settings: LocalWorkerSettings, site: WorkerSite) -> A
     runtime, info = await open_runtime(settings, site)
     for warning in info.warnings:
         log.warning(warning)
-    return Agent(bus, runtime, offer_of(settings, runtime.name, info, version), site.join_token)
+    offer = offer_of(settings, runtime.name, info, version)
+    watch = None  # simulated containers end with this process
+    if runtime.name != "simulated":
+        watch = Watch(Path(site.state_dir), runtime.name, owner_of(offer.name, site.join_token))
+    return Agent(bus, runtime, offer, site.join_token, watch)
 
 
 if __name__ == "__main__":

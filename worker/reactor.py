@@ -13,6 +13,7 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.model.resources import NOTHING, Need
 from swarmsync.protocol.messages import Ended, Holding, Orders, Receipt, Report, RunJob, StopJob
+from worker.leases import WATCHDOG_MARGIN_MS
 from worker.plans import Terms
 
 #: The container must be gone this long before the lease ends, beside its grace.
@@ -98,6 +99,21 @@ class Reactor:
                 held.stop = StopJob(held.ref, reason=EndReason.WORKER_LOST)
                 stops.append(held.stop)
         return stops
+
+    @property
+    def heard_ms(self) -> int:
+        return self._heard_ms
+
+    @property
+    def lease_ms(self) -> int:
+        return self._lease_ms
+
+    def kill_ats(self) -> dict[JobRef, int]:
+        """When the watchdog begins to stop each container, should this agent not do it before."""
+        return {
+            held.ref: self._heard_ms + held.lease_ms - held.terms.grace_ms - WATCHDOG_MARGIN_MS
+            for held in self.held.values()
+        }
 
     # ------------------------------------------------ orders
 

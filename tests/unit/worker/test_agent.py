@@ -3,20 +3,24 @@
 import asyncio
 
 import pytest
+from nats.aio.msg import Msg
 
 from swarmsync import ids
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import Need
+from swarmsync.model.spec import JobSpec
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec
-from swarmsync.protocol.messages import Refusal, StopJob, Welcome
+from swarmsync.protocol.messages import Ended, Orders, Refusal, RunJob, StopJob, Welcome
 from worker import agent as module
 from worker.agent import Agent
 from worker.container_runtime import ContainerPlan, Seen
+from worker.leases import Leases, key_of
 from worker.plans import Terms, write_terms
 from worker.simulated_runtime import SimulatedRuntime
+from worker.watch import Watch
 
 TERMS = Terms(Need(1_000, 1 << 30), grace_ms=1_000)
 
@@ -96,3 +100,41 @@ async def test_a_container_that_never_ran_is_removed():
     agent = make(Bus(), runtime)
     await agent._adopt()
     assert (agent._reactor.held, await runtime.list()) == ({}, [])
+
+
+async def test_what_the_watchdog_put_down_is_no_failure_of_the_job(tmp_path):
+    """It ended by our own SIGTERM, while this process stood still."""
+    watch = Watch(tmp_path, "process", "w")
+    agent = Agent(Bus(), SimulatedRuntime(), WorkerOffer("w1", Need(4_000, 4 << 30)), "token", watch)
+    refs = [JobRef(7, 1), JobRef(8, 1)]
+    watch.file.mark(key_of(ids.encode(7), 1))
+    for ref in refs:
+        agent._reactor.hold(ref, TERMS)
+        agent._say(Ended(ref, EndReason.SIGNAL, "exit code 143: ended by SIGTERM", 5, 143))
+    _, reports = agent._reactor.unacknowledged()
+    assert [report.reason for report in reports] == [EndReason.WORKER_LOST, EndReason.SIGNAL]
+
+
+async def test_leases_are_noted_before_a_container_exists_and_count_on_in_the_next_agent(tmp_path, now):
+    now[0] = 50_000
+    agent = Agent(
+        Bus(), SimulatedRuntime(), WorkerOffer("w1", Need(4_000, 4 << 30)), "t", Watch(tmp_path, "process", "w")
+    )
+    noted = []
+    agent._begin = lambda *_values, **_how: noted.append(agent._watch.file.read())
+    agent._bus.publish = _publish
+    spec = codec.encode_json(JobSpec(image="x"))
+    orders = Orders(1, 1, (RunJob(JobRef(7, 1), 5, "", 0),), {5: spec})
+    await agent._on_orders(Msg(None, data=codec.encode(orders)))
+    assert noted == [
+        Leases(agent._watch.file.boot, 50_000, 30_000, {key_of(ids.encode(7), 1): 50_000 + 30_000 - 10_000 - 1_000})
+    ]
+    now[0] = 90_000
+    after = Agent(
+        Bus(), SimulatedRuntime(), WorkerOffer("w1", Need(4_000, 4 << 30)), "t", Watch(tmp_path, "process", "w")
+    )
+    assert after._reactor.heard_ms == 50_000
+
+
+async def _publish(*_words):
+    pass

@@ -1,0 +1,104 @@
+"""The file in which an agent notes when its containers must be gone, and the locks by which two processes see another.
+
+All of it lies in one directory per worker. The file is replaced as a whole, so a reader never sees half of it; it is
+not synced, for a machine that lost power runs no containers. Locks are the kernel's and end with their process.
+"""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from worker.leases import Leases
+
+LEASES: Final = "leases.json"
+AGENT_LOCK: Final = "agent.lock"
+WATCHDOG_LOCK: Final = "watchdog.lock"
+LOCK_TRIES: Final = 10
+_PUT_DOWN: Final = "put-down"
+
+
+def boot_ms() -> int:
+    """Milliseconds since the machine started; the time it slept counts, as it does for Core on another machine."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def try_lock(path: Path) -> int | None:
+    """Take the lock for as long as this process lives (or closes the descriptor); None when another one has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def take_lock(path: Path) -> int | None:
+    """As `try_lock`, but not put off by one who only looks (`is_locked`)."""
+    for _ in range(LOCK_TRIES):
+        descriptor = try_lock(path)
+        if descriptor is not None:
+            return descriptor
+        time.sleep(0.01)
+    return None
+
+
+def is_locked(path: Path) -> bool:
+    descriptor = try_lock(path)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
+class LeaseFile:
+    """One worker's notes. The agent writes; the watchdog reads, and marks what it put down."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.boot = boot_id()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / _PUT_DOWN).mkdir(mode=0o700, exist_ok=True)
+
+    def write(self, leases: Leases) -> None:
+        """Raises OSError, for one when the disk is full."""
+        new = self.directory / f"{LEASES}.new"
+        new.write_bytes(msgspec.json.encode(leases))
+        new.replace(self.directory / LEASES)
+
+    def read(self) -> Leases | None:
+        try:
+            return msgspec.json.decode((self.directory / LEASES).read_bytes(), type=Leases)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def changed_ns(self) -> int:
+        try:
+            return (self.directory / LEASES).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    # ------------------------------------------------ what the watchdog did
+
+    def mark(self, key: str) -> None:
+        """Say that the watchdog ended this container, before it does so."""
+        (self.directory / _PUT_DOWN / key).touch()
+
+    def was_put_down(self, key: str) -> bool:
+        return (self.directory / _PUT_DOWN / key).exists()
+
+    def forget(self, key: str) -> None:
+        (self.directory / _PUT_DOWN / key).unlink(missing_ok=True)
+
+    def forget_all_but(self, keys: set[str]) -> None:
+        for path in (self.directory / _PUT_DOWN).iterdir():
+            if path.name not in keys:
+                path.unlink(missing_ok=True)

@@ -144,7 +144,7 @@ def new_job(caller: Caller, submission: Submission, entry: NewJob, rerun_of: int
         "expires_at": start.expires_at,
         "fence": 0,
         "rerun_of": rerun_of,
-        "array_size": len(array.indexes()) if array is not None else None,
+        "array_size": array.size() if array is not None else None,
     }
     members = None if array is None else {start.state.value: row["array_size"]}
     return job_detail(JobDetail(row, [], members, {}))

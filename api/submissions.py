@@ -92,7 +92,7 @@ class Reader:
 
 def check_size(drafts: list[Draft]) -> None:
     """Raise SpecError where one request would make more rows than one transaction should."""
-    rows = sum(1 if entry.spec.array is None else 1 + len(entry.spec.array.indexes()) for entry in drafts)
+    rows = sum(1 if entry.spec.array is None else 1 + entry.spec.array.size() for entry in drafts)
     if rows > ARRAY_MAX + 1 and len(drafts) > 1:
         raise SpecError(
             [FieldError("$.jobs", f"{rows} jobs with all array members; {ARRAY_MAX} at most in one request")]

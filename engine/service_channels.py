@@ -69,7 +69,7 @@ CHANNELS: Final = (
 CARRIES: Final = {
     "inbox": "JobsSubmitted, StopWanted, WorkerJoined/Changed/Lost, AssignmentEnded, PlacementVoid, Resync",
     "due": "JobsDue",
-    "placements": "Place, Revoke, ShapeWaits",
+    "placements": "Place, Revoke, LineWaits",
     "bounces": "Offered, Refused, PlacementVoid",
     "journal": "JournalLine",
 }

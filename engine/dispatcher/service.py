@@ -20,6 +20,7 @@ from swarmsync.model.lifecycle import EndReason
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     Changed,
+    LineWaits,
     Offered,
     Order,
     Orders,
@@ -28,7 +29,6 @@ from swarmsync.protocol.messages import (
     Refused,
     Revoke,
     RunJob,
-    ShapeWaits,
     StopJob,
 )
 from swarmsync.store import jobs
@@ -102,9 +102,9 @@ class DispatcherService(Service):
         if places:
             await self._place(places)
             self._words = [word for word in self._words if not isinstance(word, Place)]
-        waits = [word for word in self._words if isinstance(word, ShapeWaits)]
+        waits = [word for word in self._words if isinstance(word, LineWaits)]
         if waits:
-            await jobs.save_shape_waits(self._store, waits)
+            await jobs.save_line_waits(self._store, waits)
             self._words = [word for word in self._words if isinstance(word, Revoke)]
         if self._words:
             await self._revoke([word.job_id for word in self._words])
@@ -134,7 +134,8 @@ class DispatcherService(Service):
             for start in range(0, len(job_ids), self._orders_max):
                 seq = self._inflight.next_seq(worker_id)
                 rows += [(job_id, worker_id, seq) for job_id in job_ids[start : start + self._orders_max]]
-        won = await jobs.dispatch(self._store, rows, self._inflight.epoch)
+        limited = [place.job_id for place in places if place.limited]
+        won = await jobs.dispatch(self._store, rows, self._inflight.epoch, limited)
         there = {(entry.ref.job_id, entry.worker_id) for entry in won}
         void = [PlacementVoid(p.job_id, p.worker_id) for p in places if (p.job_id, p.worker_id) not in there]
         await self._send(won, void)

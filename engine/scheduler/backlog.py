@@ -36,16 +36,17 @@ class Backlog:
 
     def add(self, job: Waiting) -> Line | None:
         """Take a job in; return its line. None when full: the job stays in PostgreSQL and a later resync brings it."""
-        key = (job.shape, -job.priority)
+        shape = job.line or job.shape
+        key = (shape, -job.priority)
         if self._jobs.get(job.job_id) == key:
-            return self.lines[job.shape]
+            return self.lines[shape]
         if job.job_id in self._jobs:
             self.remove(job.job_id)
         if len(self._jobs) >= self._jobs_max:
             return None
-        line = self.lines.get(job.shape)
+        line = self.lines.get(shape)
         if line is None:
-            line = self.lines[job.shape] = Line(job.shape, job.need)
+            line = self.lines[shape] = Line(shape, job.need)
         self._jobs[job.job_id] = key
         line.jobs += 1
         heappush(line.heap, (-job.priority, job.job_id))

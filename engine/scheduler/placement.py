@@ -19,11 +19,11 @@ from swarmsync.protocol.messages import (
     AssignmentEnded,
     JobsDue,
     JobsSubmitted,
+    LineWaits,
     Place,
     PlacementVoid,
     Resync,
     Revoke,
-    ShapeWaits,
     StopWanted,
     ToDispatcher,
     ToScheduler,
@@ -105,8 +105,8 @@ class Scheduler:
             if line is None or len(self.backlog) >= self._backlog_jobs_max:
                 self._left_out = True
             if line is not None and line.jobs == 1:
-                self.cluster.open_shape(job.shape, job.need)
-                self._stale.add(job.shape)
+                self.cluster.open_shape(line.shape, job.need)
+                self._stale.add(line.shape)
 
     # ------------------------------------------------ the decision
 
@@ -143,7 +143,7 @@ class Scheduler:
         self.cluster.close_shape(line.shape)
         self._stale.discard(line.shape)
         if self._told.pop(line.shape, None) is not None:
-            effects.append(ShapeWaits(line.shape, None, ""))
+            effects.append(LineWaits(line.shape, None, ""))
 
     # ------------------------------------------------ why not
 
@@ -160,4 +160,4 @@ class Scheduler:
             reason, message = refusals.explain(line.need, self.cluster.machines.values())
             self._told[shape] = _Told(reason, message, now_ms)
             if told is None or (told.reason, told.message) != (reason, message):
-                effects.append(ShapeWaits(shape, reason, message, line.jobs))
+                effects.append(LineWaits(shape, reason, message, line.jobs))

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from swarmsync.model.lifecycle import JobState
 from swarmsync.model.resources import Need
+from swarmsync.model.rules import Rules
 
 
 class JobRef(Struct, frozen=True, order=True, array_like=True):
@@ -16,7 +17,10 @@ class JobRef(Struct, frozen=True, order=True, array_like=True):
 
 
 class Waiting(Struct, frozen=True, array_like=True):
-    """A queued job as the Scheduler needs it; lists are ordered by priority, then id."""
+    """A queued job as the Scheduler needs it; lists are ordered by priority, then id.
+
+    `line` names the jobs that are alike in all but priority and age (`rules.line_of`); 0 stands for the shape.
+    """
 
     job_id: int
     shape: int
@@ -24,6 +28,9 @@ class Waiting(Struct, frozen=True, array_like=True):
     priority: int
     user_id: int
     queue: str = "default"
+    line: int = 0
+    rules: Rules | None = None
+    array_id: int | None = None
 
 
 class Settlement(Struct, frozen=True):

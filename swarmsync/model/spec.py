@@ -15,10 +15,11 @@ from msgspec import Meta, Struct, field
 
 from swarmsync.errors import FieldError
 from swarmsync.model.fields import Duration, Environment, Size, Words
-from swarmsync.model.resources import Need
+from swarmsync.model.resources import Need, parse_duration_ms
 
 ARRAY_MAX: Final = 100_000
 NAME_MAX: Final = 128
+AFTER_MAX: Final = 1_000
 LOG_MAX_DEFAULT: Final = Size(50 << 20)
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -65,13 +66,24 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Array(Struct, frozen=True, forbid_unknown_fields=True):
-    range: Annotated[str, Meta(pattern=r"^\d{1,9}-\d{1,9}$")]
+    """`range` is written `0-999`, or as a list of indexes and ranges: `3,7,10-12`."""
+
+    range: Annotated[str, Meta(pattern=r"^\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*$", max_length=1_000_000)]
     max_parallel: Annotated[int, Meta(ge=1)] | None = None
     max_failures: Annotated[int, Meta(ge=0)] | None = None
 
     def indexes(self) -> Sequence[int]:
-        first, last = self.range.split("-")
-        return builtins.range(int(first), int(last) + 1)
+        parts = [self._part(text) for text in self.range.split(",")]
+        return parts[0] if len(parts) == 1 else [index for part in parts for index in part]
+
+    @staticmethod
+    def _part(text: str) -> builtins.range:
+        first, _, last = text.partition("-")
+        return builtins.range(int(first), int(last or first) + 1)
+
+    def size(self) -> int:
+        """Count the members without making them."""
+        return sum(len(self._part(text)) for text in self.range.split(","))
 
 
 class Logs(Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,6 +96,21 @@ class Concurrency(Struct, frozen=True, forbid_unknown_fields=True):
     key: Name
     limit: Annotated[int, Meta(ge=1)]
     on_limit: Literal["queue", "reject", "cancel_oldest"] = "queue"
+
+
+class Rate(Struct, frozen=True, forbid_unknown_fields=True):
+    """At most so many starts per interval, over all jobs that name the key. Written `10/1m`."""
+
+    key: Name
+    limit: Annotated[str, Meta(pattern=r"^[1-9]\d{0,5}/\d{1,9}(\.\d{1,3})?(ms|s|m|h|d)$")]
+
+    @property
+    def starts(self) -> int:
+        return int(self.limit.partition("/")[0])
+
+    @property
+    def interval_ms(self) -> int:
+        return parse_duration_ms(self.limit.partition("/")[2])
 
 
 class After(Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,9 +154,11 @@ class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     affinity: tuple[Affinity, ...] = ()
     timeout: Duration | None = None
     queue_timeout: Duration | None = None
+    deadline: datetime | None = None
     stop: Stop = Stop()
     retry: Retry = Retry()
     concurrency: Concurrency | None = None
+    rate: Rate | None = None
     after: tuple[After, ...] = ()
     array: Array | None = None
     run_at: datetime | None = None
@@ -138,11 +167,12 @@ class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     logs: Logs = Logs()
 
 
+RATE_INTERVAL_MAX_MS: Final = 86_400_000
 _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@+-]*")
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
 #: Fields that this version knows but does not act on yet: refused, never ignored.
-NOT_YET: Final = ("secrets", "constraints", "affinity", "concurrency", "after", "outputs")
+NOT_YET: Final = ("secrets", "constraints", "affinity", "outputs")
 _NOT_SUPPORTED: Final = "is not supported by this version of SwarmSync; remove it"
 #: Beyond these a time has no UTC form everywhere, or none that PostgreSQL and Python agree on.
 _RUN_YEARS: Final = range(1970, 3000)
@@ -159,8 +189,6 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
     for name in NOT_YET:
         if getattr(spec, name):
             yield f".{name}", _NOT_SUPPORTED
-    if spec.retry.memory_factor > 1 or spec.retry.memory_max is not None:
-        yield ".retry.memory_factor", _NOT_SUPPORTED
     if spec.logs.keep is not None:
         yield ".logs.keep", _NOT_SUPPORTED
     if spec.run_at is not None and spec.delay is not None:
@@ -180,6 +208,18 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".resources.cpus", "the smallest share is 0.001"
     if spec.resources.memory < 6 << 20:
         yield ".resources.memory", "Docker's smallest limit is 6MiB"
+    if spec.rate is not None and not 0 < spec.rate.interval_ms <= RATE_INTERVAL_MAX_MS:
+        yield ".rate.limit", "the interval lies between 1 ms and 1 day; write it like 10/1m"
+    if spec.deadline is not None and spec.deadline.tzinfo is None:
+        yield ".deadline", "has no offset; write it like 2026-11-24T02:00:00+01:00"
+    if spec.deadline is not None and spec.deadline.year not in _RUN_YEARS:
+        yield ".deadline", f"lies outside the years {_RUN_YEARS[0]} to {_RUN_YEARS[-1]}"
+    if len(spec.after) > AFTER_MAX:
+        yield ".after", f"{len(spec.after)} jobs to wait for; {AFTER_MAX} at most"
+    if spec.retry.memory_factor > 1 and "oom" not in spec.retry.on:
+        yield ".retry.memory_factor", "grows memory after an OOM kill: retry.on must contain oom"
+    if spec.retry.memory_max is not None and spec.retry.memory_max < spec.resources.memory:
+        yield ".retry.memory_max", "is less than resources.memory"
     if spec.timeout is not None and spec.timeout < 1:
         yield ".timeout", "must be more than 0"
     if spec.stop.grace > 3_600_000:
@@ -196,14 +236,13 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
 
 
 def _array_problems(array: Array) -> Iterator[tuple[str, str]]:
-    size = len(array.indexes())
+    size = array.size()
     if size == 0:
-        yield ".array.range", f"{array.range} is empty; write it like 0-999"
-    if size > ARRAY_MAX:
+        yield ".array.range", f"{array.range[:40]} is empty; write it like 0-999"
+    elif size > ARRAY_MAX:
         yield ".array.range", f"{size} members; {ARRAY_MAX} at most"
-    for name in ("max_parallel", "max_failures"):
-        if getattr(array, name) is not None:
-            yield f".array.{name}", _NOT_SUPPORTED
+    elif len(set(array.indexes())) < size:
+        yield ".array.range", f"{array.range[:40]} names an index twice"
 
 
 def _volume_problem(volume: str | VolumeSpec) -> str | None:

@@ -92,8 +92,11 @@ ToScheduler: TypeAlias = (
 
 
 class Place(_Word, frozen=True):
+    """`limited`: a key, an array or a rate limits the job (`Rules.limited`), and PostgreSQL counts once more."""
+
     job_id: int
     worker_id: int
+    limited: bool = False
 
 
 class Revoke(_Word, frozen=True):
@@ -102,16 +105,16 @@ class Revoke(_Word, frozen=True):
     job_id: int
 
 
-class ShapeWaits(_Word, frozen=True):
-    """Why jobs of this shape wait (None: they do not); becomes the row that `why` and lists read."""
+class LineWaits(_Word, frozen=True):
+    """Why jobs of this line wait (None: they do not); becomes the row that `why` and lists read."""
 
-    shape: int
+    line: int
     reason: WaitReason | None
     message: str
     jobs: int = 0
 
 
-ToDispatcher: TypeAlias = Place | Revoke | ShapeWaits
+ToDispatcher: TypeAlias = Place | Revoke | LineWaits
 
 # ------------------------------------------------ Dispatcher -> Harvester: `bounces`
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from swarmsync.model.fire import DueSchedule, Turn
 from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import Actor, EndReason, JobState, sources
+from swarmsync.model.rules import line_of, read_rules
 from swarmsync.model.schedule import Outcome, seconds_text
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.codec import DecodeError, decode_stored_schedule
@@ -58,10 +59,19 @@ class Run(Struct, frozen=True):
         """Return what the Scheduler is told: the job, or the members of the array, when they can be placed at once."""
         if self.start.state is not JobState.QUEUED:
             return []
-        made, spec = self.draft, self.draft.spec
-        whole = spec.array is None
-        placed = [self.job_id] if whole else [job_id for job_id, _ in self.members]
-        return [Waiting(job_id, made.shape, made.need, spec.priority, self.user_id, spec.queue) for job_id in placed]
+        made, spec, user_id = self.draft, self.draft.spec, self.user_id
+        array_id = None if spec.array is None else self.job_id
+        placed = [self.job_id] if array_id is None else [job_id for job_id, _ in self.members]
+        rules, line = read_rules(made.rules), self.line
+        return [
+            Waiting(job_id, made.shape, made.need, spec.priority, user_id, spec.queue, line, rules, array_id)
+            for job_id in placed
+        ]
+
+    @property
+    def line(self) -> int:
+        array_id = None if self.draft.spec.array is None else self.job_id
+        return line_of(self.draft.shape, self.user_id, self.draft.spec.queue, self.draft.rules, array_id)
 
 
 class Recorded(Struct, frozen=True):
@@ -262,4 +272,8 @@ def _columns(runs: Sequence[Run]) -> list[list[Any]]:
         [start.run_at for start in starts],
         [start.expires_at for start in starts],
         [len(run.members) if run.draft.spec.array is not None else None for run in runs],
+        [run.line for run in runs],
+        [entry.rules for entry in drafts],
+        [entry.concurrency_key for entry in drafts],
+        [entry.spec.deadline for entry in drafts],
     ]

@@ -12,8 +12,9 @@ from msgspec import Struct
 from swarmsync.model.job import JobRef, Settlement, Waiting
 from swarmsync.model.lifecycle import PLACED, Actor, JobState, sources
 from swarmsync.model.resources import Need
+from swarmsync.model.rules import read_rules
 from swarmsync.protocol.codec import encode_json
-from swarmsync.protocol.messages import Progress, ShapeWaits
+from swarmsync.protocol.messages import LineWaits, Progress
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -64,7 +65,17 @@ def need_of(row: asyncpg.Record) -> Need:
 
 
 def waiting_of(row: asyncpg.Record) -> Waiting:
-    return Waiting(row["id"], row["shape"], need_of(row), row["priority"], row["user_id"], row["queue"])
+    return Waiting(
+        row["id"],
+        row["shape"],
+        need_of(row),
+        row["priority"],
+        row["user_id"],
+        row["queue"],
+        row["line"],
+        read_rules(row["rules"]),
+        row["array_id"],
+    )
 
 
 def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
@@ -84,12 +95,30 @@ def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
     ]
 
 
-async def dispatch(store: Store, places: Sequence[tuple[int, int, int]], epoch: int) -> list[Dispatched]:
-    """Turn (job id, worker id, order message number) into assignments; the answer holds those still queued."""
-    job_ids, worker_ids, seqs = zip(*sorted(places), strict=True)
+async def dispatch(
+    store: Store, places: Sequence[tuple[int, int, int]], epoch: int, limited: Sequence[int] = ()
+) -> list[Dispatched]:
+    """Turn (job id, worker id, order message number) into assignments; the answer holds those still queued.
+
+    `limited` names the jobs with a concurrency key, an array's limit or a rate: these are counted again here, where
+    nothing is under way, and left out where their limit is used up.
+    """
     guard = sources(JobState.STARTING, by=Actor.DISPATCHER)
-    rows = await store.run(lambda c: c.fetch(sql("dispatch"), job_ids, worker_ids, seqs, epoch, guard))
-    return _dispatched(rows)
+
+    async def work(connection: asyncpg.Connection) -> list[Dispatched]:
+        ahead = places
+        if limited:
+            over = {row["id"] for row in await connection.fetch(sql("over_limit"), limited)}
+            ahead = [place for place in places if place[0] not in over]
+        if not ahead:
+            return []
+        job_ids, worker_ids, seqs = zip(*sorted(ahead), strict=True)
+        won = _dispatched(await connection.fetch(sql("dispatch"), job_ids, worker_ids, seqs, epoch, guard))
+        if limited:
+            await connection.execute(sql("rate_started"), limited, epoch)
+        return won
+
+    return await store.run(work)
 
 
 async def resend(store: Store, orders: Sequence[tuple[JobRef, int]], epoch: int) -> list[Dispatched]:
@@ -218,19 +247,19 @@ async def expire(store: Store, limit: int) -> list[int]:
     return [row["id"] for row in rows]
 
 
-async def save_shape_waits(store: Store, waits: Sequence[ShapeWaits]) -> None:
-    """Write why shapes wait (or that they do not); the last word on a shape counts."""
-    last = {wait.shape: wait for wait in waits}
+async def save_line_waits(store: Store, waits: Sequence[LineWaits]) -> None:
+    """Write why lines wait (or that they do not); the last word on a line counts."""
+    last = {wait.line: wait for wait in waits}
     told = [wait for _, wait in sorted(last.items()) if wait.reason is not None]
-    clear = sorted(shape for shape, wait in last.items() if wait.reason is None)
+    clear = sorted(line for line, wait in last.items() if wait.reason is None)
 
     async def write(connection: asyncpg.Connection) -> None:
         if clear:
-            await connection.execute("DELETE FROM waiting_shapes WHERE shape = ANY ($1::bigint[])", clear)
+            await connection.execute("DELETE FROM waiting_lines WHERE line = ANY ($1::bigint[])", clear)
         if told:
             await connection.execute(
-                sql("shape_waits"),
-                [wait.shape for wait in told],
+                sql("line_waits"),
+                [wait.line for wait in told],
                 [wait.reason for wait in told],
                 [wait.message for wait in told],
                 [wait.jobs for wait in told],

@@ -17,8 +17,10 @@ from swarmsync.clock import rfc3339
 from swarmsync.errors import Conflict
 from swarmsync.model.lifecycle import JobState, WaitReason
 from swarmsync.model.resources import Need
-from swarmsync.model.spec import JobSpec, need, shape_of
+from swarmsync.model.rules import line_of, rules_of, write_rules
+from swarmsync.model.spec import After, JobSpec, need, shape_of
 from swarmsync.protocol.codec import encode_json
+from swarmsync.store import concurrency, dependencies
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 from swarmsync.store.users import Caller
@@ -36,6 +38,8 @@ class Draft(Struct, frozen=True):
     need: Need
     shape: int
     labels: str
+    rules: str | None = None  # as stored
+    concurrency_key: str | None = None
 
 
 class Start(Struct, frozen=True):
@@ -85,8 +89,16 @@ class Answer(Struct, frozen=True):
 def draft(spec: JobSpec) -> Draft:
     document = encode_json(spec)
     wanted = need(spec)
-    labels = msgspec.json.encode(spec.labels).decode()
-    return Draft(spec, document.decode(), sha256(document).digest(), wanted, shape_of(wanted, spec.constraints), labels)
+    return Draft(
+        spec,
+        document.decode(),
+        sha256(document).digest(),
+        wanted,
+        shape_of(wanted, spec.constraints),
+        msgspec.json.encode(spec.labels).decode(),
+        write_rules(rules_of(spec)),
+        None if spec.concurrency is None else spec.concurrency.key,
+    )
 
 
 def start_of(spec: JobSpec, now: datetime) -> Start:
@@ -97,6 +109,11 @@ def start_of(spec: JobSpec, now: datetime) -> Start:
     due = run_at is None or run_at <= now
     base = now if due or run_at is None else run_at
     expires_at = None if spec.queue_timeout is None else base + timedelta(milliseconds=spec.queue_timeout)
+    if spec.deadline is not None:
+        expires_at = spec.deadline if expires_at is None else min(expires_at, spec.deadline)
+    if spec.after:
+        jobs = f"{len(spec.after)} jobs" if len(spec.after) > 1 else "another job"
+        return Start(JobState.BLOCKED, WaitReason.DEPENDENCY, f"waits for {jobs}", run_at, expires_at)
     if due:
         return Start(JobState.QUEUED, "", "", run_at, expires_at)
     return Start(JobState.SCHEDULED, WaitReason.START_TIME, f"starts at {rfc3339(run_at)}", run_at, expires_at)
@@ -126,12 +143,17 @@ async def insert(
 
     Raises Conflict where it was used with another one.
     """
-    values = _columns(submission)
+    values = _columns(submission, caller.user_id)
     fields = (key.text, key.body_hash, key.status, key.response.decode()) if key is not None else (None,) * 4
 
     async def work(connection: asyncpg.Connection) -> Answer | None:
         query = sql("submit")
+        needs = await dependencies.check(connection, _waiting_for(submission), submission.ids)
         if await connection.fetchval(query, caller.user_id, *fields, submission.now, rerun_of, *values):
+            await dependencies.insert(connection, caller.user_id, needs)
+            for made, _ in submission.specs.values():
+                if made.spec.concurrency is not None:
+                    await concurrency.admit(connection, caller.user_id, made.spec.concurrency, submission.ids)
             return None
         assert key is not None
         return await _first_answer(connection, caller, key)
@@ -150,7 +172,31 @@ async def _first_answer(connection: asyncpg.Connection, caller: Caller, key: Key
     return Answer(row["status"], row["response"].encode())
 
 
-def _columns(submission: Submission) -> list[list[Any]]:
+def _waiting_for(submission: Submission) -> list[tuple[int, Sequence[After], str]]:
+    """Return (id, what it comes after, its path in the request) of the jobs that wait for others."""
+    own = [job for job in submission.jobs if job.array_id is None]
+    return [
+        (job.job_id, after, "$" if len(own) == 1 else f"$.jobs[{index}]")
+        for index, job in enumerate(own)
+        if (after := submission.specs[job.spec_id][0].spec.after)
+    ]
+
+
+def lines_of(submission: Submission, user_id: int) -> list[int]:
+    """Name the line of each job; an array and its members share one."""
+    known: dict[tuple[int, int | None], int] = {}
+    names = []
+    for job in submission.jobs:
+        made, _ = submission.specs[job.spec_id]
+        array_id = job.job_id if job.array_id is None else job.array_id
+        place = (job.spec_id, array_id if made.spec.array is not None else None)
+        if place not in known:
+            known[place] = line_of(made.shape, user_id, made.spec.queue, made.rules, place[1])
+        names.append(known[place])
+    return names
+
+
+def _columns(submission: Submission, user_id: int) -> list[list[Any]]:
     specs, jobs = submission.specs, submission.jobs
     drafts = [entry for entry, _ in specs.values()]
     starts = [start for _, start in specs.values()]
@@ -174,9 +220,13 @@ def _columns(submission: Submission) -> list[list[Any]]:
         [entry.spec.stop.grace for entry in drafts],
         [start.run_at for start in starts],
         [start.expires_at for start in starts],
-        [len(array.indexes()) if array is not None else None for array in arrays],
+        [array.size() if array is not None else None for array in arrays],
+        [entry.rules for entry in drafts],
+        [entry.concurrency_key for entry in drafts],
+        [entry.spec.deadline for entry in drafts],
         [job.job_id for job in jobs],
         [job.spec_id for job in jobs],
         [job.array_id for job in jobs],
         [job.array_index for job in jobs],
+        lines_of(submission, user_id),
     ]

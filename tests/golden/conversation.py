@@ -25,11 +25,11 @@ from swarmsync.protocol.messages import (
     AssignmentEnded,
     JobsDue,
     JobsSubmitted,
+    LineWaits,
     Place,
     PlacementVoid,
     Resync,
     Revoke,
-    ShapeWaits,
     StopWanted,
     ToDispatcher,
     ToScheduler,
@@ -111,9 +111,9 @@ class Conversation:
                 return f"place {job_id} on w{worker_id}"
             case Revoke(job_id):
                 return f"revoke {job_id}"
-            case ShapeWaits(shape, None):
+            case LineWaits(shape, None):
                 return f"jobs of {self._shapes[shape]} wait no more"
-            case ShapeWaits(shape, reason, message, jobs):
+            case LineWaits(shape, reason, message, jobs):
                 return f"jobs of {self._shapes[shape]} wait ({jobs}): {reason}: {message}"
             case _:
                 assert_never(effect)

@@ -5,6 +5,7 @@ from msgspec import Struct
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
 from swarmsync.model.resources import Need
+from swarmsync.model.rules import Pace, Rules, Slots, Wish
 from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol import messages as m
 
@@ -27,7 +28,14 @@ ENDED = m.Ended(
     REF, EndReason.EXIT_CODE, "exit code 3", MOMENT_MS, 3, MOMENT_MS - 1_500, SUM, m.StreamSum(1, 1, "6e"), 42, 9 << 20
 )
 RUN = m.RunJob(REF, 9, "nightly", 256 << 20, 7, 20)
-WAITING = (Waiting(JOB, SHAPE, NEED, 50, 12), Waiting(OTHER_JOB, SHAPE, NEED, 90, 12, "urgent"))
+RULES = Rules(
+    ("worker.label.zone == eu",), (Wish("image.local", 50),), "alpine:3.20", Slots("customer-17", 2),
+    Pace("api-x", 10, 60_000), 50, 10, 7_200_000,
+)  # fmt: skip
+WAITING = (
+    Waiting(JOB, SHAPE, NEED, 50, 12),
+    Waiting(OTHER_JOB, SHAPE, NEED, 90, 12, "urgent", 77_310_000_002, RULES, 375_299_968_947_543_000),
+)
 VIEW = WorkerView(WORKER, "w1", NEED, {"zone": "eu"}, Liveness.SUSPECT, Eligibility.CORDONED)
 OFFER = WorkerOffer("w1", NEED, {"zone": "eu"}, "docker", "0.1.0", "4c4c4544")
 
@@ -41,9 +49,9 @@ SAMPLES: tuple[Struct, ...] = (
     m.AssignmentEnded(JOB, WORKER),
     m.PlacementVoid(JOB, WORKER),
     m.Resync(),
-    m.Place(JOB, WORKER),
+    m.Place(JOB, WORKER, True),
     m.Revoke(JOB),
-    m.ShapeWaits(SHAPE, WaitReason.RESOURCES, "1 worker that could run it is busy: 1 lacks free cpus", 12),
+    m.LineWaits(SHAPE, WaitReason.RESOURCES, "1 worker that could run it is busy: 1 lacks free cpus", 12),
     m.Offered(REF, WORKER, NEED, 10_000, 7, 41),
     m.Refused(REF, WORKER, 7, 41, "it has no room: cpus"),
     m.JournalLine(MOMENT_MS, "harvester", "info", "worker w1 joined", JOB, {"runtime": "docker"}),

@@ -15,6 +15,7 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.protocol.messages import (
     Changed,
+    LineWaits,
     Offered,
     Order,
     Orders,
@@ -24,7 +25,6 @@ from swarmsync.protocol.messages import (
     Refused,
     Revoke,
     RunJob,
-    ShapeWaits,
     StopJob,
 )
 from swarmsync.store.jobs import Dispatched
@@ -82,8 +82,8 @@ class DispatcherShell(Shell):
         if places:
             yield from self._place(places)
             self._words = [word for word in self._words if not isinstance(word, Place)]
-        if any(isinstance(word, ShapeWaits) for word in self._words):
-            yield from self.call("save_shape_waits")
+        if any(isinstance(word, LineWaits) for word in self._words):
+            yield from self.call("save_line_waits")
             self._words = [word for word in self._words if isinstance(word, Revoke)]
         if self._words:
             yield from self._revoke([word.job_id for word in self._words])

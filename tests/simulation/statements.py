@@ -64,7 +64,7 @@ class Tables(Ledger):
     def stops(self, job_ids: Sequence[int]) -> list[Row]:
         return [msgspec.structs.replace(self.jobs[i]) for i in job_ids if self.jobs[i].state == "stopping"]
 
-    def save_shape_waits(self) -> None:
+    def save_line_waits(self) -> None:
         """Sentences for people."""
 
     def specs(self) -> None:

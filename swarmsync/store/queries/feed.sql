@@ -1,7 +1,7 @@
 -- Harvester: what was committed since (xid, seq) and touches the queue. Transactions still open hide everything younger,
 -- so nothing is skipped (PostgreSQL manual, 9.27.8: pg_snapshot_xmin). $1 xid, $2 seq, $3 limit
 SELECT e.xid::text AS xid, e.seq, j.id, j.state, j.fence, j.shape, j.cpus_milli, j.memory_bytes, j.gpus, j.disk_bytes,
-    j.priority, j.user_id, j.queue, j.array_id, j.stop_reason, j.stop_kill,
+    j.priority, j.user_id, j.queue, j.line, j.rules, j.array_id, j.stop_reason, j.stop_kill,
     (j.array_size IS NOT NULL AND j.array_id IS NULL) AS is_array
 FROM (
     SELECT xid, seq, job_id FROM job_events

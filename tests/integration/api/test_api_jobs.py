@@ -83,10 +83,10 @@ async def test_the_live_attempt_stands_last(ann, engine):
     assert shown["output_bytes"] == {"stdout": 5, "stderr": None}
 
 
-async def test_the_reason_of_a_queued_job_is_its_shapes(ann, engine):
+async def test_the_reason_of_a_queued_job_is_its_lines(ann, engine):
     job = (await ann.submit(resources={"cpus": 900.25}))["id"]
     await engine.sql.execute(
-        "INSERT INTO waiting_shapes (shape, reason, message) SELECT shape, 'Unsatisfiable', 'no worker has 900.25 cpus'"
+        "INSERT INTO waiting_lines (line, reason, message) SELECT line, 'Unsatisfiable', 'no worker has 900.25 cpus'"
         " FROM jobs WHERE cpus_milli = 900250 LIMIT 1 ON CONFLICT DO NOTHING"
     )
     shown = (await ann.get(f"/v1/jobs/{job}")).json

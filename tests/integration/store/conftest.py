@@ -79,7 +79,7 @@ class Desk:
     async def clean(self) -> None:
         for table in _TABLES:
             await self.owner.execute(f"DELETE FROM {table} WHERE user_id = ANY ($1::bigint[])", self.users)
-        await self.owner.execute("DELETE FROM waiting_shapes WHERE message LIKE 'desk:%'")
+        await self.owner.execute("DELETE FROM waiting_lines WHERE message LIKE 'desk:%'")
         await self.owner.execute("DELETE FROM worker_sessions WHERE session LIKE 'desk-%'")
         await self.owner.execute("DELETE FROM workers WHERE name LIKE 'desk-%'")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from swarmsync.model.lifecycle import WaitReason
-from swarmsync.protocol.messages import ShapeWaits
+from swarmsync.protocol.messages import LineWaits
 from swarmsync.store import jobs
 from swarmsync.store.queries import sql
 
@@ -123,37 +123,35 @@ async def test_only_so_many_expire_at_once(desk):
 # ------------------------------------------------ why shapes wait
 
 
-def told(shape, reason=WaitReason.RESOURCES, message="desk: busy", count=3):
-    return ShapeWaits(shape, reason, message, count)
+def told(line, reason=WaitReason.RESOURCES, message="desk: busy", count=3):
+    return LineWaits(line, reason, message, count)
 
 
-async def read(desk, *shapes):
-    query = (
-        "SELECT shape, reason, message, jobs, since FROM waiting_shapes WHERE shape = ANY ($1::bigint[]) ORDER BY shape"
-    )
-    return await desk.owner.fetch(query, list(shapes))
+async def read(desk, *lines):
+    query = "SELECT line, reason, message, jobs, since FROM waiting_lines WHERE line = ANY ($1::bigint[]) ORDER BY line"
+    return await desk.owner.fetch(query, list(lines))
 
 
-async def test_why_a_shape_waits_is_written_and_taken_back(desk):
-    await jobs.save_shape_waits(desk.engine, [told(91), told(92)])
-    assert [(row["shape"], row["reason"], row["jobs"]) for row in await read(desk, 91, 92)] == [
+async def test_why_a_line_waits_is_written_and_taken_back(desk):
+    await jobs.save_line_waits(desk.engine, [told(91), told(92)])
+    assert [(row["line"], row["reason"], row["jobs"]) for row in await read(desk, 91, 92)] == [
         (91, "Resources", 3), (92, "Resources", 3),
     ]  # fmt: skip
-    await jobs.save_shape_waits(desk.engine, [ShapeWaits(91, None, ""), ShapeWaits(99, None, "")])
-    assert [row["shape"] for row in await read(desk, 91, 92)] == [92]
+    await jobs.save_line_waits(desk.engine, [LineWaits(91, None, ""), LineWaits(99, None, "")])
+    assert [row["line"] for row in await read(desk, 91, 92)] == [92]
 
 
-async def test_the_last_word_on_a_shape_counts(desk):
-    await jobs.save_shape_waits(desk.engine, [told(93), ShapeWaits(93, None, ""), told(94), told(94, count=9)])
-    assert [(row["shape"], row["jobs"]) for row in await read(desk, 93, 94)] == [(94, 9)]
+async def test_the_last_word_on_a_line_counts(desk):
+    await jobs.save_line_waits(desk.engine, [told(93), LineWaits(93, None, ""), told(94), told(94, count=9)])
+    assert [(row["line"], row["jobs"]) for row in await read(desk, 93, 94)] == [(94, 9)]
 
 
 async def test_since_is_when_the_reason_began_not_when_it_was_last_said(desk):
-    await jobs.save_shape_waits(desk.engine, [told(95)])
+    await jobs.save_line_waits(desk.engine, [told(95)])
     (first,) = await read(desk, 95)
-    await jobs.save_shape_waits(desk.engine, [told(95, message="desk: busier")])
+    await jobs.save_line_waits(desk.engine, [told(95, message="desk: busier")])
     (same,) = await read(desk, 95)
     assert (same["since"], same["message"]) == (first["since"], "desk: busier")
-    await jobs.save_shape_waits(desk.engine, [told(95, WaitReason.NO_WORKERS)])
+    await jobs.save_line_waits(desk.engine, [told(95, WaitReason.NO_WORKERS)])
     (other,) = await read(desk, 95)
     assert other["since"] > first["since"]

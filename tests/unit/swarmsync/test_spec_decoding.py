@@ -41,11 +41,7 @@ NOT_DONE = {
     "secrets": ["db-password"],
     "constraints": ["worker.label.zone == eu"],
     "affinity": [{"match": "image.local", "weight": 50}],
-    "concurrency": {"key": "customer-17", "limit": 2, "on_limit": "queue"},
-    "after": [{"job": "0000000000000", "when": "succeeded"}],
     "outputs": [{"path": "/out/**", "name": "out", "max": "64MiB"}],
-    "array": {"range": "0-9", "max_parallel": 50},
-    "retry": {"memory_factor": 1.5},
     "logs": {"keep": "30d"},
 }
 

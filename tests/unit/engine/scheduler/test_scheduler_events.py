@@ -10,10 +10,10 @@ from swarmsync.model.worker import WorkerView
 from swarmsync.protocol.messages import (
     AssignmentEnded,
     JobsSubmitted,
+    LineWaits,
     Place,
     PlacementVoid,
     Revoke,
-    ShapeWaits,
     StopWanted,
     WorkerChanged,
     WorkerJoined,
@@ -83,7 +83,7 @@ def test_what_has_no_room_in_the_ring_stays_undecided(core):
 def test_a_repeat_of_placed_or_waiting_jobs_changes_nothing(core):
     turn(core, joined(1, cpus=1), submitted(1, 2))
     assert turn(core, submitted(1, 2), submitted(2)) == []
-    assert turn(core, AssignmentEnded(1, 1)) == [Place(2, 1), ShapeWaits(1, None, "")]
+    assert turn(core, AssignmentEnded(1, 1)) == [Place(2, 1), LineWaits(1, None, "")]
 
 
 def test_a_job_that_ended_may_be_queued_again(core):
@@ -144,14 +144,14 @@ def test_contradicting_news_of_one_job_never_loses_room(core):
 def test_a_suspect_or_lost_worker_gets_nothing_until_it_is_ready_again(core):
     turn(core, joined(1, cpus=2), submitted(1))
     turn(core, WorkerChanged(1, Liveness.SUSPECT, Eligibility.OPEN))
-    assert [type(effect) for effect in turn(core, submitted(2))] == [ShapeWaits]
+    assert [type(effect) for effect in turn(core, submitted(2))] == [LineWaits]
     turn(core, WorkerLost(1), now_ms=REPORT_MS)
     effects = turn(core, WorkerChanged(1, Liveness.READY, Eligibility.OPEN), now_ms=REPORT_MS)
-    assert effects == [Place(2, 1), ShapeWaits(1, None, "")]
+    assert effects == [Place(2, 1), LineWaits(1, None, "")]
 
 
 def test_a_shape_is_told_once_and_again_only_when_its_sentence_changes(core):
-    assert turn(core, submitted(1, 2)) == [ShapeWaits(1, WaitReason.NO_WORKERS, "no worker has joined yet", 2)]
+    assert turn(core, submitted(1, 2)) == [LineWaits(1, WaitReason.NO_WORKERS, "no worker has joined yet", 2)]
     assert turn(core, submitted(3), now_ms=5 * REPORT_MS) == []
     (said,) = turn(core, joined(1, cpus=0), now_ms=6 * REPORT_MS)
     assert (said.reason, said.jobs) == (WaitReason.UNSATISFIABLE, 3)
@@ -166,7 +166,7 @@ def test_a_changed_sentence_waits_until_the_last_one_is_a_second_old(core):
 
 def test_a_shape_that_waits_no_more_is_taken_back(core):
     turn(core, submitted(1))
-    assert turn(core, StopWanted((1,))) == [ShapeWaits(1, None, "")]
+    assert turn(core, StopWanted((1,))) == [LineWaits(1, None, "")]
     assert turn(core, joined(1, cpus=1), submitted(2), now_ms=REPORT_MS) == [Place(2, 1)]
 
 

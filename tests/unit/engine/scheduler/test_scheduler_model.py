@@ -16,11 +16,11 @@ from swarmsync.protocol.messages import (
     AssignmentEnded,
     JobsDue,
     JobsSubmitted,
+    LineWaits,
     Place,
     PlacementVoid,
     Resync,
     Revoke,
-    ShapeWaits,
     StopWanted,
     WorkerChanged,
     WorkerJoined,
@@ -133,7 +133,7 @@ class SchedulerAndList(RuleBasedStateMachine):
             for job in self.waiting.values():
                 assert not self._fitting(job.need), f"{job} fits and was not placed"
         for effect in effects:
-            if isinstance(effect, ShapeWaits):
+            if isinstance(effect, LineWaits):
                 self._note(effect)
         if len(places) < places_max and step_ms >= REPORT_MS:
             assert self.told == {job.shape: self._reason(job.need) for job in self.waiting.values()}
@@ -150,9 +150,9 @@ class SchedulerAndList(RuleBasedStateMachine):
     def _note(self, said):
         assert (said.reason is None) == (said.message == "")
         if said.reason is None:
-            del self.told[said.shape]  # only what was told is taken back
+            del self.told[said.line]  # only what was told is taken back
         else:
-            self.told[said.shape] = said.reason
+            self.told[said.line] = said.reason
 
     # ------------------------------------------------ the dumb answers
 

@@ -1,0 +1,43 @@
+"""What a concurrency key does when a job is submitted; how many run at a time is the guard of dispatch.
+
+Keys are shared by all users. `queue` needs nothing here; `reject` refuses a job that could not start at once; and
+`cancel_oldest` makes room by ending the caller's own oldest jobs of the key.
+"""
+
+from typing import Final
+
+import asyncpg
+
+from swarmsync.errors import Conflict
+from swarmsync.model.lifecycle import Actor, EndReason, JobState, sources
+from swarmsync.model.spec import Concurrency
+from swarmsync.store.queries import sql
+
+_CANCELLED: Final = sources(JobState.CANCELLED, by=Actor.API)
+_STOPPING: Final = sources(JobState.STOPPING, by=Actor.API)
+
+
+async def admit(connection: asyncpg.Connection, user_id: int, wanted: Concurrency, new_ids: list[int]) -> None:
+    """Apply `on_limit` to jobs that this transaction has just made. Raises Conflict for `reject`."""
+    if wanted.on_limit == "queue":
+        return
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"concurrency {wanted.key}")
+    there = await connection.fetchval("SELECT jobs_of_key($1)", wanted.key)
+    if there <= wanted.limit:
+        return
+    if wanted.on_limit == "reject":
+        raise Conflict(
+            f"concurrency key {wanted.key!r} has {there - len(new_ids)} of {wanted.limit} jobs already;"
+            " submit it later, or with on_limit: queue"
+        )
+    await connection.execute(
+        sql("cancel_oldest"),
+        user_id,
+        wanted.key,
+        there - wanted.limit,
+        _CANCELLED,
+        _STOPPING,
+        EndReason.CANCELLED_BY_POLICY.value,
+        f"made room for a newer job of the concurrency key {wanted.key!r}",
+        new_ids,
+    )

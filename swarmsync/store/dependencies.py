@@ -1,0 +1,130 @@
+"""What waits for what: rows of `job_dependencies`, made with the job and settled when a parent has ended.
+
+A parent's row is share-locked while its child is made, so its end is either seen here or finds the child's row. Whoever
+ends jobs says so; a sweep finds what nobody told.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import asyncpg
+from msgspec import Struct
+
+from swarmsync import ids
+from swarmsync.errors import FieldError, SpecError
+from swarmsync.model.lifecycle import Actor, EndReason, JobState, sources
+from swarmsync.model.spec import After
+from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
+
+SWEEP_MAX: Final = 5_000
+_BLOCKED: Final = sources(JobState.QUEUED, by=Actor.HARVESTER)
+_CANCELLED: Final = sources(JobState.CANCELLED, by=Actor.HARVESTER)
+
+
+class Dependency(Struct, frozen=True):
+    job_id: int
+    parent_id: int
+    condition: str
+
+
+class Released(Struct, frozen=True):
+    """What became of jobs whose parents have ended."""
+
+    changed: list[int]  # jobs with a new state
+    ended: list[int]  # of these, the jobs that ended because a condition can never hold
+
+
+def parent_of(after: After, siblings: Sequence[int]) -> int | None:
+    """Read an id, or `#N` for the Nth job of the same request, counted from 0; None for what is neither."""
+    if after.job.startswith("#") and after.job[1:].isdigit():
+        index = int(after.job[1:])
+        return siblings[index] if index < len(siblings) else None
+    return ids.decode(after.job)
+
+
+async def check(
+    connection: asyncpg.Connection, wanted: Sequence[tuple[int, Sequence[After], str]], siblings: Sequence[int]
+) -> list[Dependency]:
+    """Return the dependencies of new jobs, given as (id, after, path); lock their parents until the transaction ends.
+
+    Raises SpecError for a parent that is not there, or not the caller's, or comes later in the same request.
+    """
+    own = set(siblings)
+    needs: list[tuple[Dependency, str]] = []
+    errors: list[FieldError] = []
+    for job_id, after, root in wanted:
+        for index, entry in enumerate(after):
+            parent = parent_of(entry, siblings)
+            path = f"{root}.after[{index}].job"
+            if parent is None or (parent in own and parent >= job_id):
+                errors.append(FieldError(path, f"there is no job {entry.job[:40]!r} before this one"))
+            else:
+                needs.append((Dependency(job_id, parent, entry.when), path))
+    outside = sorted({need.parent_id for need, _ in needs} - own)
+    if outside:
+        query = "SELECT id FROM jobs WHERE id = ANY ($1::bigint[]) ORDER BY id FOR SHARE"
+        there = {row["id"] for row in await connection.fetch(query, outside)} | own
+        for need, path in needs:
+            if need.parent_id not in there:
+                errors.append(FieldError(path, f"there is no job {ids.encode(need.parent_id)!r}"))
+    if errors:
+        raise SpecError(errors[:20])
+    return list({(need.job_id, need.parent_id): need for need, _ in needs}.values())
+
+
+async def insert(connection: asyncpg.Connection, user_id: int, needs: Sequence[Dependency]) -> None:
+    if needs:
+        await connection.executemany(
+            "INSERT INTO job_dependencies (user_id, job_id, parent_id, condition) VALUES ($1, $2, $3, $4)",
+            [(user_id, need.job_id, need.parent_id, need.condition) for need in needs],
+        )
+
+
+async def release(store: Store, parent_ids: Sequence[int]) -> Released:
+    """Settle what waits for these jobs, of which some have ended; ended children are parents in their turn.
+
+    Jobs whose conditions all hold are queued (or scheduled, where their time is to come); those with one that can never
+    hold are cancelled. Safe to repeat.
+    """
+    changed: list[int] = []
+    ended: list[int] = []
+    look = list(parent_ids)
+    while look:
+        won = await store.run(partial(_release, parent_ids=look))
+        look = [row["id"] for row in won if row["state"] == JobState.CANCELLED and row["own"]]
+        changed += [row["id"] for row in won]
+        ended += [row["id"] for row in won if row["state"] == JobState.CANCELLED]
+    return Released(changed, ended)
+
+
+async def _release(connection: asyncpg.Connection, parent_ids: Sequence[int]) -> list[Mapping[str, Any]]:
+    children = await connection.fetch(sql("dependencies_met"), parent_ids)
+    if not children:
+        return []
+    never: dict[int, str | None] = {}
+    for row in children:
+        if not row["met"]:
+            parent = ids.encode(row["parent_id"])
+            never[row["job_id"]] = (
+                f"waited for job {parent} to have {row['condition']}, but it is {row['parent_state']}"
+            )
+        else:
+            never.setdefault(row["job_id"], None)
+    jobs = sorted(never)
+    rows: list[Mapping[str, Any]] = await connection.fetch(
+        sql("dependencies_release"),
+        jobs,
+        [never[job_id] for job_id in jobs],
+        _BLOCKED,
+        _CANCELLED,
+        EndReason.DEPENDENCY_FAILED.value,
+    )
+    return rows
+
+
+async def overlooked(store: Store) -> list[int]:
+    """Return parents that have ended although somebody still waits for them, for `release`; up to SWEEP_MAX."""
+    rows = await store.fetch(sql("dependencies_overlooked"), SWEEP_MAX)
+    return [row["parent_id"] for row in rows]

@@ -67,9 +67,10 @@ CHANNELS: Final = (
 
 #: The words on each ring, for the documents; the decoders above enforce them.
 CARRIES: Final = {
-    "inbox": "JobsSubmitted, StopWanted, WorkerJoined/Changed/Lost, AssignmentEnded, PlacementVoid, Resync",
+    "inbox": "JobsSubmitted, StopWanted, WorkerJoined/Changed/Lost, AssignmentEnded, PlacementVoid, "
+    "LimitsChanged, Ask, Resync",
     "due": "JobsDue",
-    "placements": "Place, Revoke, LineWaits",
+    "placements": "Place, Revoke, LineWaits, Answer",
     "bounces": "Offered, Refused, PlacementVoid",
     "journal": "JournalLine",
 }

@@ -107,7 +107,7 @@ class DispatcherService(Service):
             await jobs.save_line_waits(self._store, waits)
             self._words = [word for word in self._words if isinstance(word, Revoke)]
         if self._words:
-            await self._revoke([word.job_id for word in self._words])
+            await self._revoke([word.job_id for word in self._words if isinstance(word, Revoke)])
             self._words = []
 
     async def _forgotten(self) -> dict[int, list[JobRef]]:

@@ -73,7 +73,7 @@ class Ends:
         self.in_doubt -= unique.keys()
         for entry in won:
             self._registry.over(entry.ref.job_id, entry.ref.fence)
-            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])
+            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id, unique[entry.ref].ran_ms)])
             if entry.array_id is not None:
                 self.arrays.add(entry.array_id)
             self.changed.append(entry.ref.job_id)

@@ -16,9 +16,11 @@ from engine.scheduler.cluster_view import ClusterView
 from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import Liveness, WaitReason
 from swarmsync.protocol.messages import (
+    Ask,
     AssignmentEnded,
     JobsDue,
     JobsSubmitted,
+    LimitsChanged,
     LineWaits,
     Place,
     PlacementVoid,
@@ -92,6 +94,8 @@ class Scheduler:
                 if machine is not None:
                     self.cluster.change(event.worker_id, Liveness.LOST, machine.view.eligibility)
                 self._stale.update(self.backlog.lines)
+            case LimitsChanged() | Ask():
+                pass
             case Resync():
                 self.wants_resync = True
             case _:

@@ -4,12 +4,13 @@ Rings carry msgpack batches of the unions at the end of each group; NATS message
 so a decoder that knows the union refuses everything else. `tests/golden` holds one frame of each.
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
+from swarmsync.model.limits import QueueLimits, UserLimits
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer, WorkerView
 
@@ -59,10 +60,11 @@ class WorkerLost(_Word, frozen=True):
 
 
 class AssignmentEnded(_Word, frozen=True):
-    """The room of this job on this worker is free again."""
+    """The room of this job on this worker is free again. `ran_ms`: how long its container ran, where that is known."""
 
     job_id: int
     worker_id: int
+    ran_ms: int | None = None
 
 
 class PlacementVoid(_Word, frozen=True):
@@ -70,6 +72,21 @@ class PlacementVoid(_Word, frozen=True):
 
     job_id: int
     worker_id: int
+
+
+class LimitsChanged(_Word, frozen=True):
+    """All limits of queues and users that there are; they replace what was told before."""
+
+    queues: tuple[QueueLimits, ...]
+    users: tuple[UserLimits, ...]
+
+
+class Ask(_Word, frozen=True):
+    """A question: why does this job wait, or where would it start (`plan`: it need not exist)? Answer: Answer."""
+
+    reply: str
+    kind: Literal["why", "plan"]
+    job: Waiting
 
 
 class Resync(_Word, frozen=True):
@@ -85,6 +102,8 @@ ToScheduler: TypeAlias = (
     | WorkerLost
     | AssignmentEnded
     | PlacementVoid
+    | LimitsChanged
+    | Ask
     | Resync
 )
 
@@ -114,7 +133,14 @@ class LineWaits(_Word, frozen=True):
     jobs: int = 0
 
 
-ToDispatcher: TypeAlias = Place | Revoke | LineWaits
+class Answer(_Word, frozen=True):
+    """To the Ask that named the same `reply`; `text` is a JSON document."""
+
+    reply: str
+    text: bytes
+
+
+ToDispatcher: TypeAlias = Place | Revoke | LineWaits | Answer
 
 # ------------------------------------------------ Dispatcher -> Harvester: `bounces`
 

@@ -22,6 +22,7 @@ from swarmsync.model.resources import Need, format_cpus, format_size, parse_size
 from swarmsync.model.spec import shape_of
 from swarmsync.model.worker import WorkerView
 from swarmsync.protocol.messages import (
+    Answer,
     AssignmentEnded,
     JobsDue,
     JobsSubmitted,
@@ -115,6 +116,8 @@ class Conversation:
                 return f"jobs of {self._shapes[shape]} wait no more"
             case LineWaits(shape, reason, message, jobs):
                 return f"jobs of {self._shapes[shape]} wait ({jobs}): {reason}: {message}"
+            case Answer(reply, text):
+                return f"answer {reply}: {text.decode()}"
             case _:
                 assert_never(effect)
 

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
+from swarmsync.model.limits import QueueLimits, UserLimits
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import Pace, Rules, Slots, Wish
 from swarmsync.model.worker import WorkerOffer, WorkerView
@@ -46,12 +47,18 @@ SAMPLES: tuple[Struct, ...] = (
     m.WorkerJoined(VIEW, ((JOB, NEED),)),
     m.WorkerChanged(WORKER, Liveness.READY, Eligibility.DRAINING),
     m.WorkerLost(WORKER),
-    m.AssignmentEnded(JOB, WORKER),
+    m.AssignmentEnded(JOB, WORKER, 61_500),
     m.PlacementVoid(JOB, WORKER),
+    m.LimitsChanged(
+        (QueueLimits("urgent", True, 10, 2, 8_000, 16 << 30, "spread", 3),),
+        (UserLimits(12, 5, 4_000, 8 << 30, 2, 3),),
+    ),
+    m.Ask("_INBOX.a1", "plan", WAITING[1]),
     m.Resync(),
     m.Place(JOB, WORKER, True),
     m.Revoke(JOB),
     m.LineWaits(SHAPE, WaitReason.RESOURCES, "1 worker that could run it is busy: 1 lacks free cpus", 12),
+    m.Answer("_INBOX.a1", b'{"fits": true}'),
     m.Offered(REF, WORKER, NEED, 10_000, 7, 41),
     m.Refused(REF, WORKER, 7, 41, "it has no room: cpus"),
     m.JournalLine(MOMENT_MS, "harvester", "info", "worker w1 joined", JOB, {"runtime": "docker"}),

@@ -86,7 +86,7 @@ class DispatcherShell(Shell):
             yield from self.call("save_line_waits")
             self._words = [word for word in self._words if isinstance(word, Revoke)]
         if self._words:
-            yield from self._revoke([word.job_id for word in self._words])
+            yield from self._revoke([word.job_id for word in self._words if isinstance(word, Revoke)])
             self._words = []
 
     def _forgotten(self) -> Program:

@@ -206,7 +206,7 @@ class HarvesterShell(Shell):
         self._in_doubt -= unique.keys()
         for entry in won:
             self.registry.over(entry.ref.job_id, entry.ref.fence)
-            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id)])
+            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id, unique[entry.ref].ran_ms)])
             if entry.array_id is not None:
                 self._arrays.add(entry.array_id)
             if entry.state in (JobState.QUEUED, JobState.SCHEDULED):

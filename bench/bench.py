@@ -1,18 +1,26 @@
-"""`bench`: throughput, latency and rings of this machine, for people (default) or programs (`--json`)."""
+"""`bench`: what this machine does with SwarmSync, for people (default) or programs (`--json`).
+
+A scenario is a module of `bench.scenarios` with `measure(quick=, say=) -> figures`, and `charts(figures)` for its plot.
+"""
 
 import importlib
 import json
 import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Measure SwarmSync on this machine."
 )
 
+#: In the order of `bench all`, each with its line of help.
 SCENARIOS = {
-    "rings": "records/s through shared memory, beside a pipe",
+    "rings": "bytes between two processes: our ring beside Pipe, Queue, SimpleQueue, ZeroMQ and faster-fifo",
     "throughput": "durable jobs/s from HTTP to the verdict, simulated workers",
     "latency": "submit to container start, beside docker run",
     "schedules": "how late fires are, alone and 1,000 at once, beside 99,000 that sleep",
@@ -20,48 +28,125 @@ SCENARIOS = {
 
 Quick = Annotated[bool, typer.Option("--quick", help="fewer rounds: an impression, not a figure")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON line per scenario")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="a directory for SCENARIO.json and its plot, SCENARIO.svg", file_okay=False)
+]
 
 
-def run_scenario(name: str, *, quick: bool, as_json: bool) -> None:
-    """Measure one scenario and print it with what it depends on."""
-    from bench.harness import circumstances
+def run_scenario(name: str, *, quick: bool, as_json: bool, out: Path | None = None, **settings: Any) -> dict[str, Any]:
+    """Measure one scenario and print it with what it depends on; `settings` go to its `measure`."""
+    from bench import results
 
-    if not as_json:
-        print(f"{name}: {SCENARIOS[name]} ...", file=sys.stderr, flush=True)
-    figures: dict[str, Any] = importlib.import_module(f"bench.scenarios.{name}").measure(quick=quick)
-    result = {"scenario": name, "quick": quick, **circumstances(), "figures": figures}
-    print(json.dumps(result) if as_json else json.dumps(figures, indent=2), flush=True)
-
-
-@app.command()
-def rings(quick: Quick = False, json: Json = False) -> None:
-    """Records/s of our ring beside a pipe."""
-    run_scenario("rings", quick=quick, as_json=json)
-
-
-@app.command()
-def throughput(quick: Quick = False, json: Json = False) -> None:
-    """Durable jobs/s from HTTP to the verdict."""
-    run_scenario("throughput", quick=quick, as_json=json)
+    began = time.monotonic()
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    say = _progress(name, began)
+    around = results.circumstances()
+    scenario = importlib.import_module(f"bench.scenarios.{name}")
+    figures: dict[str, Any] = scenario.measure(quick=quick, say=say, **settings)
+    took_s = round(time.monotonic() - began, 1)
+    say("done")
+    plain = json.loads(json.dumps(settings, default=str))
+    result = results.Result(name, quick, at, took_s, plain, around, figures)
+    if out is not None:
+        _keep(result, scenario, out)
+    print(json.dumps(msgspec.to_builtins(result)) if as_json else json.dumps(figures, indent=2), flush=True)
+    return figures
 
 
-@app.command()
-def latency(quick: Quick = False, json: Json = False) -> None:
-    """Submit to container start, beside docker run."""
-    run_scenario("latency", quick=quick, as_json=json)
+def _keep(result: Any, scenario: Any, out: Path) -> None:
+    from bench import plots, results
+
+    out.mkdir(parents=True, exist_ok=True)
+    results.write([result], out / f"{result.scenario}.json")
+    if hasattr(scenario, "charts"):
+        (out / f"{result.scenario}.svg").write_text(plots.render(scenario.charts(result.figures)))
 
 
-@app.command()
-def schedules(quick: Quick = False, json: Json = False) -> None:
-    """How late fires are, and what 100,000 schedules cost."""
-    run_scenario("schedules", quick=quick, as_json=json)
+def _progress(name: str, began: float) -> Any:
+    """Return a function that says on standard error what goes on, with the seconds so far."""
+
+    def say(text: str) -> None:
+        print(f"{name} {time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+    return say
+
+
+@app.command(help=SCENARIOS["rings"])
+def rings(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("rings", quick=quick, as_json=json, out=out)
+
+
+@app.command(help=SCENARIOS["throughput"])
+def throughput(
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+    jobs: Annotated[int | None, typer.Option(min=1_000, max=10_000_000, help="how many; 50,000 unless given")] = None,
+) -> None:
+    run_scenario("throughput", quick=quick, as_json=json, out=out, jobs=jobs)
+
+
+@app.command(help=SCENARIOS["latency"])
+def latency(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("latency", quick=quick, as_json=json, out=out)
+
+
+@app.command(help=SCENARIOS["schedules"])
+def schedules(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("schedules", quick=quick, as_json=json, out=out)
 
 
 @app.command(name="all")
-def everything(quick: Quick = False, json: Json = False) -> None:
-    """All scenarios, one after the other."""
+def everything(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    """All scenarios, one after the other; one that fails does not stop the rest (exit code 1)."""
+    failed = []
     for name in SCENARIOS:
-        run_scenario(name, quick=quick, as_json=json)
+        try:
+            run_scenario(name, quick=quick, as_json=json, out=out)
+        except Exception as problem:  # noqa: BLE001 a missing Docker engine must not cost the other figures
+            failed.append(name)
+            print(f"{name}: {type(problem).__name__}: {problem}", file=sys.stderr, flush=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="results of --json or --out")],
+    after: Annotated[Path, typer.Argument(help="the same, later")],
+    json_: Annotated[bool, typer.Option("--json", help="one JSON line per figure")] = False,
+) -> None:
+    """Print every figure that two files of results have in common, with the ratio of the second to the first."""
+    from bench import results
+    from swarmsync.errors import SwarmError
+
+    try:
+        one, other = results.read(before), results.read(after)
+    except SwarmError as problem:
+        print(f"bench: {problem}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    differences = results.compare(one, other)
+    for name in sorted(one.keys() & other.keys()):
+        drift = _drift(one[name].circumstances, other[name].circumstances)
+        if drift:
+            print(f"{name}: {drift}", file=sys.stderr)
+    for entry in differences:
+        if json_:
+            print(json.dumps({**msgspec.to_builtins(entry), "ratio": entry.ratio}))
+        else:
+            ratio = "" if entry.ratio is None else f"{entry.ratio:8.3f}"
+            print(f"{entry.figure:<78} {entry.before:>14,.6g} {entry.after:>14,.6g} {ratio}")
+    if not differences:
+        print("bench: the two files have no figure in common", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def _drift(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Say when the machine itself was not the same."""
+    speed = after.get("loop_turns_per_s", 0) / (before.get("loop_turns_per_s") or 1)
+    if before.get("processor") != after.get("processor"):
+        return "measured on different machines"
+    return "" if 0.9 <= speed <= 1.1 else f"the machine itself was {speed:.2f} times as fast the second time"
 
 
 def main() -> None:

@@ -1,26 +1,20 @@
-"""What all scenarios need: a Core of their own, a client of it, statistics, and results with what they depend on."""
+"""What scenarios with a real Core need: a Core of their own, and a client of it."""
 
-import importlib.metadata
 import json
 import os
-import platform
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
 from swarmsync.client import Client
-
-PROJECT = Path(__file__).parent.parent
 
 
 class Core(Struct):
@@ -69,7 +63,7 @@ def core(worker: str, *, config: str = "") -> Iterator[Core]:
             process.wait(30)
 
 
-def wait_until(true: Any, timeout_s: float) -> None:
+def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > deadline:
@@ -82,39 +76,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
-    """Return p50, p90, p99, the extremes and the count."""
-    ordered = sorted(values)
-
-    def at(share: float) -> float:
-        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], digits)
-
-    return {
-        "p50": round(statistics.median(ordered), digits),
-        "p90": at(0.9),
-        "p99": at(0.99),
-        "min": round(ordered[0], digits),
-        "max": round(ordered[-1], digits),
-        "n": len(ordered),
-    }
-
-
-def circumstances() -> dict[str, Any]:
-    """What a figure depends on."""
-    commit = subprocess.run(
-        ["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    began = time.perf_counter()
-    turns = 0
-    while time.perf_counter() - began < 0.2:
-        turns += 1
-    return {
-        "version": importlib.metadata.version("swarmsync"),
-        "commit": commit or "unknown",
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "loop_turns_per_s": round(turns / 0.2),
-    }

@@ -165,15 +165,19 @@ class ChannelReader:
 
     def take(self, frames_max: int = 16) -> list[Any]:
         words: list[Any] = []
-        try:
-            frames = self.end.take_frames(frames_max)
-        except RingCorrupt:
-            self.end.abandon()
-            self.damaged += 1
-            return words
-        for frame in frames:
+        while frames_max > 0:
             try:
-                words += self._decode(frame)
-            except codec.DecodeError:
+                frames = self.end.take_frames(frames_max)
+            except RingCorrupt:
+                self.end.abandon()
                 self.damaged += 1
+                break
+            if not frames:
+                break
+            frames_max -= len(frames)
+            for frame in frames:
+                try:
+                    words += self._decode(frame)
+                except codec.DecodeError:
+                    self.damaged += 1
         return words

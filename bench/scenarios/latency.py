@@ -8,14 +8,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench.harness import Core, core, spread, wait_until
+from bench.harness import Core, core, wait_until
+from bench.results import Say, spread
 from swarmsync.client import Client
 from worker.demo_image import TAG
 
 COMMAND = ("cat", "/proc/uptime")  # hundredths of a second; a static busybox date has no finer
 
 
-def measure(*, quick: bool = False) -> dict[str, Any]:
+def measure(*, quick: bool, say: Say) -> dict[str, Any]:
     rounds = 10 if quick else 50
     subprocess.run(["docker", "image", "inspect", TAG], check=True, capture_output=True)
     with core("docker") as there:
@@ -24,7 +25,9 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
         _job(there, client)  # the first of everything is not measured
         _docker_run()
         docker_ms, job_ms = [], []
-        for _ in range(rounds):
+        for number in range(rounds):
+            if number % 10 == 0:
+                say(f"round {number + 1} of {rounds}")
             docker_ms.append(_docker_run())
             job_ms.append(_job(there, client))
     docker, job = spread(docker_ms), spread(job_ms)

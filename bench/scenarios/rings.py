@@ -1,70 +1,133 @@
-"""One-way messages of 128 bytes between two processes: our ring beside multiprocessing's pipe, at batch 1, 64 and 512.
+"""One-way bytes between two processes: our ring beside what Python offers, in one run and all batched alike.
 
-The batch is prepared bytes, as the engine sends it; the reader copies each batch out.
+A record has 128 bytes. A batch of 1, 64 or 512 records is one prepared message for everybody; the writer sends it as
+fast as it can, the reader copies it out, and nobody parses the records: this compares transports. Ours also checks a
+hash of every frame, which none of the others does. Rounds of all transports alternate, and the median counts, since
+the machine's speed drifts. Latency: one record every half millisecond towards a reader that sleeps, from the writer's
+clock to the reader's. "reader spins" shows what waiting costs; the engine sleeps.
 """
 
-import multiprocessing
 import os
+import signal
+import statistics
+import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from engine.shared_resource.ring import Ring
-from engine.shared_resource.segment import Segment
+from bench.plots import Chart
+from bench.results import Say, spread
+from bench.transports import Transport, transports
 
-RECORD = bytes(128)
-
-
-def measure(*, quick: bool = False) -> dict[str, Any]:
-    seconds = 0.3 if quick else 1.5
-    result: dict[str, Any] = {"unit": "records/s"}
-    for batch in (1, 64, 512):
-        ring, pipe = _ring(batch, seconds), _pipe(batch, seconds)
-        result[f"batch {batch}"] = {"ring": round(ring), "pipe": round(pipe), "ratio": round(ring / pipe, 2)}
-    return result
+RECORD_BYTES: Final = 128
+BATCHES: Final = (1, 64, 512)
+_STAMP: Final = struct.Struct("<Q")
+_GAP_S: Final = 0.000_5
+#: Quick or not: seconds of one round, rounds, samples of latency.
+_ROUNDS: Final = {True: (0.15, 1, 200), False: (0.6, 7, 4_000)}
 
 
-def _ring(batch: int, seconds: float) -> float:
-    segment = Segment.create(f"bench_{os.getpid()}", f"ring{batch}", Ring.segment_bytes(8 << 20))
-    ring = Ring.create(segment, 8 << 20)
+def measure(*, quick: bool, say: Say) -> dict[str, Any]:
+    seconds, rounds, samples = _ROUNDS[quick]
+    kinds = transports()
+    rates: dict[str, dict[str, Any]] = {}
+    for batch in BATCHES:
+        seen: dict[str, list[float]] = {name: [] for name in kinds}
+        for number in range(rounds):
+            say(f"batch {batch}, round {number + 1} of {rounds}")
+            for name, make in kinds.items():
+                seen[name].append(rate(make(), batch, seconds))
+        medians = {name: statistics.median(values) for name, values in seen.items()}
+        rates[f"batch {batch}"] = {
+            "records_per_s": {name: round(value) for name, value in medians.items()},
+            "spread": {name: [round(min(values)), round(max(values))] for name, values in seen.items()},
+            "ring_to": {
+                name: round(medians["ring"] / value, 2)
+                for name, value in medians.items()
+                if not name.startswith("ring")
+            },
+        }
+    latency = {}
+    for name, make in kinds.items():
+        say(f"one-way latency of {name}")
+        latency[name] = spread(one_way_us(make(), samples), 1)
+    return {"unit": "records/s", "record_bytes": RECORD_BYTES, **rates, "one_way_us": latency}
+
+
+def rate(transport: Transport, batch: int, seconds: float) -> float:
+    """Return records/s of one writer that never stops, counted from its first message on."""
+    payload = bytes(RECORD_BYTES * batch)
+
+    def write() -> None:
+        while True:
+            transport.put(payload)
+
+    writer = _fork(write)
     try:
-        payload = RECORD * batch
-        return _run(lambda: ring.put_frame(payload, batch), lambda: len(ring.take_frames(64)), batch, seconds)
+        transport.take()
+        messages = 0
+        began = time.perf_counter()
+        while (now := time.perf_counter()) - began < seconds:
+            messages += len(transport.take())
     finally:
-        segment.unlink()
+        _end(writer)
+        transport.close()
+    return messages * batch / (now - began)
 
 
-def _pipe(batch: int, seconds: float) -> float:
-    reader, writer = multiprocessing.Pipe(duplex=False)
-    payload = RECORD * batch
+def one_way_us(transport: Transport, samples: int) -> list[float]:
+    """Return how long single records took, in microseconds."""
+    rest = bytes(RECORD_BYTES - _STAMP.size)
 
-    def put() -> bool:
-        writer.send_bytes(payload)
-        return True
+    def write() -> None:
+        while True:
+            transport.put(_STAMP.pack(time.perf_counter_ns()) + rest)
+            time.sleep(_GAP_S)
 
-    def take() -> int:
-        if not reader.poll(0.05):
-            return 0
-        reader.recv_bytes()
-        return 1
+    writer = _fork(write)
+    took: list[float] = []
+    try:
+        while len(took) < samples:
+            took += [(time.perf_counter_ns() - _STAMP.unpack_from(one)[0]) / 1_000 for one in transport.take()]
+    finally:
+        _end(writer)
+        transport.close()
+    return took[samples // 10 :]
 
-    return _run(put, take, batch, seconds)
 
-
-def _run(put: Callable[[], bool], take: Callable[[], int], batch: int, seconds: float) -> float:
-    """Fork a writer; count what arrives here within `seconds`."""
+def _fork(body: Callable[[], None]) -> int:
     pid = os.fork()
     if pid == 0:
-        end = time.monotonic() + seconds + 0.2
-        while time.monotonic() < end:
-            for _ in range(64):
-                if not put():
-                    time.sleep(0)
-        os._exit(0)
-    began = time.monotonic()
-    frames = 0
-    while (now := time.monotonic()) - began < seconds:
-        frames += take()
-    while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        take()
-    return frames * batch / (now - began)
+        parent = os.getppid()
+        try:
+            if parent != 1:
+                body()
+        finally:
+            os._exit(1)
+    return pid
+
+
+def _end(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def charts(figures: dict[str, Any]) -> list[Chart]:
+    names = list(figures["batch 1"]["records_per_s"])
+    return [
+        Chart(
+            "Records of 128 bytes a second, one writer, one reader",
+            "records/s",
+            {name: [(batch, figures[batch]["records_per_s"][name]) for batch in _batches(figures)] for name in names},
+            logarithmic=True,
+        ),
+        Chart(
+            "One-way latency of a lone record",
+            "us",
+            {part: [(name, figures["one_way_us"][name][part]) for name in names] for part in ("p50", "p99")},
+        ),
+    ]
+
+
+def _batches(figures: dict[str, Any]) -> list[str]:
+    return [key for key in figures if key.startswith("batch ")]

@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 import psutil
 
-from bench.harness import Core, core, spread
+from bench.harness import Core, core
+from bench.results import Say, spread
 from swarmsync.embedded import load_secrets, plan_postgres
 from swarmsync.ids import IdSource
 from swarmsync.protocol.codec import convert_schedule, encode_json
@@ -33,18 +34,21 @@ WHERE starts_with(s.name, $1)
 """
 
 
-def measure(*, quick: bool = False) -> dict[str, Any]:
+def measure(*, quick: bool, say: Say) -> dict[str, Any]:
     with core("simulated") as there:
-        return asyncio.run(_measure(there, quick=quick))
+        return asyncio.run(_measure(there, quick=quick, say=say))
 
 
-async def _measure(there: Core, *, quick: bool) -> dict[str, Any]:
+async def _measure(there: Core, *, quick: bool, say: Say) -> dict[str, Any]:
     url = plan_postgres(there.data_dir, load_secrets(there.data_dir)).url
     connection = await asyncpg.connect(url, server_settings={"search_path": "swarmsync"})
     bench = Bench(there, connection)
     await bench.prepare()
+    say("one schedule that fires each second")
     idle = await bench.every_second(10 if quick else 60)
+    say(f"{BURST:,} that are due at once")
     burst = await bench.burst("burst")
+    say("the same beside those that sleep")
     before = bench.memory_mb()
     await bench.add("sleeping", SLEEPING // 10 if quick else SLEEPING, datetime.now(UTC) + timedelta(days=900))
     await connection.execute("ANALYZE schedules")

@@ -10,14 +10,16 @@ from typing import Any
 import psutil
 
 from bench.harness import Core, core, wait_until
+from bench.results import Say
 from swarmsync.client import Client
 
 BATCH = 1_000
 PROGRAMS = ("postgres", "nats-server", "valkey", "gunicorn", "worker.program")
 
 
-def measure(*, quick: bool = False) -> dict[str, Any]:
-    jobs = 5_000 if quick else 50_000
+def measure(*, quick: bool, say: Say, jobs: int | None = None) -> dict[str, Any]:
+    jobs = jobs or (5_000 if quick else 50_000)
+    say(f"{jobs:,} jobs in batches of {BATCH:,}")
     with core("simulated", config="simulated_count = 50\n") as there:
         client = there.client()
         wait_until(lambda: client.get("/v1/stats")["workers"].get("ready", 0) == 50, 30)

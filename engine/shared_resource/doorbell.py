@@ -3,9 +3,10 @@
 A bell carries no data and may ring for nothing; whoever wakes looks at the ring. One process listens (its event loop
 watches the descriptor), any process rings. A module has one bell for all the rings it reads, and may ring it itself.
 
-The writer rings only when the reader has said that it sleeps. Both sides store one word and then load the other's: the
-writer TAIL then SLEEPING, the reader SLEEPING then TAIL. That is the one order that x86-64 does not keep, so a ring can
-be missed, and a writer can be killed between its two steps. Therefore a sleeping reader also looks every `BACKSTOP_S`.
+The writer rings only when the reader has said that it sleeps, and once for each sleep. Both sides store one word and
+then load the other's: the writer TAIL then SLEEPING, the reader SLEEPING then TAIL. That is the one order that x86-64
+does not keep, so a ring can be missed, and a writer can be killed between its two steps. Therefore a sleeping reader
+also looks every `BACKSTOP_S`.
 """
 
 import asyncio
@@ -39,6 +40,10 @@ class Doorbell:
         """Wake the listener, from any process. Never blocks; without a living listener it is one cheap system call."""
         with contextlib.suppress(BlockingIOError):  # 2**64 - 2 unheard rings: the listener will wake anyway
             os.eventfd_write(self._fd, 1)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a listener without an event loop."""
+        return self._fd
 
     def arm(self, wake: asyncio.Future[bool]) -> None:
         """Set `wake` to True at the next ring, or now if it rang since the last wait. Undo with `disarm`.
@@ -83,20 +88,27 @@ class RingWriter:
     def __init__(self, ring: Ring, doorbell: Doorbell) -> None:
         self.ring = ring
         self._doorbell = doorbell
+        self._rung = 0  # the sleep that we rang for: once is enough, and a ring is a system call
 
     def put(self, records: Sequence[bytes]) -> int:
         """Put as `Ring.put` does, and wake the reader if it sleeps."""
         taken = self.ring.put(records)
-        if taken and self.ring.reader_sleeps():
-            self._doorbell.ring()
+        if taken:
+            self._wake()
         return taken
 
     def put_frame(self, payload: bytes, records: int = 1) -> bool:
         """Put as `Ring.put_frame` does, and wake the reader if it sleeps."""
         taken = self.ring.put_frame(payload, records)
-        if taken and self.ring.reader_sleeps():
-            self._doorbell.ring()
+        if taken:
+            self._wake()
         return taken
+
+    def _wake(self) -> None:
+        number = self.ring.sleep_number
+        if number and number != self._rung:
+            self._rung = number
+            self._doorbell.ring()
 
 
 class RingReader:

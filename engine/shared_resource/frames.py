@@ -8,17 +8,20 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from zlib import crc32
+
+from xxhash import xxh3_64_intdigest as digest
 
 from engine.shared_resource.layout import (
+    CHECK_MASK,
     FRAME_ALIGN_BYTES,
     FRAME_CHECK,
+    FRAME_CHECK_BYTES,
     FRAME_FIELDS,
     FRAME_HEADER,
     FRAME_HEADER_BYTES,
     FRAME_OVERHEAD_BYTES,
     FRAME_TOTAL,
-    KIND_BATCH,
+    FRAME_TOTAL_BYTES,
     KIND_PADDING,
     KIND_RECORDS,
     TABLE_ENTRY_BYTES,
@@ -36,7 +39,7 @@ def write_frame(memory: mmap.mmap, start: int, fields: tuple[int, int, int, int,
     """
     packed = FRAME_FIELDS.pack(*fields)
     body = start + FRAME_HEADER_BYTES
-    memory[start:body] = FRAME_CHECK.pack(crc32(payload, crc32(packed))) + packed
+    memory[start:body] = FRAME_CHECK.pack(digest(payload, digest(packed)) & CHECK_MASK) + packed
     if payload:
         memory[body : body + len(payload)] = payload
 
@@ -49,15 +52,15 @@ def read_frame(memory: mmap.mmap, start: int, position: int, bytes_max: int) -> 
     """
     body = start + FRAME_HEADER_BYTES
     header = memory[start:body]
-    crc, length, sequence, total, records, kind = FRAME_HEADER.unpack(header)
+    check, length, sequence, total, records, kind = FRAME_HEADER.unpack(header)
     size = (length + FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1) & -FRAME_ALIGN_BYTES
     if sequence != position or size > bytes_max:
         raise FrameBad(f"sequence {sequence}, length {length}, kind {kind}, with {bytes_max} bytes published")
     payload = b"" if kind == KIND_PADDING else memory[body : body + length]
-    check = crc32(payload, crc32(header[FRAME_CHECK.size :]))
-    (total_again,) = FRAME_TOTAL.unpack_from(memory, start + size - FRAME_TOTAL.size)
-    if check != crc or total_again != total:
-        raise FrameBad(f"CRC {check:08x}, written as {crc:08x}; total {total}, again {total_again}")
+    seen = digest(payload, digest(header[FRAME_CHECK_BYTES:])) & CHECK_MASK
+    (total_again,) = FRAME_TOTAL.unpack_from(memory, start + size - FRAME_TOTAL_BYTES)
+    if seen != check or total_again != total:
+        raise FrameBad(f"check {seen:08x}, written as {check:08x}; total {total}, again {total_again}")
     return size, total, records, kind, payload
 
 
@@ -77,14 +80,10 @@ def join_records(records: Sequence[bytes], ends: list[int], bytes_max: int) -> t
 
 
 def records_of(kind: int, records: int, payload: bytes) -> Sequence[bytes]:
-    """Return the records of a frame: a batch is one, padding has none. Raises FrameBad.
+    """Return the records of a frame that is neither a batch nor padding. Raises FrameBad.
 
-    The CRC was right, so a table that is wrong is the writer's doing.
+    The check was right, so a table that is wrong is the writer's doing.
     """
-    if kind == KIND_BATCH:
-        return (payload,)
-    if kind == KIND_PADDING:
-        return ()
     table_bytes = records * TABLE_ENTRY_BYTES
     ends = memoryview(payload)[:table_bytes].cast("I").tolist() if table_bytes <= len(payload) else []
     if kind != KIND_RECORDS or ends[-1:] != [len(payload) - table_bytes]:
@@ -93,10 +92,6 @@ def records_of(kind: int, records: int, payload: bytes) -> Sequence[bytes]:
     return [body[start:end] for start, end in pairwise((0, *ends))]
 
 
-def batch_of(kind: int, records: int, payload: bytes) -> Sequence[bytes]:
-    """Return the payload of a batch, and nothing for padding. Raises FrameBad for what is neither."""
-    if kind == KIND_BATCH:
-        return (payload,)
-    if kind == KIND_PADDING:
-        return ()
+def no_records(kind: int, records: int, _payload: bytes) -> Sequence[bytes]:
+    """Refuse a frame that is neither a batch nor padding. Raises FrameBad."""
     raise FrameBad(f"kind {kind} with {records} records where batches travel")

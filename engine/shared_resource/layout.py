@@ -11,6 +11,7 @@ writer. Words of different writers are two cache lines apart, because processors
      4096  frames                                                              the writer
 
 TAIL and HEAD count bytes since the ring was made and only grow; the byte of a position is DATA + position % capacity.
+SLEEPING only grows, too: it is odd while the reader sleeps.
 Bytes from HEAD to TAIL hold whole frames; all others are free, whatever they contain.
 
 A frame never wraps: where it does not fit before the end of the data, a padding frame fills the rest. Frames begin on a
@@ -18,11 +19,11 @@ cache line, so a gap at the end always has room for a padding frame.
 
       0      4        8          16              24        28     32                               size - 8
       ├──────┼────────┼──────────┼───────────────┼─────────┼──────┼───────────────┬─────────────────┼──────────────┤
-      │ CRC  │ length │ sequence │ records total │ records │ kind │ payload ...   │ unused          │ records total│
+      │ check│ length │ sequence │ records total │ records │ kind │ payload ...   │ unused          │ records total│
       │ u32  │ u32    │ u64      │ u64           │ u32     │ u32  │ length bytes  │ to 64 bytes     │ u64          │
       └──────┴────────┴──────────┴───────────────┴─────────┴──────┴───────────────┴─────────────────┴──────────────┘
 
-- CRC is the CRC-32 of bytes 4 to 32 and of the payload (of a padding frame: of bytes 4 to 32 only).
+- check is the low half of the XXH3 hash of the payload (padding: of nothing), seeded with that of bytes 4 to 32.
 - sequence is the position of the frame itself. So the one word TAIL says where the next frame goes and which sequence
   it has; there is no second word that a crash could leave behind, and a frame of an earlier lap never passes for new.
 - records total counts all records put since the ring was made, this frame included. Its second copy ends the frame:
@@ -40,7 +41,7 @@ DATA: Final = 4096
 
 #: "SWRMRING", the same in memory and in a hex dump.
 RING_MAGIC: Final = int.from_bytes(b"SWRMRING", "little")
-RING_VERSION: Final = 1
+RING_VERSION: Final = 2
 
 # Word indices (byte / 8).
 MAGIC: Final = 0
@@ -65,10 +66,13 @@ READER_WORDS: Final = (HEAD, SLEEPING, RECORDS_TAKEN, RECORDS_ABANDONED, ABANDON
 CAPACITY_BYTES_MIN: Final = 4096
 CAPACITY_BYTES_MAX: Final = 1 << 30
 
-FRAME_CHECK: Final = struct.Struct("<I")  # CRC
+FRAME_CHECK: Final = struct.Struct("<I")  # check
+FRAME_CHECK_BYTES: Final = FRAME_CHECK.size
+CHECK_MASK: Final = 0xFFFF_FFFF
 FRAME_FIELDS: Final = struct.Struct("<IQQII")  # length, sequence, records total, records, kind
 FRAME_HEADER: Final = struct.Struct("<IIQQII")  # both, for reading
 FRAME_TOTAL: Final = struct.Struct("<Q")  # records total again, at the frame's end; for reading
+FRAME_TOTAL_BYTES: Final = FRAME_TOTAL.size
 FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
 FRAME_ALIGN_BYTES: Final = CACHE_LINE_BYTES
 #: What a frame costs beside its payload, before rounding up.

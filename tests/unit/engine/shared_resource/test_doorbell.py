@@ -50,7 +50,13 @@ def test_the_bell_is_silent_while_the_reader_is_awake(ends, doorbell):
     reader.ring.set_reader_sleeps(True)
     writer.put([b"d"])
     writer.put_frame(b"e")
-    assert _rings(doorbell) == 2
+    assert _rings(doorbell) == 1, "one sleep, one ring"
+    reader.ring.set_reader_sleeps(False)
+    writer.put([b"f"])
+    assert _rings(doorbell) == 0
+    reader.ring.set_reader_sleeps(True)
+    writer.put_frame(b"g")
+    assert _rings(doorbell) == 1, "the next sleep is another"
 
 
 def test_a_full_ring_rings_for_nobody(ends, doorbell):

@@ -1,0 +1,49 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from bench import results
+from bench.bench import SCENARIOS, app
+from bench.results import Result
+
+runner = CliRunner()
+
+
+def _write(path, turns, **figures):
+    circumstances = {"loop_turns_per_s": turns, "processor": "x"}
+    results.write([Result("rings", True, "2026-01-01T00:00:00+00:00", 1.5, {}, circumstances, figures)], path)
+    return str(path)
+
+
+@pytest.fixture
+def two(tmp_path):
+    return _write(tmp_path / "a.json", 100, rate=100), _write(tmp_path / "b.json", 100, rate=150)
+
+
+def test_compare_prints_the_ratio(two):
+    done = runner.invoke(app, ["compare", *two])
+    assert done.exit_code == 0
+    assert "rings: rate" in done.stdout
+    assert "1.500" in done.stdout
+    (line,) = runner.invoke(app, ["compare", *two, "--json"]).stdout.splitlines()
+    assert json.loads(line) == {"figure": "rings: rate", "before": 100.0, "after": 150.0, "ratio": 1.5}
+
+
+def test_compare_says_when_the_machine_itself_changed(tmp_path, two):
+    done = runner.invoke(app, ["compare", two[0], _write(tmp_path / "c.json", 50, rate=100)])
+    assert "0.50 times as fast" in done.output
+
+
+def test_compare_refuses_what_has_nothing_in_common(tmp_path, two):
+    assert runner.invoke(app, ["compare", two[0], _write(tmp_path / "c.json", 100, other=1)]).exit_code == 2
+    done = runner.invoke(app, ["compare", two[0], str(tmp_path / "missing.json")])
+    assert done.exit_code == 2
+    assert "missing.json" in done.output
+
+
+def test_every_scenario_has_a_command():
+    for name in SCENARIOS:
+        done = runner.invoke(app, [name, "--help"])
+        assert done.exit_code == 0, name
+        assert "--quick" in done.stdout

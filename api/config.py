@@ -21,6 +21,7 @@ class ApiConfig(Struct, frozen=True):
     batch_jobs_max: Positive = 10_000
     session_hours: Positive = 12
     server_id: str = ""
+    seal_keys: str = ""  # a ring for `Sealer.of`
     pool_size: Positive = 8
     statement_timeout_ms: Positive = 30_000
     streams_max: Positive = 200

@@ -101,6 +101,15 @@ class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     event_days: Positive = 30
 
 
+class SealSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[seal]: keys in base64, parted by commas, the sealing one first. Empty: the file `seal.keys`."""
+
+    keys: str = ""
+
+    def __repr__(self) -> str:
+        return "SealSettings(keys=***)"
+
+
 class SupervisorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     restarts_max: Positive = 10
     restarts_window_ms: Positive = 60_000
@@ -119,6 +128,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     workers: WorkerPolicy = WorkerPolicy()
     worker: LocalWorkerSettings = LocalWorkerSettings()
     retention: RetentionSettings = RetentionSettings()
+    seal: SealSettings = SealSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
 
     @property
@@ -143,6 +153,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "SWARMSYNC_REDIS_URL": "redis.url",
     "SWARMSYNC_API_BIND": "api.bind",
     "SWARMSYNC_API_PORT": "api.port",
+    "SWARMSYNC_SEAL_KEY": "seal.keys",
     "SWARMSYNC_WORKER_RUNTIME": "worker.runtime",
     "SWARMSYNC_WORKER_NAME": "worker.name",
     "SWARMSYNC_WORKER_CPUS": "worker.cpus",

@@ -17,6 +17,7 @@ from swarmsync.clock import SystemClock
 from swarmsync.embedded import ServerPlan
 from swarmsync.errors import ConfigError
 from swarmsync.ids import IdSource
+from swarmsync.seal import Sealer, load_ring
 from swarmsync.store import users
 from swarmsync.store.migrate import migrate
 from swarmsync.store.pool import as_login
@@ -33,11 +34,12 @@ class Servers(Struct, frozen=True):
     nats_url: str
     redis_url: str
     passwords: dict[str, str]
+    seal_keys: str
 
     @property
     def site(self) -> Site:
         url = as_login(self.database_url, "swarmsync_engine", self.passwords["swarmsync_engine"])
-        return Site(url, self.nats_url, self.passwords["join_token"])
+        return Site(url, self.nats_url, self.passwords["join_token"], self.seal_keys)
 
 
 def prepare(settings: Settings) -> Servers:
@@ -56,7 +58,14 @@ def prepare(settings: Settings) -> Servers:
             plan = maker(data_dir, passwords)
             plans.append(plan)
             urls[name] = plan.url
-    return Servers(tuple(plans), urls["postgres"], urls["nats"], urls["valkey"], passwords)
+    return Servers(tuple(plans), urls["postgres"], urls["nats"], urls["valkey"], passwords, seal_keys(settings))
+
+
+def seal_keys(settings: Settings) -> str:
+    """Return the ring of keys that seals at rest: the setting, else the data directory's own. Raises ConfigError."""
+    ring = settings.seal.keys or load_ring(settings.data_path / "seal.keys")
+    Sealer.of(ring)
+    return ring
 
 
 def nats_login(servers: Servers, kind: str) -> str:
@@ -80,6 +89,7 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
         "body_max_bytes": settings.api.body_max_bytes,
         "batch_jobs_max": settings.api.batch_jobs_max,
         "session_hours": settings.api.session_hours,
+        "seal_keys": servers.seal_keys,
         "server_id": servers.passwords["instance"],
     }
     write_private(path, json.dumps(document))

@@ -26,6 +26,7 @@ class Site(Struct, frozen=True):
     engine_url: str
     nats_url: str
     join_token: str
+    seal_keys: str  # a ring for `Sealer.of`
 
 
 def module_main(role: Role, settings: Settings, site: Site, wiring: Wiring, pulses: PulsePage) -> Callable[[], None]:

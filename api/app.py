@@ -10,18 +10,49 @@ from typing import Any, Final
 from falcon.asgi import App, Request, Response
 
 from api import config as configuration
-from api import openapi, problems
+from api import openapi, problems, scopes
+from api.access import Access
 from api.config import ApiConfig
 from api.endpoint import Resource, declared
 from api.openapi import RouteEntry
-from api.resources import auth, events, health, job, job_actions, job_logs, jobs, logs, overview, schedules, workers
+from api.resources import (
+    audit,
+    auth,
+    events,
+    health,
+    job,
+    job_actions,
+    job_logs,
+    jobs,
+    key_login,
+    keys,
+    logs,
+    overview,
+    schedules,
+    tokens,
+    users,
+    workers,
+)
 from api.services import Services
 from api.streams import RECEIVE, Receive
 
 #: (path, resource, suffix of its responders)
 ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/auth/login", auth.Login, None),
+    ("/v1/auth/challenge", key_login.Challenge, None),
+    ("/v1/auth/verify", key_login.Verify, None),
     ("/v1/auth/session", auth.OwnSession, None),
+    ("/v1/auth/sessions", auth.OwnSessions, None),
+    ("/v1/auth/sessions/{session}", auth.OneSession, None),
+    ("/v1/users", users.Users, None),
+    ("/v1/users/{user}", users.OneUser, None),
+    ("/v1/users/{user}/logout", users.OneUser, "logout"),
+    ("/v1/tokens", tokens.Tokens, None),
+    ("/v1/tokens/{token}", tokens.OneToken, None),
+    ("/v1/keys", keys.Keys, None),
+    ("/v1/keys/{key}", keys.OneKey, None),
+    ("/v1/audit", audit.Entries, None),
+    ("/v1/audit/verify", audit.Check, None),
     ("/v1/jobs", jobs.Jobs, None),
     ("/v1/jobs/validate", jobs.Validate, None),
     ("/v1/jobs/{job}", job.OneJob, None),
@@ -101,7 +132,7 @@ class Api(App[Request, Response]):
 
 
 def create_app(config: ApiConfig) -> Api:
-    """Make the application. Raises AssertionError for a responder that does not declare who may call it."""
+    """Make the application. Raises AssertionError or LookupError for a responder without access or scope."""
     life_span = LifeSpan(config)
     app = Api(middleware=[life_span])
     app.life_span = life_span
@@ -130,5 +161,6 @@ def _entries(path: str, resource: Resource, suffix: str | None) -> list[RouteEnt
         if responder is not None:
             entry = declared(responder)
             assert entry is not None, f"{method} {path} does not declare who may call it"
+            assert entry.access is Access.PUBLIC or scopes.needed(method, path) is not None
             found.append(RouteEntry(method, path, entry))
     return found

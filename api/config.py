@@ -12,7 +12,11 @@ Positive = Annotated[int, Meta(ge=1)]
 
 
 class ApiConfig(Struct, frozen=True):
-    """`bind`, `port` and `processes` are for Gunicorn; all else for the application."""
+    """`bind`, `port` and `processes` are for Gunicorn; all else for the application.
+
+    `requests_*` hold for one token in one process, `tries_per_address` for log-ins. `audiences` are the addresses under
+    which people reach this Core: what a key signs for another one is worth nothing here.
+    """
 
     api_database_url: str
     nats_url: str
@@ -25,6 +29,10 @@ class ApiConfig(Struct, frozen=True):
     pool_size: Positive = 8
     statement_timeout_ms: Positive = 30_000
     streams_max: Positive = 200
+    requests_per_s: Positive = 1_000
+    requests_burst: Positive = 2_000
+    tries_per_address: Positive = 60
+    audiences: tuple[str, ...] = ("http://127.0.0.1:8420",)
     bind: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8420
     processes: Positive = 2

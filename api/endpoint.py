@@ -11,14 +11,15 @@ import msgspec
 from falcon.asgi import Request, Response
 from msgspec import Struct
 
-from api import query_strings, strict_json
+from api import query_strings, scopes, strict_json
 from api.access import Access, Identity
 from api.problems import WrongMediaType
 from api.query_strings import NoQuery
 from api.services import Services
-from swarmsync.errors import FieldError, SpecError
+from swarmsync.errors import FieldError, NotAllowed, SpecError
 from swarmsync.model.fields import dec_hook
 from swarmsync.protocol.codec import encode_json, explain
+from swarmsync.store import users
 from swarmsync.store.users import Caller
 
 T = TypeVar("T")
@@ -67,6 +68,27 @@ class Call:
     @property
     def caller(self) -> Caller:
         return self.identity.caller
+
+    def require_admin(self, otherwise: str) -> None:
+        """Raise NotAllowed for who is no administrator, and for a token without the scope users:admin."""
+        if self.caller.role != "admin":
+            raise NotAllowed(f"this is for administrators; {otherwise}")
+        if not scopes.grants(self.identity.scopes, "users:admin"):
+            raise NotAllowed(f"the token {self.identity.name!r} lacks the scope users:admin")
+
+    async def audit(self, action: str, subject: str = "", *, user_id: int | None = None, **detail: str) -> None:
+        """Write a line of the audit log: who, from where, with which token; `user_id` where nobody is logged in yet."""
+        identity = self._identity
+        if identity is not None and identity.kind == "token":
+            detail["token"] = identity.name
+        detail["address"] = self.address
+        by = identity.caller.user_id if identity is not None else user_id
+        await users.audit(self.services.store, by, action, subject, detail)
+
+    @property
+    def address(self) -> str:
+        """Where the request came from: the client, or the proxy before this."""
+        return self.request.remote_addr or ""
 
     async def body(self) -> bytes:
         """Return the body. Raises TooLarge, or WrongMediaType for what is not plain JSON."""

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT, UNSET, Struct
 
+from api import scopes
+from api.access import Access
 from api.endpoint import Endpoint
 from swarmsync.model.fields import Duration, Environment, Size, Words, enc_hook
 
@@ -77,9 +79,11 @@ def _operation(route: RouteEntry) -> dict[str, Any]:
         "summary": entry.summary,
         "parameters": [*_path_parameters(route.path), *_query_parameters(entry.query)],
         "responses": {str(entry.status): success, "default": _PROBLEM},
-        "security": [] if entry.access.value == "public" else [{"token": []}],
+        "security": [] if entry.access is Access.PUBLIC else [{"token": []}],
         "x-access": entry.access.value,
     }
+    if entry.access is not Access.PUBLIC and scopes.needed(route.method, route.path) != scopes.ANY_TOKEN:
+        operation["x-scope"] = scopes.needed(route.method, route.path)
     if _is_struct(entry.body):
         operation["requestBody"] = {"content": {"application/json": {"schema": _reference(entry.body)}}}
     return operation

@@ -8,12 +8,14 @@ from typing import Any
 from api.access import Gate, PasswordDesk
 from api.config import ApiConfig
 from api.events_hub import EventsHub
+from api.rates import Rates
 from swarmsync.clock import SystemClock
 from swarmsync.errors import TooMany
 from swarmsync.ids import IdSource
 from swarmsync.store import overview
 from swarmsync.store.pool import Store
 from swarmsync.store.sessions import Sessions, open_redis
+from swarmsync.store.throttle import Throttle
 from swarmsync.store.users import Caller
 
 QUEUES_CACHE_MS = 5_000
@@ -30,7 +32,8 @@ class Services:
         self.store = store
         self.redis = redis
         self.sessions = Sessions(redis)
-        self.gate = Gate(store, self.sessions)
+        self.throttle = Throttle(redis, store)
+        self.gate = Gate(store, self.sessions, Rates(config.requests_per_s, config.requests_burst))
         self.passwords = PasswordDesk()
         self.hub = EventsHub(config.nats_url)
         self.answered: Counter[tuple[str, int]] = Counter()

@@ -88,7 +88,7 @@ class Pulse:
         if time.monotonic() - self._checked >= _TOKEN_CHECK_S:
             self._checked = time.monotonic()
             try:
-                await self._call.services.gate.admit(self._call.request, Access.USER)
+                await self._call.services.gate.admit(self._call.request, Access.USER, again=True)
             except Unavailable:
                 return  # who was let in stays while nobody can be asked
 

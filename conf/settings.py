@@ -57,6 +57,8 @@ class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
     body_max_bytes: Positive = 8 << 20
     batch_jobs_max: Positive = 10_000
     session_hours: Positive = 12
+    public_url: str = ""
+    requests_per_s: Positive = 1_000
 
 
 class SchedulerSettings(Struct, frozen=True, forbid_unknown_fields=True):

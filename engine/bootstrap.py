@@ -90,10 +90,20 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
         "batch_jobs_max": settings.api.batch_jobs_max,
         "session_hours": settings.api.session_hours,
         "seal_keys": servers.seal_keys,
+        "requests_per_s": settings.api.requests_per_s,
+        "requests_burst": 2 * settings.api.requests_per_s,
+        "audiences": _audiences(settings),
         "server_id": servers.passwords["instance"],
     }
     write_private(path, json.dumps(document))
     return path
+
+
+def _audiences(settings: Settings) -> list[str]:
+    """The addresses for which a key may sign a login here."""
+    names = [settings.api.bind, "127.0.0.1", "localhost"]
+    urls = [f"http://{f'[{name}]' if ':' in name else name}:{settings.api.port}" for name in dict.fromkeys(names)]
+    return [url for url in (settings.api.public_url, *urls) if url]
 
 
 def write_private(path: Path, text: str) -> None:
@@ -137,6 +147,8 @@ async def _still_good(connection: asyncpg.Connection, url: str) -> bool:
     """Tell whether the profile's token lets its user in here for another while: then programs may keep using it."""
     try:
         local = json.loads(profile_path().read_text())["profiles"]["local"]
+        if not users.well_formed(local["token"]):
+            return False
         digest = users.token_digest(local["token"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

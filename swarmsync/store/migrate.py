@@ -44,14 +44,15 @@ async def migrate(url: str, passwords: dict[str, str]) -> list[str]:
 
 async def _make_roles(connection: asyncpg.Connection, passwords: dict[str, str]) -> None:
     have = {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname LIKE 'swarmsync_%'")}
-    for role in ("swarmsync_member", "swarmsync_operator"):
+    for role in ("swarmsync_member", "swarmsync_operator", "swarmsync_admin"):
         if role not in have:
             await connection.execute(f"CREATE ROLE {role} NOLOGIN")
+    await connection.execute("GRANT swarmsync_operator TO swarmsync_admin")
     for role in LOGIN_ROLES:
         verb = "ALTER" if role in have else "CREATE"
         secret = await connection.fetchval("SELECT quote_literal($1::text)", passwords[role])
         await connection.execute(f"{verb} ROLE {role} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS PASSWORD {secret}")
-    await connection.execute("GRANT swarmsync_member, swarmsync_operator TO swarmsync_api")
+    await connection.execute("GRANT swarmsync_member, swarmsync_operator, swarmsync_admin TO swarmsync_api")
 
 
 async def _run_files(connection: asyncpg.Connection) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sessions and login throttles in Redis. Emptying it logs everybody out and loses nothing else.
+"""Sessions in Redis, and what is remembered for a minute only. Emptying it logs everybody out and loses nothing else.
 
 A session is found by the SHA-256 of its token only. While Redis is away, Unavailable is raised: nobody gets in.
 """
@@ -6,8 +6,7 @@ A session is found by the SHA-256 of its token only. While Redis is away, Unavai
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -17,30 +16,35 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from swarmsync.errors import Unavailable
-from swarmsync.store.users import new_token
+from swarmsync.store.users import User, new_token
 
-FREE_FAILURES: Final = 5
-DELAY_MAX_S: Final = 900
-_MEMORY_S: Final = 86_400  # failures are forgotten a day after the last one
-#: One round trip: refuse while a delay runs, else count this try as failed (`forget` takes it back) and set the next
-#: delay. Two guesses at the same time therefore count as two.
-_TRY: Final = """
-local left = redis.call('PTTL', KEYS[2])
-if left > 0 then return left end
-local failures = redis.call('INCR', KEYS[1])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-if failures > tonumber(ARGV[1]) then
-  local delay = math.min(2 ^ (failures - ARGV[1] - 1), tonumber(ARGV[3]))
-  redis.call('SET', KEYS[2], '1', 'PX', math.floor(delay * 1000))
-end
-return 0
-"""
+#: One user's sessions; the one that would end first makes room for another.
+SESSIONS_MAX: Final = 100
+_CLIENT_MAX: Final = 100
 
 
 class Session(Struct, frozen=True):
     user_id: int
     epoch: int
     expires_at: datetime
+    began_at: datetime | None = None
+    how: Literal["password", "key"] = "password"
+    address: str = ""
+    client: str = ""
+
+
+class OpenSession(Struct, frozen=True):
+    digest: bytes
+    session: Session
+
+    @property
+    def session_id(self) -> str:
+        """What people call it by; nobody gets in with it."""
+        return session_id(self.digest)
+
+
+def session_id(digest: bytes) -> str:
+    return digest.hex()[:16]
 
 
 @contextmanager
@@ -68,12 +72,30 @@ class Sessions:
     def __init__(self, redis: Any) -> None:
         self._redis = redis
 
-    async def create(self, user_id: int, epoch: int, hours: int) -> tuple[str, datetime]:
+    async def create(
+        self, user: User, hours: int, *, how: Literal["password", "key"], address: str = "", client: str = ""
+    ) -> tuple[str, datetime]:
         """Begin a session; returns its token, which is nowhere stored, and its end."""
         token, digest = new_token("s")
-        session = Session(user_id, epoch, datetime.now(UTC) + timedelta(hours=hours))
+        now = datetime.now(UTC)
+        session = Session(
+            user.user_id,
+            user.session_epoch,
+            now + timedelta(hours=hours),
+            began_at=now,
+            how=how,
+            address=address,
+            client=client[:_CLIENT_MAX],
+        )
+        mine = _mine(user.user_id)
         with answering():
             await self._redis.set(_key(digest), msgspec.json.encode(session), ex=hours * 3600)
+            await self._redis.zadd(mine, {digest.hex(): session.expires_at.timestamp()})
+            await self._redis.zremrangebyscore(mine, "-inf", now.timestamp())
+            await self._redis.expire(mine, hours * 3600)
+            over = await self._redis.zcard(mine) - SESSIONS_MAX
+            for name, _ in await self._redis.zpopmin(mine, over) if over > 0 else ():
+                await self._redis.delete(_key(bytes.fromhex(name.decode())))
         return token, session.expires_at
 
     async def find(self, digest: bytes) -> Session | None:
@@ -81,19 +103,33 @@ class Sessions:
             found = await self._redis.get(_key(digest))
         return None if found is None else msgspec.json.decode(found, type=Session)
 
-    async def end(self, digest: bytes) -> None:
+    async def of_user(self, user_id: int, epoch: int) -> list[OpenSession]:
+        """Return the user's sessions that are not void, those that end last first."""
+        with answering():
+            names = await self._redis.zrevrange(_mine(user_id), 0, SESSIONS_MAX)
+        found = []
+        for name in names:
+            digest = bytes.fromhex(name.decode())
+            session = await self.find(digest)
+            if session is not None and session.user_id == user_id and session.epoch == epoch:
+                found.append(OpenSession(digest, session))
+        return found
+
+    async def end(self, digest: bytes, user_id: int) -> None:
         with answering():
             await self._redis.delete(_key(digest))
+            await self._redis.zrem(_mine(user_id), digest.hex())
 
-    async def may_try(self, username: str) -> int:
-        """Note a try to log in; returns the milliseconds to wait when it may not be made now, else 0."""
+    async def put_once(self, name: str, content: bytes, seconds: int) -> None:
+        """Remember something that is taken once."""
         with answering():
-            left = await self._redis.eval(_TRY, 2, *_throttle(username), FREE_FAILURES, _MEMORY_S, DELAY_MAX_S)
-        return int(left)
+            await self._redis.set(f"swarmsync:once:{name}", content, ex=seconds)
 
-    async def forget_failures(self, username: str) -> None:
+    async def take_once(self, name: str) -> bytes | None:
+        """Take it: of any number of callers at the same time one gets it."""
         with answering():
-            await self._redis.delete(*_throttle(username))
+            found: bytes | None = await self._redis.getdel(f"swarmsync:once:{name}")
+        return found
 
     async def ping(self) -> None:
         with answering():
@@ -104,6 +140,5 @@ def _key(digest: bytes) -> str:
     return f"swarmsync:session:{digest.hex()}"
 
 
-def _throttle(username: str) -> tuple[str, str]:
-    name = sha256(username.encode()).hexdigest()[:32]
-    return f"swarmsync:throttle:{{{name}}}:failures", f"swarmsync:throttle:{{{name}}}:delay"
+def _mine(user_id: int) -> str:
+    return f"swarmsync:sessions-of:{user_id}"

@@ -37,6 +37,7 @@ class People(Struct, frozen=True):
     ann: Person
     bob: Person
     oscar: Person  # an operator
+    ada: Person  # an administrator
 
 
 IDS = IdSource(1023, lambda: time.time_ns() // 1_000_000)
@@ -51,9 +52,9 @@ def people(servers) -> People:
     async def make() -> People:
         connection = await as_engine(servers)
         made = {}
-        for name, role in (("ann", "user"), ("bob", "user"), ("oscar", "operator")):
+        for name, role in (("ann", "user"), ("bob", "user"), ("oscar", "operator"), ("ada", "admin")):
             user_id = await users.create_user(connection, IDS.next(), name, password=PASSWORD, role=role)
-            token, _ = await users.create_token(connection, IDS.next(), user_id, "tests", days=1)
+            token, _ = await users.create_token(connection, IDS.next(), user_id, "tests", days=100)
             made[name] = Person(user_id, name, token)
         await connection.close()
         return People(**made)
@@ -196,6 +197,7 @@ async def start_api(servers) -> AsyncIterator[Callable[..., Awaitable[Api]]]:
                 "api_database_url": servers.api_url,
                 "nats_url": servers.nats_api_url,
                 "redis_url": servers.redis_url,
+                "tries_per_address": 100_000,  # all tests come from one address
             }
             app = create_app(ApiConfig(**{**urls, **more}))
             await stack.enter_async_context(ASGIConductor(app))
@@ -222,6 +224,11 @@ def bob(anonymous, people) -> Api:
 @pytest.fixture
 def oscar(anonymous, people) -> Api:
     return anonymous.by(people.oscar)
+
+
+@pytest.fixture
+def ada(anonymous, people) -> Api:
+    return anonymous.by(people.ada)
 
 
 class Engine:

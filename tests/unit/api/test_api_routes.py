@@ -5,14 +5,15 @@ import json
 import pytest
 
 from api import app as application
+from api import scopes
 from api.access import Access
 from api.app import ROUTES, create_app
 from api.config import ApiConfig
 from api.config import load as load_config
-from api.endpoint import Resource, declared
+from api.endpoint import Resource, declared, endpoint
 from swarmsync.errors import ConfigError
 
-PUBLIC = {"/v1/auth/login", "/healthz", "/readyz"}
+PUBLIC = {"/v1/auth/login", "/v1/auth/challenge", "/v1/auth/verify", "/healthz", "/readyz"}
 
 
 def responders():
@@ -42,6 +43,33 @@ def test_a_responder_without_a_declaration_stops_the_start(monkeypatch):
     monkeypatch.setattr(application, "ROUTES", (("/careless", Careless, None),))
     with pytest.raises(AssertionError, match="does not declare"):
         create_app(ApiConfig("postgresql://nowhere", "nats://nowhere", "redis://nowhere"))
+
+
+def test_a_route_without_a_scope_stops_the_start(monkeypatch):
+    class Novel(Resource):
+        @endpoint(Access.USER, "Something new")
+        async def on_get(self, call) -> None:
+            """No scope speaks of this."""
+
+    monkeypatch.setattr(application, "ROUTES", (("/v1/novel", Novel, None),))
+    with pytest.raises(LookupError, match="no scope"):
+        create_app(ApiConfig("postgresql://nowhere", "nats://nowhere", "redis://nowhere"))
+
+
+def test_every_route_needs_a_scope_that_is_known():
+    for path, method, responder in responders():
+        if declared(responder).access is not Access.PUBLIC:
+            assert scopes.needed(method, path) in {*scopes.SCOPES, scopes.ANY_TOKEN}
+
+
+def test_a_scope_is_granted_by_its_name_its_area_or_everything():
+    assert scopes.grants(["jobs:read"], "jobs:read")
+    assert scopes.grants(["jobs:*"], "jobs:cancel")
+    assert scopes.grants(["*"], "users:admin")
+    assert scopes.grants([], scopes.ANY_TOKEN)
+    for held in ([], ["jobs:read"], ["logs:*"], ["job:*"], ["jobs"], ["jobs:"]):
+        assert not scopes.grants(held, "jobs:write")
+    assert scopes.unknown(["jobs:read", "jobs:*", "*", "jobs", "everything:*", ""]) == ["jobs", "everything:*", ""]
 
 
 def test_the_configuration_is_read_from_a_file(tmp_path):

@@ -43,7 +43,7 @@ FROM (SELECT extract(epoch FROM started_at - submitted_at) * 1000 AS ms FROM job
 #: A queued job without a reason of its own waits for that of its shape.
 _WAITING: Final = """
 SELECT COALESCE(NULLIF(j.reason, ''), p.reason, $2) AS reason, count(*) AS jobs
-FROM jobs j LEFT JOIN waiting_shapes p ON p.shape = j.shape AND j.state = 'queued'
+FROM jobs j LEFT JOIN waiting_lines p ON p.line = j.line AND j.state = 'queued'
 WHERE j.state = ANY ($1::text[]) AND (j.array_size IS NULL OR j.array_id IS NOT NULL) GROUP BY 1
 """
 #: Of each source the newest error among its last records.

@@ -24,8 +24,8 @@ def follow_events(
     while True:
         failure = Unavailable("Core ended the stream of events")
         try:
-            lines = client.lines("/v1/events", query, _headers(last_id), on_open=patience.opened)
-            for event_id, event in _parsed(lines):
+            lines = client.lines("/v1/events", query, resume_headers(last_id), on_open=patience.opened)
+            for event_id, event in parsed(lines):
                 last_id = event_id or last_id
                 patience.good()
                 yield event
@@ -36,15 +36,15 @@ def follow_events(
 
 def recent_events(client: Client, query: Filters) -> Iterator[Document]:
     """Yield the kept events and end."""
-    for _, event in _parsed(client.lines("/v1/events", {**query, "follow": 0}, _headers("0"))):
+    for _, event in parsed(client.lines("/v1/events", {**query, "follow": 0}, resume_headers("0"))):
         yield event
 
 
-def _headers(last_id: str) -> dict[str, str]:
+def resume_headers(last_id: str) -> dict[str, str]:
     return {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
 
 
-def _parsed(lines: Iterator[bytes]) -> Iterator[tuple[str, Document]]:
+def parsed(lines: Iterator[bytes]) -> Iterator[tuple[str, Document]]:
     """Yield (id, document) for each event; comments and unknown fields are passed over."""
     event_id = ""
     data: list[str] = []

@@ -85,6 +85,10 @@ class Client:
     def close(self) -> None:
         self._wire.close()
 
+    def hang_up(self) -> None:
+        """Break this client's live streams: who reads them gets Unavailable. The one call for another thread."""
+        self._wire.hang_up()
+
     # --- any call -------------------------------------------------------------------------------------------------
 
     def get(self, path: str, query: Filters | None = None, *, timeout_s: float | None = None) -> Any:

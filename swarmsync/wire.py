@@ -3,10 +3,11 @@
 Below `client.py`, which knows the calls; this file knows only HTTP.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from select import POLLIN, poll
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
+from socket import IPPROTO_TCP, SHUT_RDWR, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -40,6 +41,7 @@ class Wire:
         self.token = token
         self._parts = parts
         self._kept: HTTPConnection | None = None
+        self._streams: set[HTTPConnection] = set()
 
     def exchange(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], timeout_s: float
@@ -60,6 +62,7 @@ class Wire:
 
     def lines(self, target: str, headers: Mapping[str, str], on_open: Callable[[], None]) -> Iterator[bytes]:
         connection = self._connect(STREAM_IDLE_S)
+        self._streams.add(connection)
         try:
             connection.request("GET", self._parts.path.rstrip("/") + target, headers=self._headers(headers, None))
             response = connection.getresponse()
@@ -68,7 +71,14 @@ class Wire:
             on_open()
             yield from _split_lines(response)
         finally:
+            self._streams.discard(connection)
             connection.close()
+
+    def hang_up(self) -> None:
+        """Break the streams that are open, so that who waits for their next line waits no more; from any thread."""
+        for connection in tuple(self._streams):
+            with contextlib.suppress(OSError, AttributeError):  # it may be closed at this moment
+                connection.sock.shutdown(SHUT_RDWR)
 
     def close(self) -> None:
         if self._kept is not None:

@@ -103,6 +103,15 @@ LOG: Final = Noun(
     ),
 )
 QUEUE: Final = Noun("See the queues.", _verbs(queue={"list": "List queues."}))
+INSPECT: Final = Noun(
+    "Watch jobs, workers and the engine live, or as they were.",
+    _verbs(
+        inspect={
+            "jobs": "JobInspect: jobs, workers and assignments as they move.",
+            "core": "CoreInspect: the engine's modules, their pulses and rings.",
+        }
+    ),
+)
 
 COMMANDS: Final[dict[str, Noun | Verb]] = {
     "run": Verb("cli.commands.run", "run", "Run a container to its end, as docker run does."),
@@ -111,6 +120,7 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "worker": WORKER,
     "log": LOG,
     "queue": QUEUE,
+    "inspect": INSPECT,
     "stats": Verb("cli.commands.status", "stats", "Counts, rates and latencies."),
     "events": Verb("cli.commands.status", "events", "State changes as they happen."),
     "login": Verb("cli.commands.session", "login", "Log in and keep the token in the profile."),

@@ -37,7 +37,7 @@ from swarmsync.protocol.messages import (
 )
 from worker.assignment import Assignment
 from worker.container_runtime import ContainerRuntime, RuntimeProblem, Seen
-from worker.lease_file import boot_ms
+from worker.lease_file import boot_id, boot_ms
 from worker.leases import key_of
 from worker.output import OutputSender
 from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of
@@ -47,6 +47,7 @@ from worker.watch import Watch
 ANSWER_S: Final = 5.0
 RETRY_S: Final = 0.2
 DRAIN_S: Final = 7.0
+SENTENCE_MAX: Final = 4_096
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class Agent:
     ) -> None:
         self.name = offer.name
         self.session = secrets.token_hex(8)
+        self._boot, self._began_ms = boot_id(), monotonic_ms()
         self._bus = bus
         self._runtime = runtime
         self._offer = offer
@@ -137,7 +139,7 @@ class Agent:
         while True:
             self._stop_all(self._reactor.lease_ends(monotonic_ms()))  # no pulse does it while we wait here
             sent_ms = monotonic_ms()
-            word = Join(self.session, self._offer, self._reactor.joining(), self._token)
+            word = Join(self.session, self._offer, self._reactor.joining(), self._token, self._boot, self._began_ms)
             try:
                 answer = await self._ask("join", word)
             except Unavailable:
@@ -239,6 +241,8 @@ class Agent:
         held = self._reactor.held.get(report.ref.job_id)
         if held is not None and isinstance(report, Started):
             held.state = AssignmentState.RUNNING
+        if isinstance(report, Ended):  # a sentence of Docker's may be long, and hold what PostgreSQL does not store
+            report = msgspec.structs.replace(report, message=report.message[:SENTENCE_MAX].replace("\0", "\ufffd"))
         if isinstance(report, Ended) and self._was_put_down(report.ref):
             why = "the worker's agent let the lease end, and its watchdog stopped the container"
             report = msgspec.structs.replace(report, reason=EndReason.WORKER_LOST, message=why)

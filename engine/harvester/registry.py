@@ -16,7 +16,7 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import Eligibility, EndReason, Liveness
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer, WorkerView
-from swarmsync.protocol.messages import Holding, Offered, Pulse, PulseAnswer, Refusal, Refused, StopJob
+from swarmsync.protocol.messages import Holding, Offered, Pulse, PulseAnswer, Refusal, Refused, Reports, StopJob
 from swarmsync.protocol.subjects import WORKER_NAME
 
 #: A pause of ours (SIGSTOP, a suspended laptop) longer than this is not held against the workers.
@@ -88,6 +88,7 @@ class Registry:
         self._stops: dict[int, tuple[bool, EndReason]] = {}  # of assignments that were not yet offered here
         self._last_tick_ms: int | None = None
         self._machines: dict[str, str] = {}  # by name: where it works
+        self._began: dict[str, tuple[str, int]] = {}  # by name: which start of the machine, and when since that
 
     # ------------------------------------------------ told by PostgreSQL, the Dispatcher and people
 
@@ -151,16 +152,34 @@ class Registry:
         """What the worker's room goes to, as Core knows it; what it still has of ended assignments is no job."""
         return tuple((job_id, self.live[job_id].need) for job_id in sorted(self._of_worker.get(worker_id, ())))
 
-    def refuses(self, name: str, offer: WorkerOffer, now_ms: int) -> str | None:
-        """Say why a worker of this name may not join; None when it may. Two machines must not share a name."""
+    def refuses(self, name: str, offer: WorkerOffer, now_ms: int, *, boot: str = "", began_ms: int = 0) -> str | None:
+        """Say why a worker of this name may not join; None when it may. Two machines must not share a name.
+
+        Of two processes of one machine the younger one counts: what the older one says may just be late.
+        """
         if offer.name != name or not WORKER_NAME.fullmatch(name):
             return "a worker's name is its subject: letters, digits, - and _"
         known, other = self.workers.get(name), self._machines.get(name)
         alive = known is not None and known.view.liveness is Liveness.READY and now_ms - known.last_ms < SAME_NAME_MS
         if alive and other not in (None, offer.machine):
             return f"another machine works under the name {name}; give this one another name"
+        last_boot, last_began_ms = self._began.get(name, ("", 0))
+        if boot and boot == last_boot and began_ms < last_began_ms:
+            return f"a younger process works under the name {name} on this machine"
         self._machines[name] = offer.machine
+        self._began[name] = (boot, began_ms)
         return None
+
+    def own(self, name: str, word: Reports) -> Reports:
+        """Leave out what a worker tells of assignments that another one has: its name on the wire is its identity."""
+        known = self.workers.get(name)
+        worker_id = known.view.worker_id if known is not None else None
+        reports = tuple(report for report in word.reports if self._whose(report.ref) in (None, worker_id))
+        return word if len(reports) == len(word.reports) else Reports(word.session, word.first_seq, reports)
+
+    def _whose(self, ref: JobRef) -> int | None:
+        live = self.live.get(ref.job_id)
+        return live.worker_id if live is not None and live.ref == ref else None
 
     def joined(
         self, view: WorkerView, session: str, holds: Iterable[Holding], now_ms: int

@@ -106,7 +106,10 @@ class HarvesterService(Service):
         try:
             self._arrived.append((message, codec.decode_from_worker(message.data)))
         except codec.DecodeError as problem:
-            self.journal("warning", f"{subjects.worker_of(message.subject)} sent what is no message: {problem}")
+            name = subjects.worker_of(message.subject)
+            self.journal("warning", f"{name} sent what is no message: {problem}")
+            if message.subject == subjects.up(name, "join") and message.reply:
+                await self._reply(message, Refusal(f"the join cannot be read: {problem}"))
         self.poke()
 
     async def _on_changed(self, _message: Msg) -> None:
@@ -176,7 +179,7 @@ class HarvesterService(Service):
         name = subjects.worker_of(message.subject)
         now_ms = self.clock.monotonic_ms()
         refusal = "the join token is wrong" if word.token != self._join_token else None
-        refusal = refusal or self._registry.refuses(name, word.offer, now_ms)
+        refusal = refusal or self._registry.refuses(name, word.offer, now_ms, boot=word.boot, began_ms=word.began_ms)
         if refusal is not None:
             self.journal("warning", f"worker {name} may not join: {refusal}")
             await self._reply(message, Refusal(refusal))
@@ -214,7 +217,7 @@ class HarvesterService(Service):
     async def _reports(self, messages: Sequence[tuple[Msg, Reports]]) -> None:
         if not messages:
             return
-        starts, steps, ends = settlements.last_words([word for _, word in messages])
+        starts, steps, ends = settlements.last_words([self._own(message, word) for message, word in messages])
         now_ms = self.clock.wall_ms()
         if starts:
             fresh = [(start.ref, max(0, now_ms - start.at_ms)) for start in starts]
@@ -224,6 +227,14 @@ class HarvesterService(Service):
         await self._ends.settle(await self._ends.judge(ends))
         for message, word in messages:
             await self._reply(message, ReportsAck(word.first_seq + len(word.reports) - 1))
+
+    def _own(self, message: Msg, word: Reports) -> Reports:
+        name = subjects.worker_of(message.subject)
+        own = self._registry.own(name, word)
+        strange = len(word.reports) - len(own.reports)
+        if strange:
+            self.journal("warning", f"worker {name} reported on {strange} assignments of other workers; not believed")
+        return own
 
     # ------------------------------------------------ the feed of committed changes
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from swarmsync.model.bounds import Id
 from swarmsync.model.lifecycle import JobState
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import Rules
@@ -12,8 +13,8 @@ from swarmsync.model.rules import Rules
 class JobRef(Struct, frozen=True, order=True, array_like=True):
     """One assignment of a job. News about any other fence is stale and is dropped by comparison."""
 
-    job_id: int
-    fence: int  # raised by one in the same UPDATE that dispatches
+    job_id: Id
+    fence: Id  # raised by one in the same UPDATE that dispatches
 
 
 class Waiting(Struct, frozen=True, array_like=True):

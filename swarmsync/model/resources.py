@@ -5,6 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from swarmsync.model.bounds import Amount, Small
+
 _DURATION_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZE_UNITS: Final = {
     "": 1, "b": 1,
@@ -73,10 +75,10 @@ def exact_size(size: int) -> str:
 class Need(Struct, frozen=True, array_like=True):
     """What one assignment takes from a worker for as long as it lives."""
 
-    cpus_milli: int = 1_000
-    memory_bytes: int = 512 << 20
-    gpus: int = 0
-    disk_bytes: int = 0
+    cpus_milli: Small = 1_000
+    memory_bytes: Amount = 512 << 20
+    gpus: Small = 0
+    disk_bytes: Amount = 0
 
     def fits(self, free: "Need") -> bool:
         return (

@@ -1,7 +1,10 @@
 """A worker as Core knows it: what it offers, and whether it may take work."""
 
-from msgspec import Struct, field
+from typing import Annotated
 
+from msgspec import Meta, Struct, field
+
+from swarmsync.model.bounds import Word
 from swarmsync.model.lifecycle import Eligibility, Liveness
 from swarmsync.model.resources import Need
 
@@ -9,12 +12,12 @@ from swarmsync.model.resources import Need
 class WorkerOffer(Struct, frozen=True):
     """What a worker says of itself when it joins."""
 
-    name: str
+    name: Word
     capacity: Need
-    labels: dict[str, str] = field(default_factory=dict)
-    runtime: str = "docker"
-    version: str = ""
-    machine: str = ""  # tells two machines that use one name apart
+    labels: Annotated[dict[Word, Word], Meta(max_length=64)] = field(default_factory=dict)
+    runtime: Word = "docker"
+    version: Word = ""
+    machine: Word = ""  # tells two machines that use one name apart
 
 
 class WorkerView(Struct):

@@ -4,10 +4,11 @@ Rings carry msgpack batches of the unions at the end of each group; NATS message
 so a decoder that knows the union refuses everything else. `tests/golden` holds one frame of each.
 """
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
+from swarmsync.model.bounds import Amount, ExitStatus, Id, Sentence, TimeMs, Word
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
 from swarmsync.model.limits import QueueLimits, UserLimits
@@ -236,9 +237,9 @@ class Orders(_Word, frozen=True):
 class Receipt(_Word, frozen=True):
     """Worker -> Dispatcher: what it did with the orders; refused ones with a sentence each."""
 
-    epoch: int
-    seq: int
-    refused: tuple[tuple[JobRef, str], ...] = ()
+    epoch: Id
+    seq: Id
+    refused: tuple[tuple[JobRef, Sentence], ...] = ()
     stale: bool = False  # the message was old; nothing in it was obeyed
 
 
@@ -254,29 +255,34 @@ class Holding(_Word, frozen=True):
 
 
 class Join(_Word, frozen=True):
-    """A worker's process started. Reply: Welcome or Refusal."""
+    """A worker's process started. Reply: Welcome or Refusal.
 
-    session: str
+    `began_ms` is when, by the clock of the machine's start that `boot` names: of two sessions the younger one counts.
+    """
+
+    session: Word
     offer: WorkerOffer
     holds: tuple[Holding, ...]
-    token: str = ""
+    token: Word = ""
+    boot: Word = ""
+    began_ms: Id = 0
 
 
 class Pulse(_Word, frozen=True):
     """Every second. `holds` is None while it equals what the last answered pulse said. Reply: PulseAnswer, Refusal."""
 
-    session: str
-    seq: int
-    orders_epoch: int
-    orders_seq: int
+    session: Word
+    seq: Id
+    orders_epoch: Id
+    orders_seq: Id
     holds: tuple[Holding, ...] | None = None
     leaving: bool = False  # a clean stop: expect no more pulses
 
 
 class Started(_Word, frozen=True):
     ref: JobRef
-    at_ms: int
-    image: str = ""  # the digest that the tag was resolved to
+    at_ms: TimeMs
+    image: Word = ""  # the digest that the tag was resolved to
 
 
 class Progress(_Word, frozen=True):
@@ -289,9 +295,9 @@ class Progress(_Word, frozen=True):
 class StreamSum(_Word, frozen=True):
     """One output stream, whole: what was kept, what there was, and the SHA-256 of all there was."""
 
-    size: int = 0
-    kept: int = 0
-    sha256: str = ""
+    size: Amount = 0
+    kept: Amount = 0
+    sha256: Word = ""
 
     @property
     def truncated(self) -> bool:
@@ -303,14 +309,14 @@ class Ended(_Word, frozen=True):
 
     ref: JobRef
     reason: EndReason
-    message: str
-    at_ms: int
-    exit_code: int | None = None
-    started_ms: int | None = None
+    message: Sentence
+    at_ms: TimeMs
+    exit_code: ExitStatus | None = None
+    started_ms: TimeMs | None = None
     stdout: StreamSum = StreamSum()
     stderr: StreamSum = StreamSum()
-    cpu_ms: int | None = None
-    memory_peak_bytes: int | None = None
+    cpu_ms: Amount | None = None
+    memory_peak_bytes: Amount | None = None
 
 
 Report: TypeAlias = Started | Progress | Ended
@@ -319,8 +325,8 @@ Report: TypeAlias = Started | Progress | Ended
 class Reports(_Word, frozen=True):
     """Numbered from `first_seq` on within the session. Reply after the commit: ReportsAck."""
 
-    session: str
-    first_seq: int
+    session: Word
+    first_seq: Amount
     reports: tuple[Report, ...]
 
 
@@ -331,16 +337,16 @@ class LogChunk(_Word, frozen=True):
     """Bytes of one stream of one assignment. `offset` counts the stream's bytes from 0."""
 
     ref: JobRef
-    stream: int  # 1 stdout, 2 stderr
-    offset: int
-    at_ms: int
+    stream: Annotated[int, Meta(ge=1, le=2)]  # 1 stdout, 2 stderr
+    offset: Amount
+    at_ms: TimeMs
     data: bytes
 
 
 class LogChunks(_Word, frozen=True):
     """Reply after the commit: LogsAck."""
 
-    session: str
+    session: Word
     chunks: tuple[LogChunk, ...]
 
 
@@ -388,7 +394,7 @@ class LogsAck(_Word, frozen=True):
 class AskLogEnds(_Word, frozen=True):
     """Worker -> Logger after a restart: up to where are these streams stored? Reply: LogsAck."""
 
-    session: str
+    session: Word
     refs: tuple[JobRef, ...]
 
 

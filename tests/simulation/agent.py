@@ -48,6 +48,7 @@ class Agent:
         self.machine = machine
         self.timeline = world.timeline
         self.session = f"{machine.name}-{number}"
+        self.began_ms = self.monotonic_ms()
         self.life = Life(world.timeline, machine.name)
         self.connection = world.network.connect(machine.name, self.life)
         self.reactor = Reactor(machine.capacity, now_ms=self.monotonic_ms())
@@ -90,7 +91,9 @@ class Agent:
             sent_ms = self.monotonic_ms()
             offer = WorkerOffer(self.machine.name, self.machine.capacity, machine=self.machine.name)
             try:
-                answer = yield self._ask("join", Join(self.session, offer, self.reactor.joining()))
+                answer = yield self._ask(
+                    "join", Join(self.session, offer, self.reactor.joining(), "", self.machine.name, self.began_ms)
+                )
             except Unavailable:
                 yield RETRY_MS
                 continue

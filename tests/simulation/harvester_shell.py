@@ -22,6 +22,7 @@ from swarmsync.protocol.messages import (
     Offered,
     PlacementVoid,
     Pulse,
+    Refusal,
     Refused,
     Reports,
     ReportsAck,
@@ -129,6 +130,12 @@ class HarvesterShell(Shell):
 
     def _join(self, letter: Letter) -> Program:
         word: Join = letter.word
+        refusal = self.registry.refuses(
+            letter.sender.name, word.offer, self.now_ms, boot=word.boot, began_ms=word.began_ms
+        )
+        if refusal is not None:
+            self.core.network.reply(self.connection, letter, Refusal(refusal))
+            return []
         view = yield from self.call("join_worker", word.offer, word.session)
         high, stops, effects = self.registry.joined(view, word.session, word.holds, self.now_ms)
         self._say([WorkerJoined(view, self.registry.taken(view.worker_id))])
@@ -171,7 +178,9 @@ class HarvesterShell(Shell):
     def _reports(self, letters: Sequence[Letter]) -> Program:
         if not letters:
             return
-        starts, steps, ends = settlements.last_words([letter.word for letter in letters])
+        starts, steps, ends = settlements.last_words(
+            [self.registry.own(letter.sender.name, letter.word) for letter in letters]
+        )
         if starts:
             yield from self.call("started", [(start.ref, max(0, self.now_ms - start.at_ms)) for start in starts])
         if steps:

@@ -53,12 +53,14 @@ def kinds(union):
 
 def words(kind):
     """Any value of a message type, built from its annotations."""
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     return st.builds(kind, **{name: _values(hint) for name, hint in hints.items()})
 
 
 def _values(hint):
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _bounded(*arguments)
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return words(hint)
     if origin is tuple and arguments[-1] is Ellipsis:
@@ -70,6 +72,14 @@ def _values(hint):
     if arguments:
         return st.one_of(*map(_values, arguments))
     return st.from_type(hint)
+
+
+def _bounded(hint, meta):
+    if hint is int:
+        return st.integers(meta.ge, meta.le)
+    if hint is str:
+        return st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+    return _values(hint)
 
 
 @pytest.mark.parametrize(("decoder", "kind"), [(name, kind) for name, union in LISTS.items() for kind in kinds(union)])

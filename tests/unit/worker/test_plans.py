@@ -15,6 +15,7 @@ from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of, write_ter
 REF = JobRef(123_456_789, 4)
 MIB = 1 << 20
 NUMBERS = st.integers(0, 1 << 50)
+SMALL = st.integers(0, (1 << 31) - 1)
 
 
 def order(memory_bytes=0, **more):
@@ -110,7 +111,7 @@ def test_terms_are_what_a_later_agent_must_know():
 
 @given(
     st.builds(
-        Terms, st.builds(Need, NUMBERS, NUMBERS, NUMBERS, NUMBERS), NUMBERS, st.text(max_size=10), st.none() | NUMBERS,
+        Terms, st.builds(Need, SMALL, NUMBERS, SMALL, NUMBERS), NUMBERS, st.text(max_size=10), st.none() | NUMBERS,
         NUMBERS, st.booleans(),
     )
 )  # fmt: skip

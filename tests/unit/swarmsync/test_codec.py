@@ -61,6 +61,8 @@ def _values(hint):
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _bounded(*arguments)
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return words(hint)
     if origin is tuple and arguments[-1] is Ellipsis:

@@ -238,8 +238,10 @@ class Client:
     def cancel(self, job_id: str, reason: str = "") -> Job:
         return self.act(job_id, "cancel", {"reason": reason} if reason else None)
 
-    def rerun(self, job_id: str) -> Job:
-        answer: Job = self.call("POST", job_path(job_id, "rerun"), key=str(uuid.uuid4()))
+    def rerun(self, job_id: str, *, failed: bool = False) -> Job:
+        """Submit the spec of a job that has ended again; with `failed`, of an array only what did not succeed."""
+        body = {"failed": True} if failed else None
+        answer: Job = self.call("POST", job_path(job_id, "rerun"), body, key=str(uuid.uuid4()))
         return answer
 
     def update(self, job_id: str, changes: Document) -> Job:

@@ -15,10 +15,10 @@ from api.resources.jobs import submit_drafts
 from api.strict_json import decode
 from api.submissions import Reader
 from swarmsync.errors import Conflict
-from swarmsync.model.lifecycle import FINAL
-from swarmsync.model.spec import Array, JobSpec
+from swarmsync.model.lifecycle import FINAL, JobState
+from swarmsync.model.spec import Array, JobSpec, range_text
 from swarmsync.protocol.codec import decode_stored_spec
-from swarmsync.store import actions
+from swarmsync.store import actions, lists
 from swarmsync.store.actions import Done
 from swarmsync.store.lists import Row
 from swarmsync.store.submit import draft
@@ -30,6 +30,12 @@ class Because(Struct, frozen=True, forbid_unknown_fields=True):
     """Why, in the user's words; it becomes part of the job's message."""
 
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+
+
+class Again(Struct, frozen=True, forbid_unknown_fields=True):
+    """`failed`: of an array only the members that did not succeed."""
+
+    failed: bool = False
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,20 +83,34 @@ class Hold(Resource):
 
 class Rerun(Resource):
     @endpoint(
-        Access.USER, "Submit a job that has ended again, as a new job", body=Nothing, answer="the new job", status=202
+        Access.USER, "Submit a job that has ended again, as a new job", body=Again, answer="the new job", status=202
     )
     async def on_post(self, call: Call, job: str) -> Any:
         """Start at once, whatever time the old spec named. A member of an array becomes an array of one."""
         body = await call.body()
-        convert(decode(body) if body.strip() else {}, Nothing)
+        wanted: Again = convert(decode(body) if body.strip() else {}, Again)
         job_id = await find_job(call, job)
         row = (await read_detail(call, job_id, job)).job
         if row["state"] not in FINAL:
             raise Conflict(f"the job is {row['state']}; only a job that has ended can be run again")
         spec = _again(row)
+        if wanted.failed:
+            spec = await _only_failed(call, job_id, row, spec)
         now = datetime.now(UTC)
         Reader(await call.services.queue_names(call.caller), now).check(spec)
         return await submit_drafts(call, [draft(spec)], body, now, is_batch=False, rerun_of=job_id)
+
+
+async def _only_failed(call: Call, job_id: int, row: Row, spec: JobSpec) -> JobSpec:
+    """Narrow an array to its members that did not succeed. Raises Conflict where there is nothing to run again."""
+    if row["state"] == JobState.SUCCEEDED:
+        raise Conflict("it succeeded; there is nothing that failed")
+    if spec.array is None or row["array_index"] is not None:
+        return spec
+    indexes = await lists.unsuccessful(call.services.store, call.caller, job_id)
+    if not indexes:
+        raise Conflict("none of its members failed")
+    return msgspec.structs.replace(spec, array=msgspec.structs.replace(spec.array, range=range_text(indexes)))
 
 
 def _again(row: Row) -> JobSpec:
@@ -98,7 +118,7 @@ def _again(row: Row) -> JobSpec:
     spec = decode_stored_spec(row["document"])
     index = row["array_index"]
     now = {"name": row["name"], "queue": row["queue"], "priority": row["priority"]}
-    now |= {"labels": msgspec.json.decode(row["labels"]), "run_at": None, "delay": None}
+    now |= {"labels": msgspec.json.decode(row["labels"]), "run_at": None, "delay": None, "deadline": None, "after": ()}
     if index is not None:
         now["array"] = Array(f"{index}-{index}")
     return msgspec.structs.replace(spec, **{name: value for name, value in now.items() if value != getattr(spec, name)})

@@ -89,10 +89,13 @@ def release(jobs: Jobs) -> None:
     _each(jobs, lambda client, job_id: client.act(job_id, "release")["id"])
 
 
-@app.command("rerun", epilog=examples("consumer job rerun last"))
-def rerun(jobs: Jobs) -> None:
+@app.command("rerun", epilog=examples("consumer job rerun last", "consumer job rerun --failed ARRAY"))
+def rerun(
+    jobs: Jobs,
+    failed: Annotated[bool, typer.Option("--failed", help="Of an array only what did not succeed.")] = False,
+) -> None:
     """Submit the same spec again as a new job; prints the new id."""
-    _each(jobs, lambda client, job_id: client.rerun(job_id)["id"])
+    _each(jobs, lambda client, job_id: client.rerun(job_id, failed=failed)["id"])
 
 
 @app.command("delete", epilog=examples("consumer job delete JOB", "consumer job delete -y $(consumer ps -s failed -q)"))

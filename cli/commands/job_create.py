@@ -1,12 +1,15 @@
 """`job create` (alias `submit`) and `job validate`."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cli.bundles import bundled, examples
 from cli.output import OneView, emit, show_one, to_yaml
 from cli.spec_flags import SpecFlags, SubmitFlags, image_document
+
+if TYPE_CHECKING:
+    from swarmsync.client import Client
 
 app = typer.Typer()
 BATCH_MAX: Final = 10_000
@@ -42,6 +45,7 @@ def create(
 
     specs = _specs(file, image, command, {**flags.document(), **more.document()})
     with connect(SUBMIT_PATIENCE_S) as client:
+        specs = [_with_parents(client, spec) for spec in specs]
         if len(specs) == 1:
             job: dict[str, Any] = {**client.submit(specs[0])}
             show_one(view, job, lambda job: f"{job['id']}\n")
@@ -73,6 +77,24 @@ def validate(
     with connect() as client:
         for spec in _specs(file, image, command, {**flags.document(), **more.document()}):
             show_one(view, client.validate(spec), to_yaml)
+
+
+def _with_parents(client: "Client", spec: dict[str, Any]) -> dict[str, Any]:
+    """Write the ids of jobs that `after` names as people do: `last`, `@name`, the beginning of an id, `JOB[7]`."""
+    from cli.selectors import resolve_one
+    from swarmsync.ids import decode
+
+    after = spec.get("after")
+    if not isinstance(after, list):
+        return spec
+    full = []
+    for entry in after:
+        job = entry.get("job") if isinstance(entry, dict) else None
+        if isinstance(job, str) and job and decode(job) is None and not job.startswith("#"):
+            full.append({**entry, "job": client.job(resolve_one(client, job))["id"]})
+        else:
+            full.append(entry)
+    return {**spec, "after": full}
 
 
 def _specs(file: str, image: str, command: list[str] | None, flags: dict[str, Any]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ class Ends:
         self.in_doubt: set[JobRef] = set()  # their verdicts may have been committed although the answer was lost
         self.arrays: set[int] = set()  # arrays of which a member ended
         self.changed: list[int] = []  # jobs to hint about
+        self.over: set[int] = set()  # jobs that are final now: others may wait for them
         self.requeued = False  # some are queued again: the feed has news
         self.must_resync = False
 
@@ -79,6 +80,8 @@ class Ends:
             self.changed.append(entry.ref.job_id)
             if entry.state in (JobState.QUEUED, JobState.SCHEDULED):
                 self.requeued = True
+            else:
+                self.over.add(entry.ref.job_id)
         passed = {entry.ref for entry in won}
         for row in unique.values():
             if row.crashes and row.ref in passed:

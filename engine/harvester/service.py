@@ -21,7 +21,7 @@ from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
 from swarmsync.model.job import Settlement
-from swarmsync.model.lifecycle import Eligibility, EndReason, JobState, Liveness
+from swarmsync.model.lifecycle import FINAL, Eligibility, EndReason, JobState, Liveness
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     Changed,
@@ -42,7 +42,7 @@ from swarmsync.protocol.messages import (
     WorkerJoined,
     WorkerLost,
 )
-from swarmsync.store import jobs
+from swarmsync.store import dependencies, jobs
 from swarmsync.store import workers as worker_store
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
@@ -252,18 +252,34 @@ class HarvesterService(Service):
                 self._registry.stop_over(entry.job_id)
             if entry.array_id is not None:
                 self._ends.arrays.add(entry.array_id)
+            if entry.state in FINAL:
+                self._ends.over.add(entry.job_id)
+        blocked = [entry.job_id for entry in stopped if entry.state is JobState.BLOCKED]
+        if blocked:
+            self._ends.over.update(await dependencies.overlooked(self._store, blocked))
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:
             self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
         if len(entries) >= FEED_MAX:
             self._look_at_feed = True
+        await self._follow_ends()
+        return len(entries)
+
+    async def _follow_ends(self) -> None:
+        """What the ends of jobs mean for others: the rest of an array, the array itself, jobs that waited for them."""
         if self._ends.arrays:
             arrays, self._ends.arrays = self._ends.arrays, set()
+            self._look_at_feed |= bool(await jobs.stop_overrun(self._store, sorted(arrays)))
             for array_id in await jobs.finish_arrays(self._store, sorted(arrays)):
                 self._registry.stop_over(array_id)
                 self._ends.changed.append(array_id)
-        return len(entries)
+                self._ends.over.add(array_id)
+        if self._ends.over:
+            released = await dependencies.release(self._store, sorted(self._ends.over))
+            self._ends.over.clear()
+            self._ends.changed += released.changed
+            self._look_at_feed |= bool(released.changed)
 
     async def _sweep(self) -> None:
         if self._must_resync or self._ends.must_resync:
@@ -280,6 +296,7 @@ class HarvesterService(Service):
             if ages:
                 await worker_store.save_pulses(self._store, ages)
             self._ends.arrays.update(row["id"] for row in await self._store.fetch(sql("open_arrays")))
+            self._ends.over.update(await dependencies.overlooked(self._store))
 
     async def _finish_drains(self) -> None:
         """A draining worker that holds nothing any more is drained."""

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.harvester.registry import Gone
-from engine.harvester.verdicts import INFRASTRUCTURE, End, decide
-from swarmsync.model.job import JobRef, Settlement
+from engine.harvester.verdicts import INFRASTRUCTURE, End, decide, grown_memory
+from swarmsync.model.job import Grown, JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason, JobState, WaitReason
+from swarmsync.model.resources import Need
+from swarmsync.model.rules import line_of
+from swarmsync.model.spec import JobSpec, shape_of
 from swarmsync.protocol.codec import decode_stored_spec
 from swarmsync.protocol.messages import Ended, Progress, Reports, Started, StreamSum
 
@@ -56,7 +59,10 @@ def judge(end: Ended, row: Mapping[str, Any], crash_limit: int, chance: float) -
     """Judge an end that is no success; `row` as `store.jobs.ends` reads it."""
     stop = EndReason(row["stop_reason"]) if row["stop_reason"] else None
     facts = End(end.reason, end.message, end.exit_code, row["tries"], row["crashes"], stop)
-    verdict = decide(facts, decode_stored_spec(row["document"]).retry, crash_limit=crash_limit, chance=chance)
+    spec = decode_stored_spec(row["document"])
+    verdict = decide(facts, spec.retry, crash_limit=crash_limit, chance=chance)
+    again = verdict.state in (JobState.QUEUED, JobState.SCHEDULED)
+    grown = _grown(spec, row) if again and end.reason is EndReason.OOM_KILLED else None
     return Settlement(
         end.ref,
         verdict.state,
@@ -72,7 +78,18 @@ def judge(end: Ended, row: Mapping[str, Any], crash_limit: int, chance: float) -
         _outcome(end.reason),
         end.reason,
         end.message,
+        grown=grown,
     )
+
+
+def _grown(spec: JobSpec, row: Mapping[str, Any]) -> Grown | None:
+    """What the next attempt needs after an OOM kill, or None where it is the same."""
+    memory_bytes = grown_memory(spec.retry, row["memory_bytes"])
+    if memory_bytes == row["memory_bytes"]:
+        return None
+    wanted = Need(row["cpus_milli"], memory_bytes, row["gpus"], row["disk_bytes"])
+    shape = shape_of(wanted, spec.constraints)
+    return Grown(memory_bytes, shape, line_of(shape, row["user_id"], row["queue"], row["rules"], row["array_id"]))
 
 
 def of_gone(gone: Gone, *, delay_ms: int = 0) -> Settlement:
@@ -147,7 +164,7 @@ def _stream(stream: StreamSum) -> dict[str, Any]:
 def _outcome(reason: EndReason) -> str:
     if reason in INFRASTRUCTURE:
         return "lost"
-    if reason is EndReason.TIMEOUT:
+    if reason in (EndReason.TIMEOUT, EndReason.DEADLINE_PASSED):
         return JobState.TIMED_OUT
     if reason in (EndReason.CANCELLED_BY_USER, EndReason.CANCELLED_BY_POLICY):
         return JobState.CANCELLED

@@ -61,6 +61,8 @@ def decide(end: End, retry: Retry, *, crash_limit: int, chance: float) -> Verdic
     if end.stop_reason in CANCELLED:  # whatever else ended it: who cancels a job does not want to see it tried again
         fate = "is gone" if end.reason in INFRASTRUCTURE else "ended meanwhile"
         return Verdict(JobState.CANCELLED, end.stop_reason, f"cancelled; its container {fate} ({end.message})")
+    if R.DEADLINE_PASSED in (end.reason, end.stop_reason):
+        return Verdict(JobState.TIMED_OUT, R.DEADLINE_PASSED, f"its deadline passed while it ran ({end.message})")
     if end.reason in INFRASTRUCTURE:
         return _crash(end, crash_limit)
     final = JobState.TIMED_OUT if end.reason is R.TIMEOUT else JobState.FAILED
@@ -103,6 +105,12 @@ def _retries(end: End, retry: Retry) -> bool:
     if end.reason not in (R.EXIT_CODE, R.SIGNAL):
         return False  # a bad image or command fails the same way again
     return "error" in retry.on and not (end.exit_code is not None and excluded(end.exit_code, retry.not_on_exit))
+
+
+def grown_memory(retry: Retry, memory_bytes: int) -> int:
+    """Bytes for the attempt after an OOM kill: more by `memory_factor`, up to `memory_max`; whole MiB."""
+    grown = int(memory_bytes * retry.memory_factor) >> 20 << 20
+    return max(memory_bytes, grown if retry.memory_max is None else min(grown, int(retry.memory_max)))
 
 
 def excluded(exit_code: int, entries: tuple[int | str, ...]) -> bool:

@@ -43,6 +43,7 @@ class HibernatorService(Service):
         done = 0
         if self.due(Beat.MEDIUM):
             done += len(await jobs.expire(self._store, BATCH))
+            done += len(await jobs.stop_late(self._store, BATCH))
             unblocked = await fires.start_waiting(self._store, self._ids.next, SCHEDULES_BATCH)
             self._tell(unblocked.waiting)
             done += unblocked.schedules

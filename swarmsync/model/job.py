@@ -34,6 +34,14 @@ class Waiting(Struct, frozen=True, array_like=True):
     array_id: int | None = None
 
 
+class Grown(Struct, frozen=True):
+    """What a job needs from its next attempt on: more memory, and so another shape and line."""
+
+    memory_bytes: int
+    shape: int
+    line: int
+
+
 class Settlement(Struct, frozen=True):
     """What `store.jobs.settle` writes: the job's next state and the record of the assignment that ended."""
 
@@ -52,3 +60,4 @@ class Settlement(Struct, frozen=True):
     assignment_reason: str
     assignment_message: str
     orders: tuple[int, int] | None = None
+    grown: Grown | None = None

@@ -147,7 +147,7 @@ TRANSITIONS: Final[Mapping[Actor, frozenset[tuple[JobState, JobState]]]] = {
         | {(state, target) for state in PLACED for target in (_S.SUCCEEDED, _S.FAILED, _S.TIMED_OUT, _S.CANCELLED)}
         | {(state, target) for state in PLACED for target in (_S.QUEUED, _S.SCHEDULED)}
         | {(_S.BLOCKED, _S.QUEUED), (_S.BLOCKED, _S.SCHEDULED), (_S.BLOCKED, _S.CANCELLED)}
-        | {(_S.HELD, _S.CANCELLED)}  # what it waited for can never be
+        | {(_S.HELD, _S.CANCELLED), (_S.SCHEDULED, _S.CANCELLED)}  # what it waited for can never be; its array is over
         | {(_S.QUEUED, _S.RUNNING)}  # an array's own row, when its first member starts
         | {(_S.QUEUED, target) for target in (_S.SUCCEEDED, _S.FAILED, _S.TIMED_OUT, _S.CANCELLED)}
     ),

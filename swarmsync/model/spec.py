@@ -86,6 +86,17 @@ class Array(Struct, frozen=True, forbid_unknown_fields=True):
         return sum(len(self._part(text)) for text in self.range.split(","))
 
 
+def range_text(indexes: Sequence[int]) -> str:
+    """Write sorted indexes as a range: `3,7,10-12`."""
+    parts: list[list[int]] = []
+    for index in indexes:
+        if parts and parts[-1][1] == index - 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
 class Logs(Struct, frozen=True, forbid_unknown_fields=True):
     max: Size = LOG_MAX_DEFAULT
     on_limit: Literal["truncate", "fail"] = "truncate"

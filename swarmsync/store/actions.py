@@ -108,7 +108,7 @@ async def hold(store: Store, caller: Caller, job_id: int) -> Done:
     async def work(connection: asyncpg.Connection, job: Row) -> list[int]:
         if job["state"] not in _WAITING and not (_is_array(job) and job["state"] not in _FINAL):
             raise Conflict(f"only a job that waits can be held; this one {_standing(job)}")
-        values = (_HELD, JobState.HELD.value, WaitReason.HELD.value, f"held by {caller.username}", None, None)
+        values = (_HELD, JobState.HELD.value, WaitReason.HELD.value, f"held by {caller.username}", *[None] * 4)
         return await _move(connection, job, job_id, values)
 
     return await _act(store, caller, job_id, work)
@@ -122,7 +122,9 @@ async def release(store: Store, caller: Caller, job_id: int) -> Done:
             raise Conflict(f"only a held job can be released; this one {_standing(job)}")
         held = [state for state in sources(JobState.QUEUED, by=Actor.API) if state == JobState.HELD]
         message = f"released by {caller.username}"
-        values = (held, JobState.QUEUED.value, "", message, JobState.SCHEDULED.value, WaitReason.START_TIME.value)
+        later = (JobState.SCHEDULED.value, WaitReason.START_TIME.value)
+        blocked = (JobState.BLOCKED.value, WaitReason.DEPENDENCY.value)
+        values = (held, JobState.QUEUED.value, "", message, *later, *blocked)
         return await _move(connection, job, job_id, values)
 
     return await _act(store, caller, job_id, work)

@@ -1,7 +1,7 @@
 """What waits for what: rows of `job_dependencies`, made with the job and settled when a parent has ended.
 
-A parent's row is share-locked while its child is made, so its end is either seen here or finds the child's row. Whoever
-ends jobs says so; a sweep finds what nobody told.
+Whoever ends a job has its children looked at, and a new child has its parents looked at once it is committed: one of
+the two sees both. A sweep finds what nobody told.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def parent_of(after: After, siblings: Sequence[int]) -> int | None:
 async def check(
     connection: asyncpg.Connection, wanted: Sequence[tuple[int, Sequence[After], str]], siblings: Sequence[int]
 ) -> list[Dependency]:
-    """Return the dependencies of new jobs, given as (id, after, path); lock their parents until the transaction ends.
+    """Return the dependencies of new jobs, given as (id, after, path).
 
     Raises SpecError for a parent that is not there, or not the caller's, or comes later in the same request.
     """
@@ -64,7 +64,7 @@ async def check(
                 needs.append((Dependency(job_id, parent, entry.when), path))
     outside = sorted({need.parent_id for need, _ in needs} - own)
     if outside:
-        query = "SELECT id FROM jobs WHERE id = ANY ($1::bigint[]) ORDER BY id FOR SHARE"
+        query = "SELECT id FROM jobs WHERE id = ANY ($1::bigint[]) "
         there = {row["id"] for row in await connection.fetch(query, outside)} | own
         for need, path in needs:
             if need.parent_id not in there:
@@ -124,7 +124,13 @@ async def _release(connection: asyncpg.Connection, parent_ids: Sequence[int]) ->
     return rows
 
 
-async def overlooked(store: Store) -> list[int]:
-    """Return parents that have ended although somebody still waits for them, for `release`; up to SWEEP_MAX."""
-    rows = await store.fetch(sql("dependencies_overlooked"), SWEEP_MAX)
+async def overlooked(store: Store, job_ids: Sequence[int] | None = None) -> list[int]:
+    """Return parents, up to SWEEP_MAX, that have ended although somebody (of `job_ids`) waits for them."""
+    rows = await store.fetch(sql("dependencies_overlooked"), job_ids, SWEEP_MAX)
     return [row["parent_id"] for row in rows]
+
+
+async def unmet(connection: asyncpg.Connection, job_id: int) -> bool:
+    query = "SELECT EXISTS (SELECT FROM job_dependencies WHERE job_id = $1 AND met IS DISTINCT FROM true)"
+    found: bool = await connection.fetchval(query, job_id)
+    return found

@@ -10,7 +10,7 @@ import asyncpg
 from msgspec import Struct
 
 from swarmsync.model.job import JobRef, Settlement, Waiting
-from swarmsync.model.lifecycle import PLACED, Actor, JobState, sources
+from swarmsync.model.lifecycle import PLACED, Actor, EndReason, JobState, sources
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import read_rules
 from swarmsync.protocol.codec import encode_json
@@ -187,6 +187,9 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
         [e.assignment_message[:4096] for e in rows],
         [e.orders[0] if e.orders else None for e in rows],
         [e.orders[1] if e.orders else None for e in rows],
+        [e.grown.memory_bytes if e.grown else None for e in rows],
+        [e.grown.shape if e.grown else None for e in rows],
+        [e.grown.line if e.grown else None for e in rows],
     ]
     won = await store.run(lambda c: c.fetch(sql("settle"), guard, *columns))
     return [
@@ -205,6 +208,15 @@ async def finish_arrays(store: Store, array_ids: Sequence[int]) -> list[int]:
     """Give a verdict to those of the arrays whose members have all ended; return their ids."""
     guard = sources(JobState.FAILED, by=Actor.HARVESTER)
     won = await store.run(lambda c: c.fetch(sql("arrays_done"), sorted(array_ids), guard))
+    return [row["id"] for row in won]
+
+
+async def stop_overrun(store: Store, array_ids: Sequence[int]) -> list[int]:
+    """End the rest of those of the arrays that have more failures than their max_failures; return the members."""
+    stopping = sources(JobState.STOPPING, by=Actor.HARVESTER)
+    waiting = [state for state in sources(JobState.CANCELLED, by=Actor.HARVESTER) if state not in _PLACED]
+    reason = EndReason.CANCELLED_BY_POLICY.value
+    won = await store.run(lambda c: c.fetch(sql("arrays_overrun"), sorted(array_ids), waiting, stopping, reason))
     return [row["id"] for row in won]
 
 
@@ -244,6 +256,14 @@ async def due(store: Store, limit: int) -> list[Waiting]:
 async def expire(store: Store, limit: int) -> list[int]:
     guard = sources(JobState.EXPIRED, by=Actor.HIBERNATOR)
     rows = await store.run(lambda c: c.fetch(sql("expire"), limit, guard))
+    return [row["id"] for row in rows]
+
+
+async def stop_late(store: Store, limit: int) -> list[int]:
+    """Ask for the stop of jobs that still run at their deadline; return them."""
+    guard = sources(JobState.STOPPING, by=Actor.HIBERNATOR)
+    reason = EndReason.DEADLINE_PASSED.value
+    rows = await store.run(lambda c: c.fetch(sql("deadlines"), limit, guard, reason))
     return [row["id"] for row in rows]
 
 

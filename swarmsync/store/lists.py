@@ -175,6 +175,16 @@ async def member(store: Store, caller: Caller, array_id: int, index: int) -> int
     return found
 
 
+async def unsuccessful(store: Store, caller: Caller, array_id: int) -> list[int]:
+    """Return the indexes of an array's members that ended without success, in order."""
+    query = (
+        "SELECT array_index FROM jobs"
+        " WHERE array_id = $1 AND finished_at IS NOT NULL AND state <> $2 ORDER BY array_index"
+    )
+    rows = await store.run(lambda c: c.fetch(query, array_id, JobState.SUCCEEDED.value), **caller.settings)
+    return [row["array_index"] for row in rows]
+
+
 async def ahead(store: Store, caller: Caller, job_id: int) -> int | None:
     """Count the queued jobs that come before this one; only as far as the caller sees them, up to AHEAD_MAX."""
     query = """

@@ -53,3 +53,8 @@ GRANT EXECUTE ON FUNCTION jobs_of_key TO swarmsync_member, swarmsync_operator, s
 CREATE INDEX jobs_of_keys ON jobs (concurrency_key) WHERE concurrency_key IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX jobs_placed_members ON jobs (array_id)
     WHERE array_id IS NOT NULL AND rules IS NOT NULL AND state IN ('starting', 'running', 'stopping');
+
+-- A job that waits for others is news, too: what it waits for may be over already.
+DROP INDEX job_events_wakes;
+CREATE INDEX job_events_wakes ON job_events (xid, seq)
+    WHERE state IN ('queued', 'stopping', 'held', 'cancelled', 'expired', 'blocked');

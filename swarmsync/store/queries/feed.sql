@@ -6,7 +6,7 @@ SELECT e.xid::text AS xid, e.seq, j.id, j.state, j.fence, j.shape, j.cpus_milli,
 FROM (
     SELECT xid, seq, job_id FROM job_events
     WHERE (xid, seq) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-      AND state IN ('queued', 'stopping', 'held', 'cancelled', 'expired')
+      AND state IN ('queued', 'stopping', 'held', 'cancelled', 'expired', 'blocked')
     ORDER BY xid, seq LIMIT $3
 ) e LEFT JOIN jobs j ON j.id = e.job_id
 ORDER BY e.xid, e.seq

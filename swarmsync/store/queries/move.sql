@@ -1,14 +1,18 @@
 -- API: hold or release one job, or the members of an array; where the start is still to come, a release ends in
--- `scheduled`. Rows that are not in a source state stay as they are.
+-- `scheduled`, and where a job it waits for has not ended, in `blocked`. Rows that are not in a source state stay as they are.
 -- $1 job, $2 as a member list of that array, $3 source states, $4 new state, $5 reason, $6 message,
--- $7 new state where run_at is ahead (null: the same), $8 its reason
+-- $7 new state where run_at is ahead (null: the same), $8 its reason, $9 new state with open dependencies, $10 its reason
 WITH target AS (
-    SELECT id, ($7::text IS NOT NULL AND run_at > clock_timestamp()) AS later FROM jobs
+    SELECT id, ($7::text IS NOT NULL AND run_at > clock_timestamp()) AS later,
+        $9::text IS NOT NULL AND EXISTS (SELECT FROM job_dependencies d
+                                         WHERE d.job_id = COALESCE(jobs.array_id, jobs.id) AND d.met IS NOT TRUE) AS open
+    FROM jobs
     WHERE (($2 AND array_id = $1) OR (NOT $2 AND id = $1)) AND state = ANY ($3::text[])
     ORDER BY id FOR UPDATE
 ), won AS (
     UPDATE jobs j
-    SET state = CASE WHEN later THEN $7 ELSE $4 END, reason = CASE WHEN later THEN $8 ELSE $5 END, message = $6,
+    SET state = CASE WHEN open THEN $9 WHEN later THEN $7 ELSE $4 END,
+        reason = CASE WHEN open THEN $10 WHEN later THEN $8 ELSE $5 END, message = $6,
         since = clock_timestamp()
     FROM target WHERE j.id = target.id AND j.state = ANY ($3::text[])
     RETURNING j.id, j.user_id, j.state, j.reason, j.message, j.fence

@@ -18,7 +18,7 @@ from swarmsync.store.queries import sql
 from swarmsync.store.users import Caller
 
 IDS = IdSource(1_000, lambda: time.time_ns() // 1_000_000)
-_TABLES = ("jobs", "specs", "assignments", "job_events", "output_chunks", "idempotency_keys")
+_TABLES = ("job_dependencies", "jobs", "specs", "assignments", "job_events", "output_chunks", "idempotency_keys")
 
 
 class Desk:
@@ -41,6 +41,13 @@ class Desk:
         await submit.insert(self.api, caller or self.me, submission)
         return [job.job_id for job in submission.jobs]
 
+    async def submit_all(self, documents: list[dict[str, Any]]) -> list[int]:
+        """Submit several specs in one request; return their ids in order."""
+        drafts = [submit.draft(convert_spec({"image": "alpine", **fields})) for fields in documents]
+        submission = submit.plan(drafts, datetime.now(UTC), IDS.next)
+        await submit.insert(self.api, self.me, submission)
+        return submission.ids
+
     async def dispatch(self, *job_ids: int, worker_id: int = 1, seq: int = 1, epoch: int = 1) -> list[JobRef]:
         places = [(job_id, worker_id, seq) for job_id in job_ids]
         won = {entry.ref.job_id: entry.ref for entry in await jobs.dispatch(self.engine, places, epoch)}
@@ -62,6 +69,12 @@ class Desk:
         values = (ends, "cancelled", stops, "stopping", "CancelledByUser", "cancelled by someone", kill)
         await self.engine.execute(sql("stop"), job_id, False, *values)
 
+    async def register(self) -> None:
+        """Give the user a row, for calls that show its name."""
+        await self.owner.execute(
+            "INSERT INTO users (id, username) VALUES ($1, $2)", self.me.user_id, f"desk-{self.me.user_id}"
+        )
+
     async def row(self, job_id: int) -> asyncpg.Record:
         return await self.owner.fetchrow("SELECT * FROM jobs WHERE id = $1", job_id)
 
@@ -82,6 +95,7 @@ class Desk:
         await self.owner.execute("DELETE FROM waiting_lines WHERE message LIKE 'desk:%'")
         await self.owner.execute("DELETE FROM worker_sessions WHERE session LIKE 'desk-%'")
         await self.owner.execute("DELETE FROM workers WHERE name LIKE 'desk-%'")
+        await self.owner.execute("DELETE FROM users WHERE username LIKE 'desk-%'")
 
 
 def verdict(ref: JobRef, state: str = "succeeded", **more: Any) -> Settlement:

@@ -6,6 +6,8 @@ from engine.harvester.registry import Gone
 from engine.harvester.settlements import judge, judge_gone, of_gone, ran_ms, result_of, succeeded
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason, JobState
+from swarmsync.model.resources import Need
+from swarmsync.model.spec import shape_of
 from swarmsync.protocol.codec import convert_spec, encode_json
 from swarmsync.protocol.messages import Ended, StreamSum
 
@@ -15,7 +17,9 @@ R = EndReason
 
 def row(retry=None, *, tries=0, crashes=0, stop_reason=None):
     document = encode_json(convert_spec({"image": "a", **({"retry": retry} if retry else {})})).decode()
-    return {"document": document, "tries": tries, "crashes": crashes, "stop_reason": stop_reason}
+    need = {"cpus_milli": 1_000, "memory_bytes": 512 << 20, "gpus": 0, "disk_bytes": 0}
+    line = {"user_id": 1, "queue": "default", "rules": None, "array_id": None}
+    return {"document": document, "tries": tries, "crashes": crashes, "stop_reason": stop_reason, **need, **line}
 
 
 def ended(reason, exit_code=1, **more):
@@ -55,6 +59,22 @@ def test_the_assignment_keeps_its_own_end_whatever_becomes_of_the_job(reason, st
     settlement = judge(ended(reason), row({"attempts": 3, "on": ["error", "oom", "timeout"]}), 5, 0.5)
     assert (settlement.assignment_state, settlement.outcome) == (state, outcome)
     assert (settlement.assignment_reason, settlement.assignment_message) == (reason, "it ended")
+
+
+@pytest.mark.parametrize(
+    ("reason", "retry", "memory_mib"),
+    [
+        (R.OOM_KILLED, {"attempts": 2, "memory_factor": 1.5}, 768),
+        (R.OOM_KILLED, {"attempts": 2}, None),
+        (R.OOM_KILLED, {"attempts": 1, "memory_factor": 1.5}, None),  # no next attempt
+        (R.EXIT_CODE, {"attempts": 2, "memory_factor": 1.5}, None),
+    ],
+)
+def test_an_attempt_after_an_oom_kill_asks_for_more_memory(reason, retry, memory_mib):
+    grown = judge(ended(reason), row(retry), 5, 0.5).grown
+    assert (grown and grown.memory_bytes) == (memory_mib and memory_mib << 20)
+    if grown is not None:
+        assert grown.shape == shape_of(Need(1_000, memory_mib << 20, 0, 0))
 
 
 def test_the_jobs_next_state_comes_from_its_own_spec_and_past():

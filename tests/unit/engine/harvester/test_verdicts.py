@@ -4,13 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.harvester.verdicts import ASKED_FOR, CANCELLED, INFRASTRUCTURE, End, Verdict, backoff_ms, decide, excluded
-from swarmsync.model.fields import Duration
+from engine.harvester.verdicts import (
+    ASKED_FOR,
+    CANCELLED,
+    INFRASTRUCTURE,
+    End,
+    Verdict,
+    backoff_ms,
+    decide,
+    excluded,
+    grown_memory,
+)
+from swarmsync.model.fields import Duration, Size
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState
 from swarmsync.model.spec import Retry
 
 R, S = EndReason, JobState
-OWN = set(EndReason) - INFRASTRUCTURE - CANCELLED - {R.COMPLETED}
+OWN = set(EndReason) - INFRASTRUCTURE - CANCELLED - {R.COMPLETED, R.DEADLINE_PASSED}
 #: Own failures that a spec can ask to be tried again, and the word in `retry.on` for each.
 RETRIED = {R.EXIT_CODE: "error", R.SIGNAL: "error", R.OOM_KILLED: "oom", R.TIMEOUT: "timeout"}
 EVERYTHING = ("error", "oom", "timeout")
@@ -41,6 +51,22 @@ def test_who_cancels_a_job_never_sees_it_tried_again(reason, stop):
     verdict = judged(reason, stop=stop, retry=patient())
     assert (verdict.state, verdict.reason, verdict.delay_ms) == (S.CANCELLED, stop, 0)
     assert "it ended" in verdict.message
+
+
+@pytest.mark.parametrize("reason", sorted(set(EndReason) - CANCELLED - {R.COMPLETED}))
+def test_a_job_stopped_at_its_deadline_is_timed_out_and_not_tried_again(reason):
+    verdict = judged(reason, stop=R.DEADLINE_PASSED, retry=patient())
+    assert (verdict.state, verdict.reason) == (S.TIMED_OUT, R.DEADLINE_PASSED)
+    assert judged(R.DEADLINE_PASSED, retry=patient()) == verdict
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "factor", "most_mib", "next_mib"),
+    [(512, 1.5, None, 768), (512, 1.0, None, 512), (512, 1.5, 600, 600), (512, 2, 512, 512), (7, 1.1, None, 7)],
+)
+def test_memory_grows_by_the_factor_up_to_the_maximum(memory_mib, factor, most_mib, next_mib):
+    retry = Retry(3, memory_factor=factor, memory_max=None if most_mib is None else Size(most_mib << 20))
+    assert grown_memory(retry, memory_mib << 20) == next_mib << 20
 
 
 @pytest.mark.parametrize("reason", sorted(OWN))

@@ -10,9 +10,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from swarmsync.model.constraints import IMAGE_LOCAL
 from swarmsync.model.spec import JobSpec
-
-IMAGE_LOCAL: Final = "image.local"
 
 
 class Wish(Struct, frozen=True):

@@ -14,12 +14,14 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 
 from swarmsync.errors import FieldError
+from swarmsync.model.constraints import IMAGE_LOCAL, parse
 from swarmsync.model.fields import Duration, Environment, Size, Words
 from swarmsync.model.resources import Need, parse_duration_ms
 
 ARRAY_MAX: Final = 100_000
 NAME_MAX: Final = 128
 AFTER_MAX: Final = 1_000
+PLACEMENT_RULES_MAX: Final = 64
 LOG_MAX_DEFAULT: Final = Size(50 << 20)
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -183,7 +185,7 @@ _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@+-]*")
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
 #: Fields that this version knows but does not act on yet: refused, never ignored.
-NOT_YET: Final = ("secrets", "constraints", "affinity", "outputs")
+NOT_YET: Final = ("secrets", "outputs")
 _NOT_SUPPORTED: Final = "is not supported by this version of SwarmSync; remove it"
 #: Beyond these a time has no UTC form everywhere, or none that PostgreSQL and Python agree on.
 _RUN_YEARS: Final = range(1970, 3000)
@@ -237,6 +239,7 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".stop.grace", "one hour at most"
     if spec.array is not None:
         yield from _array_problems(spec.array)
+    yield from _placement_problems(spec)
     for entry in spec.retry.not_on_exit:
         if not _EXIT_RANGE.fullmatch(str(entry)):
             yield ".retry.not_on_exit", f"{str(entry)[:20]!r} is no exit code; write 2 or 64-78"
@@ -244,6 +247,22 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         problem = _volume_problem(volume)
         if problem:
             yield f".volumes[{index}]", problem
+
+
+def _placement_problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    for name, entries in (("constraints", spec.constraints), ("affinity", spec.affinity)):
+        if len(entries) > PLACEMENT_RULES_MAX:
+            yield f".{name}", f"{len(entries)} expressions; {PLACEMENT_RULES_MAX} at most"
+    places = [(f".constraints[{index}]", text) for index, text in enumerate(spec.constraints)]
+    places += [(f".affinity[{index}].match", entry.match) for index, entry in enumerate(spec.affinity)]
+    for place, text in places:
+        try:
+            demand = parse(text)
+        except ValueError as error:
+            yield place, str(error)
+        else:
+            if demand.attribute == IMAGE_LOCAL and place.startswith(".constraints"):
+                yield place, "image.local is a wish, not a demand: images are pulled where they are missing"
 
 
 def _array_problems(array: Array) -> Iterator[tuple[str, str]]:

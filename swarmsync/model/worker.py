@@ -29,6 +29,8 @@ class WorkerView(Struct):
     labels: dict[str, str] = field(default_factory=dict)
     liveness: Liveness = Liveness.READY
     eligibility: Eligibility = Eligibility.OPEN
+    images: tuple[str, ...] = ()  # those that its machine has, as jobs name them
+    runtime: str = "docker"
 
     @property
     def assignable(self) -> bool:

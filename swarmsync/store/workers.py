@@ -20,6 +20,7 @@ def view_of(row: asyncpg.Record) -> WorkerView:
         msgspec.json.decode(row["labels"], type=dict[str, str]),
         Liveness(row["liveness"]),
         Eligibility(row["eligibility"]),
+        runtime=row["runtime"],
     )
 
 
@@ -43,7 +44,13 @@ async def join(store: Store, new_id: int, offer: WorkerOffer, session: str) -> W
     )
     row = rows[0]
     return WorkerView(
-        row["id"], offer.name, capacity, dict(offer.labels), Liveness.READY, Eligibility(row["eligibility"])
+        row["id"],
+        offer.name,
+        capacity,
+        dict(offer.labels),
+        Liveness.READY,
+        Eligibility(row["eligibility"]),
+        runtime=offer.runtime,
     )
 
 

@@ -71,6 +71,8 @@ def _values(hint):
         return st.tuples(*map(_values, arguments))
     if origin is dict:
         return st.dictionaries(_values(arguments[0]), _values(arguments[1]), max_size=2)
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
     if arguments:
         return st.one_of(*map(_values, arguments))
     return st.from_type(hint)

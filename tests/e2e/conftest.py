@@ -135,6 +135,21 @@ def make_core(tmp_path: Path) -> Iterator[Callable[..., CoreProcess]]:
 
 
 @pytest.fixture(scope="module")
+def make_module_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., CoreProcess]]:
+    """Make Cores for all tests of a module, for tests that do not break them."""
+    made = []
+
+    def make(config: str = "") -> CoreProcess:
+        made.append(CoreProcess(tmp_path_factory.mktemp("core"), config))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for core in made:
+        core.stop()
+
+
+@pytest.fixture(scope="module")
 def docker_core(tmp_path_factory: pytest.TempPathFactory, image: str) -> Iterator[CoreProcess]:
     """One Core with a Docker worker for all tests of a module that do not break it."""
     core = CoreProcess(tmp_path_factory.mktemp("core"), '[worker]\nruntime = "docker"\nname = "e2e"\n')

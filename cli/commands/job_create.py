@@ -79,6 +79,16 @@ def validate(
             show_one(view, client.validate(spec), to_yaml)
 
 
+@app.command("schema", epilog=examples("consumer job schema > job.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors and other programs; needs no Core."""
+    import msgspec
+
+    from swarmsync.protocol.schema import job_schema
+
+    emit(msgspec.json.format(msgspec.json.encode(job_schema()), indent=2).decode() + "\n")
+
+
 def _with_parents(client: "Client", spec: dict[str, Any]) -> dict[str, Any]:
     """Write the ids of jobs that `after` names as people do: `last`, `@name`, the beginning of an id, `JOB[7]`."""
     from cli.selectors import resolve_one

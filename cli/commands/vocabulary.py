@@ -33,6 +33,7 @@ JOB: Final = Noun(
         job_create={
             "create": "Submit jobs from a file or from flags; prints their ids.",
             "validate": "Check a spec and print it in full; changes nothing.",
+            "schema": "Print the JSON Schema of a spec, for editors.",
         },
         job_list={"list": "List jobs, newest first."},
         job_show={

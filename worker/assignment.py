@@ -17,6 +17,7 @@ from worker.container_runtime import ContainerPlan, ContainerRuntime, Exit, Obse
 from worker.output import OutputSender, Stream
 from worker.plans import Terms
 from worker.steps import End, Step
+from worker.stopwatch import Stopwatch
 
 SLOW_PULL_S = 1.0
 FIRST_USAGE_S = 2.0
@@ -63,6 +64,7 @@ class Assignment:
         self._interrupted = False
         self._sampling: asyncio.Task[None] | None = None
         self._streams: tuple[Stream, Stream] | None = None
+        self._spent = Stopwatch()
 
     def stop(self, order: StopJob) -> None:
         """End it: the first cause counts; a kill after a stop only hurries."""
@@ -70,6 +72,7 @@ class Assignment:
         if self._running:
             if self._cause is None:
                 self._cause, self._cause_ms = order.reason, wall_ms()
+                self._spent.begin("stop_ms")
             if self._stopping is not None:
                 self._stopping.cancel()
             self._stopping = asyncio.create_task(self._bring_down(kill=order.kill))
@@ -145,18 +148,21 @@ class Assignment:
             SLOW_PULL_S, self._say, Progress(self.ref, AssignmentState.PULLING)
         )
         try:
-            await self._runtime.ensure_image(self._plan.image, self._plan.registry_auth)
+            with self._spent.measure("pull_ms"):
+                await self._runtime.ensure_image(self._plan.image, self._plan.registry_auth)
         finally:
             slow.cancel()
-        self.container_id = await self._runtime.create(self._plan)
+        with self._spent.measure("create_ms"):
+            self.container_id = await self._runtime.create(self._plan)
         self._seen = Seen.CREATED
 
     async def _start(self) -> None:
         assert self.container_id is not None
-        await self._runtime.start(self.container_id)
+        with self._spent.measure("start_ms"):
+            await self._runtime.start(self.container_id)
         self._seen = Seen.RUNNING
         self._started_ms = wall_ms()
-        self._say(Started(self.ref, self._started_ms))
+        self._say(Started(self.ref, self._started_ms, spent=self._spent.read()))
 
     async def _watch(self) -> tuple[End, Exit]:
         assert self.container_id is not None
@@ -173,6 +179,8 @@ class Assignment:
         try:
             exit_ = await self._runtime.wait(self.container_id)
             self._running = False
+            self._spent.end("stop_ms")
+            self._spent.begin("collect_ms")
             await copying
         finally:
             self._running = False
@@ -249,6 +257,6 @@ class Assignment:
             ended_ms = ended_ms if exit_.finished_at is None else round(exit_.finished_at * 1000)
         cpu_ms = None if usage is None or usage.cpu_s is None else round(usage.cpu_s * 1000)
         peak = None if usage is None else usage.memory_peak_bytes
-        self._say(
-            Ended(self.ref, end.reason, end.message, ended_ms, end.exit_code, started_ms, stdout, stderr, cpu_ms, peak)
-        )
+        self._spent.end("collect_ms")
+        known = (end.reason, end.message, ended_ms, end.exit_code, started_ms, stdout, stderr, cpu_ms, peak)
+        self._say(Ended(self.ref, *known, self._spent.read()))

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Final
 
+import asyncpg
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -9,13 +10,15 @@ from api import documents
 from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
+from api.obituary import obituary
 from api.waiting import explain
 from swarmsync.errors import Conflict, FieldError, SpecError
 from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import FINAL, JobState
 from swarmsync.model.spec import NAME_MAX
-from swarmsync.store import actions, lists
+from swarmsync.store import actions, ledgers, lists
 from swarmsync.store.actions import Changes
+from swarmsync.store.ledgers import Past
 from swarmsync.store.lists import JobDetail
 
 WAIT_MAX_S: Final = 60
@@ -46,13 +49,27 @@ async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
     return found
 
 
+async def read_past(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past]:
+    """Return the job and where its time went. Raises NotFound, also for somebody else's."""
+
+    async def work(connection: asyncpg.Connection) -> tuple[JobDetail, Past] | None:
+        found = await lists.detail(connection, job_id)
+        return None if found is None else (found, await ledgers.read(connection, found.job))
+
+    whole = await call.services.store.run(work, **call.caller.settings)
+    if whole is None:
+        raise missing(text)
+    return whole
+
+
 class OneJob(Resource):
     @endpoint(Access.USER, "Show a job with its attempts", query=JobQuery, answer="the job")
     async def on_get(self, call: Call, job: str) -> Any:
         job_id = await find_job(call, job)
         if call.query.wait:
             await _wait_until_final(call, job_id, job)
-        return documents.job_detail(await read_detail(call, job_id, job))
+        detail, past = await read_past(call, job_id, job)
+        return documents.job_detail(detail) | _told(detail, past)
 
     @endpoint(Access.USER, "Change what may change", body=JobChanges, answer="the job")
     async def on_patch(self, call: Call, job: str) -> Any:
@@ -109,18 +126,23 @@ class Result(Resource):
         Access.USER, "How a job ended: exit code, times, usage, bytes and SHA-256 of its output", answer="the result"
     )
     async def on_get(self, call: Call, job: str) -> Any:
-        detail = await read_detail(call, await find_job(call, job), job)
+        detail, past = await read_past(call, await find_job(call, job), job)
         if detail.job["state"] not in FINAL:
             raise Conflict(f"the job is {detail.job['state']}; it has no result yet")
-        return documents.result(detail)
+        return documents.result(detail) | _told(detail, past)
+
+
+def _told(detail: JobDetail, past: Past) -> dict[str, Any]:
+    ended = obituary(detail, past.stopped)
+    return {"ledger": ledgers.documents(past.parts), "obituary": None if ended is None else ended["line"]}
 
 
 class Why(Resource):
     @endpoint(Access.USER, "Why a job does not run yet, and what would help", answer="the blockers")
     async def on_get(self, call: Call, job: str) -> Any:
         job_id = await find_job(call, job)
-        detail = await read_detail(call, job_id, job)
+        detail, past = await read_past(call, job_id, job)
         position = None
         if detail.job["state"] == JobState.QUEUED:
             position = await lists.ahead(call.services.store, call.caller, job_id)
-        return explain(detail.job, position)
+        return explain(detail.job, position) | {"ended": obituary(detail, past.stopped)}

@@ -51,6 +51,7 @@ def _describe(job: Document) -> str:
             ("Queue", f"{plain(job['queue'])}, priority {plain(job['priority'])}"),
             ("State", plain(job["state"])),
             ("Reason", ": ".join(plain(part) for part in (job["reason"], job["message"]) if part)),
+            ("Why it ended", plain(job["obituary"]) if job.get("obituary") else ""),
             ("Exit code", plain(job["exit_code"])),
             ("Worker", plain(job["worker"])),
             ("Attempt", plain(job["attempt"])),
@@ -65,6 +66,7 @@ def _describe(job: Document) -> str:
             ("Took", cells.duration(job["started_at"], job["finished_at"], now)),
         ]
     )
+    text += _ledger(job.get("ledger") or [])
     attempts = job.get("assignments") or []
     if attempts:
         header = ("ATTEMPT", "STATE", "WORKER", "REASON", "EXIT", "STARTED", "TOOK", "MESSAGE")
@@ -83,8 +85,22 @@ def _attempt(entry: Document, now: datetime) -> list[str]:
         cells.plain(entry.get("exit_code")),
         cells.plain(entry.get("started_at")),
         cells.duration(entry.get("started_at"), entry.get("ended_at"), now),
-        cells.plain(entry.get("message")),
+        cells.plain(entry.get("message")) + _superseded(entry.get("superseded") or 0),
     ]
+
+
+def _superseded(count: int) -> str:
+    """News of an attempt that came after another had taken its place; it changed nothing."""
+    return f" (late news refused: {count})" if count else ""
+
+
+def _ledger(parts: list[Document]) -> str:
+    """Where the time went; the parts add up to all of it."""
+    if not parts:
+        return ""
+    rows = [(cells.plain(p["phase"]), f"{p['seconds']:.3f} s", cells.escape(p.get("reason") or "")) for p in parts]
+    rows.append(("in all", f"{sum(part['seconds'] for part in parts):.3f} s", ""))
+    return "\nWhere the time went:\n" + "".join(f"  {line}\n" for line in aligned(rows))
 
 
 def _members(array: Document | None) -> str:
@@ -100,6 +116,8 @@ def _moment(text: str | None, now: datetime) -> str:
 
 def _explain(answer: Document) -> str:
     state = cells.plain(answer["state"])
+    if answer.get("ended"):
+        return f"{cells.plain(answer['ended']['line'])}\n"
     lines = [f"The job has ended: {state}." if state in FINAL_STATES else f"The job is {state}."]
     if answer.get("position") is not None:
         lines.append(f"Its place in the line is {answer['position']}.")

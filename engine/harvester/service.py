@@ -221,7 +221,8 @@ class HarvesterService(Service):
         now_ms = self.clock.wall_ms()
         if starts:
             fresh = [(start.ref, max(0, now_ms - start.at_ms)) for start in starts]
-            self._ends.changed += await jobs.started(self._store, fresh)
+            spent = {start.ref: settlements.spent_of(start.spent) for start in starts}
+            self._ends.changed += await jobs.started(self._store, fresh, spent)
         if steps:
             await jobs.progress(self._store, steps)
         await self._ends.settle(await self._ends.judge(ends))

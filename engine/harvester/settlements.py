@@ -7,11 +7,12 @@ from engine.harvester.registry import Gone
 from engine.harvester.verdicts import INFRASTRUCTURE, End, decide, grown_memory
 from swarmsync.model.job import Grown, JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason, JobState, WaitReason
+from swarmsync.model.resources import DURATION_MAX_MS as SPENT_MAX_MS
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import line_of
 from swarmsync.model.spec import JobSpec, shape_of
 from swarmsync.protocol.codec import decode_stored_spec
-from swarmsync.protocol.messages import Ended, Progress, Reports, Started, StreamSum
+from swarmsync.protocol.messages import Ended, Progress, Reports, Spent, Started, StreamSum
 
 
 def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progress], list[Ended]]:
@@ -154,7 +155,15 @@ def result_of(end: Ended) -> dict[str, Any]:
         "stderr": _stream(end.stderr),
         "cpu_ms": end.cpu_ms,
         "memory_peak_bytes": end.memory_peak_bytes,
+        "ran_ms": ran_ms(end),
+        "spent": spent_of(end.spent),
     }
+
+
+def spent_of(spent: Spent) -> dict[str, int]:
+    """What a worker measured, within bounds: a wrong clock there must not make a wrong row here."""
+    laps = {name: getattr(spent, name) for name in Spent.__struct_fields__}
+    return {name: min(max(lap_ms, 0), SPENT_MAX_MS) for name, lap_ms in laps.items()}
 
 
 def _stream(stream: StreamSum) -> dict[str, Any]:

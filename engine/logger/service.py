@@ -16,6 +16,7 @@ from swarmsync.errors import Unavailable
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import AskLogEnds, JournalLine, LogChunks, LogsAck
 from swarmsync.store.pool import Store
+from swarmsync.store.queries import sql
 
 MESSAGES_PER_TURN = 256
 MESSAGES_WAITING_MAX = 4_096
@@ -112,4 +113,5 @@ class LoggerService(Service):
             dropped = await self._store.fetchval("SELECT drop_partitions($1, $2)", table, days)
             if dropped:
                 self.journal("info", f"dropped {dropped} day partitions of {table}", keep_days=days)
+        await self._store.execute(sql("line_forget"), self._keep_days["job_events"])
         await self._store.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '7 days'")

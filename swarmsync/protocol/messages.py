@@ -279,10 +279,21 @@ class Pulse(_Word, frozen=True):
     leaving: bool = False  # a clean stop: expect no more pulses
 
 
+class Spent(_Word, frozen=True):
+    """Where an assignment's time went on its worker: durations in milliseconds of the worker's monotonic clock."""
+
+    pull_ms: Amount = 0
+    create_ms: Amount = 0
+    start_ms: Amount = 0
+    stop_ms: Amount = 0  # from the first wish to stop it to the container's end
+    collect_ms: Amount = 0  # from the container's end to this report
+
+
 class Started(_Word, frozen=True):
     ref: JobRef
     at_ms: TimeMs
     image: Word = ""  # the digest that the tag was resolved to
+    spent: Spent = Spent()
 
 
 class Progress(_Word, frozen=True):
@@ -317,6 +328,7 @@ class Ended(_Word, frozen=True):
     stderr: StreamSum = StreamSum()
     cpu_ms: Amount | None = None
     memory_peak_bytes: Amount | None = None
+    spent: Spent = Spent()
 
 
 Report: TypeAlias = Started | Progress | Ended

@@ -3,7 +3,7 @@
 All calls take batches and make one round trip. They raise Unavailable while PostgreSQL is away; calling again is safe.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -140,16 +140,19 @@ async def next_epoch(store: Store) -> int:
     return epoch
 
 
-async def started(store: Store, rows: Sequence[tuple[JobRef, int]]) -> list[int]:
-    """Note that containers run since so many milliseconds; return the ids of jobs (and arrays) that changed."""
+async def started(
+    store: Store, rows: Sequence[tuple[JobRef, int]], spent: Mapping[JobRef, Mapping[str, int]] | None = None
+) -> list[int]:
+    """Note that containers run since so many milliseconds; return the ids of jobs (and arrays) that changed.
+
+    `spent` is what their workers measured before (`Spent`).
+    """
     ordered = sorted(rows)
     ids, fences = [ref.job_id for ref, _ in ordered], [ref.fence for ref, _ in ordered]
-    guard = sources(JobState.RUNNING, by=Actor.HARVESTER)
-    won = await store.run(
-        lambda c: c.fetch(
-            sql("started"), ids, fences, [ago_ms for _, ago_ms in ordered], [s for s in guard if s in _PLACED]
-        )
-    )
+    ago = [ago_ms for _, ago_ms in ordered]
+    prepared = [encode_json((spent or {}).get(ref, {})).decode() for ref, _ in ordered]
+    guard = [state for state in sources(JobState.RUNNING, by=Actor.HARVESTER) if state in _PLACED]
+    won = await store.run(lambda c: c.fetch(sql("started"), ids, fences, ago, guard, prepared))
     return [row["id"] for row in won]
 
 
@@ -275,7 +278,7 @@ async def save_line_waits(store: Store, waits: Sequence[LineWaits]) -> None:
 
     async def write(connection: asyncpg.Connection) -> None:
         if clear:
-            await connection.execute("DELETE FROM waiting_lines WHERE line = ANY ($1::bigint[])", clear)
+            await connection.execute(sql("line_ready"), clear)
         if told:
             await connection.execute(
                 sql("line_waits"),

@@ -29,7 +29,7 @@ _SELECT: Final = """
 SELECT j.id, j.user_id, u.username, j.name, j.queue, j.state, j.reason, j.message, j.since, j.priority, j.labels,
     s.document, j.submitted_at, j.started_at, j.finished_at, j.fence, w.name AS worker, j.exit_code, j.rerun_of,
     j.schedule_id, j.array_id, j.array_index, j.array_size, j.run_at, j.expires_at, j.result, j.stop_reason,
-    j.assignment_state, j.offered_at, j.cpus_milli, j.memory_bytes, j.gpus, j.disk_bytes,
+    j.assignment_state, j.offered_at, j.prepared, j.cpus_milli, j.memory_bytes, j.gpus, j.disk_bytes,
     p.reason AS shape_reason, p.message AS shape_message, p.since AS shape_since,
     j.line, j.rules, j.concurrency_key, j.deadline_at
 FROM jobs j

@@ -23,10 +23,21 @@ STOP = m.StopJob(REF, kill=True, reason=EndReason.WORKER_LOST)
 HOLDING = m.Holding(REF, AssignmentState.RUNNING, NEED)
 CHUNK = m.LogChunk(REF, 1, 4_096, MOMENT_MS, b"hello\n\xff\x00")
 SUM = m.StreamSum(11, 6, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
-STARTED = m.Started(REF, MOMENT_MS, "alpine@sha256:77726ef6")
+SPENT = m.Spent(1_200, 80, 250, 10_020, 35)
+STARTED = m.Started(REF, MOMENT_MS, "alpine@sha256:77726ef6", m.Spent(1_200, 80, 250))
 PROGRESS = m.Progress(REF, AssignmentState.PULLING)
 ENDED = m.Ended(
-    REF, EndReason.EXIT_CODE, "exit code 3", MOMENT_MS, 3, MOMENT_MS - 1_500, SUM, m.StreamSum(1, 1, "6e"), 42, 9 << 20
+    REF,
+    EndReason.EXIT_CODE,
+    "exit code 3",
+    MOMENT_MS,
+    3,
+    MOMENT_MS - 1_500,
+    SUM,
+    m.StreamSum(1, 1, "6e"),
+    42,
+    9 << 20,
+    SPENT,
 )
 RUN = m.RunJob(REF, 9, "nightly", 256 << 20, 7, 20)
 RULES = Rules(
@@ -71,6 +82,7 @@ SAMPLES: tuple[Struct, ...] = (
     HOLDING,
     m.Join("5f1d6c0a9b3e7788", OFFER, (HOLDING,), "join-token", "0d1c2b3a-boot", 90_000),
     m.Pulse("5f1d6c0a9b3e7788", 12, 7, 41, (HOLDING,), leaving=True),
+    SPENT,
     STARTED,
     PROGRESS,
     SUM,

@@ -3,13 +3,13 @@
 import pytest
 
 from engine.harvester.registry import Gone
-from engine.harvester.settlements import judge, judge_gone, of_gone, ran_ms, result_of, succeeded
+from engine.harvester.settlements import SPENT_MAX_MS, judge, judge_gone, of_gone, ran_ms, result_of, succeeded
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason, JobState
 from swarmsync.model.resources import Need
 from swarmsync.model.spec import shape_of
 from swarmsync.protocol.codec import convert_spec, encode_json
-from swarmsync.protocol.messages import Ended, StreamSum
+from swarmsync.protocol.messages import Ended, Spent, StreamSum
 
 REF = JobRef(7, 3)
 R = EndReason
@@ -124,10 +124,13 @@ def test_only_the_difference_of_the_workers_own_clock_is_used(started_ms, at_ms,
 
 
 def test_the_result_holds_what_was_written_and_used():
-    end = ended(R.COMPLETED, 0, stdout=StreamSum(9, 4, "aa"), cpu_ms=12, memory_peak_bytes=34)
+    spent = Spent(pull_ms=7, create_ms=-3, start_ms=1 << 62)
+    end = ended(R.COMPLETED, 0, stdout=StreamSum(9, 4, "aa"), cpu_ms=12, memory_peak_bytes=34, spent=spent)
     assert result_of(end) == {
         "stdout": {"size": 9, "kept": 4, "sha256": "aa"},
         "stderr": {"size": 0, "kept": 0, "sha256": ""},
         "cpu_ms": 12,
         "memory_peak_bytes": 34,
+        "ran_ms": 3_000,
+        "spent": {"pull_ms": 7, "create_ms": 0, "start_ms": SPENT_MAX_MS, "stop_ms": 0, "collect_ms": 0},
     }

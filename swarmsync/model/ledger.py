@@ -198,7 +198,7 @@ def _attempt(book: _Book, start_us: int, end_us: int, stop_us: int | None, known
         latest_us = end_us - known.ran_us - known.collect_us
     begun_us = _clamp(latest_us if known.started_us is None else min(known.started_us, latest_us), start_us, end_us)
     _prepare(book, start_us, begun_us, known)
-    over_us = end_us if known.ran_us is None else min(end_us, begun_us + known.ran_us)
+    over_us = end_us if known.ran_us is None else _clamp(begun_us + known.ran_us, begun_us, end_us)
     down_us = over_us if stop_us is None else _clamp(stop_us, begun_us, over_us)
     down_us = min(down_us, max(begun_us, over_us - known.stop_us))
     book.add(P.RUN, "", down_us - begun_us)

@@ -10,6 +10,7 @@ Answers are the API's JSON documents as they came. Failures are the exceptions o
 be repeated without harm is repeated while Core is away, for `patience_s` in all. One client serves one thread.
 """
 
+import base64
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ import msgspec
 
 from swarmsync import errors
 from swarmsync.errors import SwarmError, Unavailable
+from swarmsync.protocol import challenge
 from swarmsync.wire import Filters, NotSentError, Wire, cause, read_json, refusal, retry_after_s, target
 
 Document = dict[str, Any]
@@ -182,6 +184,22 @@ class Client:
     def login(self, username: str, password: str) -> Document:
         """Return `{token, expires_at}` and use the token from here on."""
         answer: Document = self.call("POST", "/v1/auth/login", {"username": username, "password": password})
+        self._wire.token = answer["token"]
+        return answer
+
+    def login_with_key(self, username: str, public_key: bytes, sign: Callable[[bytes], bytes]) -> Document:
+        """As `login`, with an Ed25519 key. What `sign` gets to sign names the address that this client uses."""
+        named = challenge.key_id(public_key)
+        asked = self.call("POST", "/v1/auth/challenge", {"username": username, "key_id": named}, repeatable=True)
+        content = challenge.message(
+            server_id=asked["server_id"],
+            url=self._wire.url,
+            named_key=named,
+            nonce=asked["nonce"],
+            expires_at=asked["expires_at"],
+        )
+        body = {"challenge_id": asked["challenge_id"], "signature": base64.b64encode(sign(content)).decode()}
+        answer: Document = self.call("POST", "/v1/auth/verify", body)
         self._wire.token = answer["token"]
         return answer
 

@@ -50,6 +50,11 @@ class SessionDocument(Struct, frozen=True):
     current: bool
 
 
+class SessionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    cursor: str = ""
+
+
 class Login(Resource):
     @endpoint(Access.PUBLIC, "Log in with a password", body=Credentials, answer=LoggedIn)
     async def on_post(self, call: Call) -> Any:
@@ -133,8 +138,9 @@ class OwnSession(Resource):
 
 
 class OwnSessions(Resource):
-    @endpoint(Access.USER, "List one's open sessions", answer="sessions, those that end last first")
+    @endpoint(Access.USER, "List one's open sessions", query=SessionsQuery, answer="those that end last first")
     async def on_get(self, call: Call) -> Any:
+        """All in one page: there are SESSIONS_MAX at most."""
         mine = call.identity.digest
         items = [
             SessionDocument(
@@ -146,7 +152,7 @@ class OwnSessions(Resource):
                 entry.session.client,
                 entry.digest == mine,
             )
-            for entry in await _open_sessions(call)
+            for entry in (await _open_sessions(call))[: call.query.limit]
         ]
         return {"items": items, "next_cursor": None}
 

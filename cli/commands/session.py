@@ -16,27 +16,36 @@ app = typer.Typer()
 
 
 @app.command(
-    "login", epilog=examples("consumer login", "echo $PASSWORD | consumer login --username ann --password-stdin")
+    "login",
+    epilog=examples(
+        "consumer login",
+        "echo $PASSWORD | consumer login --username ann --password-stdin",
+        "consumer login --username ann --key ~/.config/swarmsync/key",
+    ),
 )
 def login(
     username: Annotated[str, typer.Option("--username", help="Asked for when it is not given.")] = "",
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    key: Annotated[str, typer.Option("--key", metavar="FILE", help="Log in with this key, without a password.")] = "",
     url: Annotated[str, typer.Option("--url", help="The address of Core, such as http://127.0.0.1:8420.")] = "",
 ) -> None:
     """Log in and keep the token in the profile, which only you can read.
 
     The profile is the one that SWARMSYNC_PROFILE names, else the current one.
     """
+    from cli.commands.user import ask_password
+    from cli.key_files import load_private
     from swarmsync.client import Client
 
     name, url, path = _target(url)
+    private = load_private(Path(key).expanduser()) if key else None
     username = username or typer.prompt("Username", err=True)
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, err=True)
     with Client(url, patience_s=SUBMIT_PATIENCE_S) as client:
-        token = client.login(username, password)["token"]
+        if private is not None:
+            public_key = private.public_key().public_bytes_raw()
+            token = client.login_with_key(username, public_key, private.sign)["token"]
+        else:
+            token = client.login(username, ask_password("Password", stdin=password_stdin, confirm=False))["token"]
     save(Profile(name, url, token), path)
     print(f"logged in to {url} as {username} (profile {name})", file=sys.stderr)
 

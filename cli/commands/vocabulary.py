@@ -113,6 +113,49 @@ INSPECT: Final = Noun(
         }
     ),
 )
+USER: Final = Noun(
+    "Manage users (administrators); see yourself, change your password.",
+    _verbs(
+        user={
+            "create": "Make a user.",
+            "list": "List users.",
+            "show": "Show one user.",
+            "update": "Change role, disable, or set the password.",
+            "passwd": "Change your own password.",
+            "logout": "End every session of a user.",
+            "delete": "Delete a user who owns nothing.",
+        }
+    ),
+)
+TOKEN: Final = Noun(
+    "API tokens for programs, with scopes and an end.",
+    _verbs(
+        token={
+            "create": "Make an API token and print it once.",
+            "list": "List your API tokens.",
+            "revoke": "End an API token.",
+        }
+    ),
+)
+KEY: Final = Noun(
+    "Keys to log in with instead of a password.",
+    _verbs(
+        key={
+            "create": "Make a key pair on this machine.",
+            "add": "Let a key log in.",
+            "list": "List your keys.",
+            "remove": "Let a key log in no more.",
+        }
+    ),
+)
+SESSION: Final = Noun(
+    "Where you are logged in.",
+    _verbs(own_sessions={"list": "List your open sessions.", "end": "End one of your sessions."}),
+)
+AUDIT: Final = Noun(
+    "Who did what to whom (administrators).",
+    _verbs(audit={"list": "List the audit log, newest first.", "verify": "Check that nobody has touched it."}),
+)
 
 COMMANDS: Final[dict[str, Noun | Verb]] = {
     "run": Verb("cli.commands.run", "run", "Run a container to its end, as docker run does."),
@@ -122,6 +165,11 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "log": LOG,
     "queue": QUEUE,
     "inspect": INSPECT,
+    "user": USER,
+    "token": TOKEN,
+    "key": KEY,
+    "session": SESSION,
+    "audit": AUDIT,
     "stats": Verb("cli.commands.status", "stats", "Counts, rates and latencies."),
     "events": Verb("cli.commands.status", "events", "State changes as they happen."),
     "login": Verb("cli.commands.session", "login", "Log in and keep the token in the profile."),

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -57,15 +57,17 @@ def answering() -> Iterator[None]:
 
 
 def open_redis(url: str) -> Redis:
-    """Make a client with bounded waits; nothing is connected yet."""
-    return Redis.from_url(
+    """Make a client with bounded waits, also for one of its connections; nothing is connected yet."""
+    pool = BlockingConnectionPool.from_url(
         url,
         socket_timeout=2,
         socket_connect_timeout=2,
         retry=Retry(NoBackoff(), 1),
         max_connections=64,
+        timeout=2,
         health_check_interval=15,
     )
+    return Redis.from_pool(pool)
 
 
 class Sessions:

@@ -132,13 +132,18 @@ class LiveAnswer:
 class Api:
     """Requests to the application as one person; the client stays until it has the answer."""
 
-    def __init__(self, app: Any, token: str) -> None:
+    def __init__(self, app: Any, token: str, address: str = "127.0.0.1") -> None:
         self._app = app
         self.token = token
+        self.address = address
         self.life_span = app.life_span
 
     def by(self, person: Person | str) -> "Api":
         return Api(self._app, person if isinstance(person, str) else person.token)
+
+    def at(self, address: str) -> "Api":
+        """The same from another address."""
+        return Api(self._app, self.token, address)
 
     @asynccontextmanager
     async def stream(
@@ -146,7 +151,9 @@ class Api:
     ) -> AsyncIterator[LiveAnswer]:
         path, _, query = target.partition("?")
         sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        scope = create_scope(unquote(path), query_string=query, method=method, headers=sent | (headers or {}))
+        scope = create_scope(
+            unquote(path), query_string=query, method=method, headers=sent | (headers or {}), remote_addr=self.address
+        )
         parts, gone = [body], asyncio.Event()
 
         async def receive() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from engine.pulse_system.pulse_page import ModuleState, PulsePage
 from engine.scheduler.service import SchedulerService
 from engine.service import Service
 from engine.service_channels import Role, Wiring
+from swarmsync import collector
 from swarmsync.store.pool import ENGINE_PLANS, Store
 
 
@@ -55,6 +56,7 @@ async def _live(role: Role, settings: Settings, site: Site, wiring: Wiring, puls
         "tell_lag": lambda beat, lag_ns: slot.lagged(beat.value, lag_ns),
     }
     slot.enter(ModuleState.RUNNING, time.monotonic_ns())
+    collector.relax()
     await _build(role, settings, site, store, common).run()
     slot.enter(ModuleState.STOPPED, time.monotonic_ns())
 

@@ -14,6 +14,7 @@ _COUNTER_BITS: Final = 12
 _GENERATOR_BITS: Final = 10
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford: no i, l, o, u
 _LENGTH: Final = 13
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 
 
@@ -21,11 +22,16 @@ def encode(number: int) -> str:
     """Return the text form of an id: fixed width, so that text order is number order."""
     if not 0 <= number < 1 << 63:
         raise ValueError(f"an id is a 63-bit number, not {number}")
-    letters = []
-    for _ in range(_LENGTH):
-        letters.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(letters))
+    pairs = _PAIRS
+    return (
+        _ALPHABET[number >> 60]
+        + pairs[number >> 50 & 1023]
+        + pairs[number >> 40 & 1023]
+        + pairs[number >> 30 & 1023]
+        + pairs[number >> 20 & 1023]
+        + pairs[number >> 10 & 1023]
+        + pairs[number & 1023]
+    )
 
 
 def decode(text: str) -> int | None:

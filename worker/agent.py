@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError, Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason
+from swarmsync.model.spec import JobSpec
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
@@ -47,6 +49,10 @@ from worker.watch import Watch
 ANSWER_S: Final = 5.0
 RETRY_S: Final = 0.2
 DRAIN_S: Final = 7.0
+SPECS_KEPT: Final = 256
+REMOVERS_MAX: Final = 16
+#: Turns of the loop before a message of reports: what ends at once is told as ended, and not as started before.
+TURNS_TO_END: Final = 4
 SENTENCE_MAX: Final = 4_096
 
 log = structlog.get_logger()
@@ -73,6 +79,9 @@ class Agent:
         self._reactor = Reactor(offer.capacity, now_ms=monotonic_ms() if before is None else before)
         self._output = OutputSender.create(bus, self.name, self.session)
         self._assignments: dict[JobRef, Assignment] = {}
+        self._removable: deque[str] = deque()
+        self._removers = 0
+        self._specs: dict[int, tuple[bytes, JobSpec]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
         self._reports_wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -194,25 +203,39 @@ class Agent:
     async def _on_orders(self, message: Msg) -> None:
         try:
             orders = codec.decode_orders(message.data)
-            specs = {number: codec.decode_stored_spec(document) for number, document in orders.specs.items()}
+            specs = {number: self._spec_of(number, document) for number, document in orders.specs.items()}
         except codec.DecodeError as problem:
             log.warning("an order message cannot be read", worker=self.name, problem=str(problem))
             return
-        terms = {
-            order.spec_id: terms_of(specs[order.spec_id], order)
-            for order in orders.orders
-            if isinstance(order, RunJob) and order.spec_id in specs
-        }
+        terms: dict[int, Terms] = {}
+        memory: dict[int, int] = {}
+        for order in orders.orders:
+            if not isinstance(order, RunJob) or order.spec_id not in specs:
+                continue
+            if memory.get(order.spec_id) != order.memory_bytes:  # most orders of a message are alike
+                memory[order.spec_id] = order.memory_bytes
+                terms[order.spec_id] = terms_of(specs[order.spec_id], order)
         receipt, begin, stop = self._reactor.take(orders, terms, monotonic_ms())
         if begin:
             self._note()  # before a container exists
-        for order in begin:
-            own = self._reactor.held[order.ref.job_id].terms
-            plan = plan_of(specs[order.spec_id], order, own, worker=self.name, session=self.session)
-            self._begin(order.ref, own, plan=plan)
+        for run in begin:
+            own = self._reactor.held[run.ref.job_id].terms
+            plan = plan_of(specs[run.spec_id], run, own, worker=self.name, session=self.session)
+            self._begin(run.ref, own, plan=plan)
         with contextlib.suppress(Unavailable):  # without a receipt the orders come again
             await self._bus.publish(subjects.up(self.name, "receipt"), codec.encode(receipt))
         self._stop_all(stop)
+
+    def _spec_of(self, number: int, document: bytes) -> JobSpec:
+        """Decode a spec, or take it from those that came before: a flood of jobs has few specs."""
+        known = self._specs.get(number)
+        if known is not None and known[0] == document:
+            return known[1]
+        while len(self._specs) >= SPECS_KEPT:
+            del self._specs[next(iter(self._specs))]
+        spec = codec.decode_stored_spec(document)
+        self._specs[number] = (document, spec)
+        return spec
 
     def _begin(self, ref: JobRef, terms: Terms, **how: Any) -> None:
         assignment = Assignment(ref, terms, self._runtime, self._output, self._say, **how)
@@ -220,7 +243,7 @@ class Agent:
         self._run(assignment.live())
 
     def _run(self, work: Any) -> None:
-        job = asyncio.ensure_future(work)
+        job = asyncio.get_running_loop().create_task(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
 
@@ -241,7 +264,9 @@ class Agent:
         held = self._reactor.held.get(report.ref.job_id)
         if held is not None and isinstance(report, Started):
             held.state = AssignmentState.RUNNING
-        if isinstance(report, Ended):  # a sentence of Docker's may be long, and hold what PostgreSQL does not store
+        if isinstance(report, Ended) and (
+            len(report.message) > SENTENCE_MAX or "\0" in report.message
+        ):  # a sentence of Docker's may be long, and hold what PostgreSQL does not store
             report = msgspec.structs.replace(report, message=report.message[:SENTENCE_MAX].replace("\0", "\ufffd"))
         if isinstance(report, Ended) and self._was_put_down(report.ref):
             why = "the worker's agent let the lease end, and its watchdog stopped the container"
@@ -258,6 +283,8 @@ class Agent:
             if not reports:
                 self._reports_wake.clear()
                 await self._reports_wake.wait()
+                for _ in range(TURNS_TO_END):
+                    await asyncio.sleep(0)
                 continue
             try:
                 answer = await self._ask("reports", Reports(self.session, first_seq, reports))
@@ -270,11 +297,19 @@ class Agent:
                     if self._watch is not None:
                         self._watch.forget(ids.encode(ref.job_id), ref.fence)
                     if assignment is not None and assignment.container_id is not None:
-                        self._run(self._remove(assignment.container_id))
+                        self._removable.append(assignment.container_id)
+                for _ in range(min(len(self._removable), REMOVERS_MAX - self._removers)):
+                    self._removers += 1
+                    self._run(self._remove())
 
-    async def _remove(self, container_id: str) -> None:
-        with contextlib.suppress(RuntimeProblem):  # the next start of an agent finds and reports it again
-            await self._runtime.remove(container_id)
+    async def _remove(self) -> None:
+        """Remove containers until none is left to remove; a few at a time, since Docker does a few at a time."""
+        try:
+            while self._removable:
+                with contextlib.suppress(RuntimeProblem):  # the next start of an agent finds and reports it again
+                    await self._runtime.remove(self._removable.popleft())
+        finally:
+            self._removers -= 1
 
     async def _ask(self, kind: str, word: Any) -> Any:
         payload = await self._bus.request(subjects.up(self.name, kind), codec.encode(word), ANSWER_S)

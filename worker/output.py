@@ -7,7 +7,7 @@ which each stream is in PostgreSQL; all beyond is sent again. Memory is bounded:
 import asyncio
 from collections import deque
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ MESSAGE_MAX: Final = 512 << 10
 CHUNKS_MAX: Final = 256
 AHEAD_MAX: Final = 2 << 20
 ANSWER_S: Final = 5.0
+_NOTHING: Final = sha256().hexdigest()
 
 
 class Stream:
@@ -33,11 +34,13 @@ class Stream:
         self.size = 0
         self.kept = 0
         self.stored = stored  # in PostgreSQL, as far as we know
-        self._hash = sha256()
+        self._hash: Any = None  # made with the first byte: most containers leave one stream empty
         self.moved = asyncio.Event()
 
     def add(self, data: bytes, allowance: int) -> tuple[int, bytes]:
         """Count `data`; return (offset, the part that is to be sent): what is within the limit and not stored yet."""
+        if self._hash is None:
+            self._hash = sha256()
         self._hash.update(data)
         offset = self.kept
         cut = self.kept < self.size  # once something was left out, all that follows is too
@@ -51,7 +54,7 @@ class Stream:
 
     @property
     def sum(self) -> StreamSum:
-        return StreamSum(self.size, self.kept, self._hash.hexdigest())
+        return StreamSum(self.size, self.kept, _NOTHING if self._hash is None else self._hash.hexdigest())
 
 
 class OutputSender(Struct):

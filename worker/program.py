@@ -13,6 +13,7 @@ import uvloop
 from msgspec import structs
 
 from conf.settings import LocalWorkerSettings, WorkerSite
+from swarmsync import collector
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError
 from worker.agent import Agent
@@ -71,6 +72,7 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
     bus = await Bus.connect(site.nats_url, "worker")
     agents = [await _agent(bus, entry, site) for entry in _each(settings)]
     loop = asyncio.get_running_loop()
+    collector.relax()
 
     def stop() -> None:
         for agent in agents:

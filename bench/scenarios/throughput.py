@@ -14,15 +14,17 @@ from bench.results import Say
 from swarmsync.client import Client
 
 BATCH = 1_000
+WORKERS = 8
+WORKER_CPUS = 400
 PROGRAMS = ("postgres", "nats-server", "valkey", "gunicorn", "worker.program")
 
 
 def measure(*, quick: bool, say: Say, jobs: int | None = None) -> dict[str, Any]:
     jobs = jobs or (5_000 if quick else 50_000)
     say(f"{jobs:,} jobs in batches of {BATCH:,}")
-    with core("simulated", config="simulated_count = 50\n") as there:
+    with core("simulated", config=f"simulated_count = {WORKERS}\ncpus = {WORKER_CPUS}\n") as there:
         client = there.client()
-        wait_until(lambda: client.get("/v1/stats")["workers"].get("ready", 0) == 50, 30)
+        wait_until(lambda: client.get("/v1/stats")["workers"].get("ready", 0) == WORKERS, 30)
         _round(client, 1_000)
         cpu_before = _cpu_s(there)
         began = time.perf_counter()
@@ -31,6 +33,8 @@ def measure(*, quick: bool, say: Say, jobs: int | None = None) -> dict[str, Any]
         cpu = {name: round((after - cpu_before.get(name, 0)) * 1e6 / jobs, 1) for name, after in _cpu_s(there).items()}
     return {
         "jobs": jobs,
+        "workers": WORKERS,
+        "worker_cpus": WORKER_CPUS,
         "jobs_per_s": round(jobs / took_s),
         "submit_per_s": round(jobs / submitted_s),
         "cpu_us_per_job": round(sum(cpu.values()), 1),

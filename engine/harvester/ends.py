@@ -72,9 +72,10 @@ class Ends:
         self.in_doubt |= unique.keys()
         won = await jobs.settle(self._store, list(unique.values()))
         self.in_doubt -= unique.keys()
+        if won:
+            self._say([AssignmentEnded(e.ref.job_id, e.worker_id, unique[e.ref].ran_ms) for e in won])
         for entry in won:
             self._registry.over(entry.ref.job_id, entry.ref.fence)
-            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id, unique[entry.ref].ran_ms)])
             if entry.array_id is not None:
                 self.arrays.add(entry.array_id)
             self.changed.append(entry.ref.job_id)

@@ -213,9 +213,10 @@ class HarvesterShell(Shell):
         self._in_doubt |= unique.keys()
         won = yield from self.call("settle", list(unique.values()))
         self._in_doubt -= unique.keys()
+        if won:
+            self._say([AssignmentEnded(e.ref.job_id, e.worker_id, unique[e.ref].ran_ms) for e in won])
         for entry in won:
             self.registry.over(entry.ref.job_id, entry.ref.fence)
-            self._say([AssignmentEnded(entry.ref.job_id, entry.worker_id, unique[entry.ref].ran_ms)])
             if entry.array_id is not None:
                 self._arrays.add(entry.array_id)
             if entry.state in (JobState.QUEUED, JobState.SCHEDULED):

@@ -115,3 +115,9 @@ def test_ids_last_until_2093():
     last_ms = EPOCH_MS + (1 << 41) - 1
     assert ids.decode(ids.encode(IdSource(1_023, Wall(last_ms)).next())) is not None
     assert last_ms > 3_881_520_000_000  # 2093-01-01
+
+
+def test_the_text_is_the_number_in_base_32_of_thirteen_letters():
+    for number in (0, 1, 31, 32, 1_023, 1_024, (1 << 60) - 1, 1 << 60, (1 << 63) - 1, 0x1234_5678_9ABC_DEF0):
+        digits = [number >> shift & 31 for shift in range(60, -1, -5)]
+        assert ids.encode(number) == "".join("0123456789abcdefghjkmnpqrstvwxyz"[digit] for digit in digits)

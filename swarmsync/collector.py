@@ -1,0 +1,17 @@
+"""How often Python looks for cycles. Our processes make few, and hold much: each look goes through all of it.
+
+Measured in the Harvester: with the defaults (a look per 700 new objects) a fifth of its time went into the collector.
+"""
+
+import gc
+from typing import Final
+
+#: New objects per look at the young ones; looks at the young per look at the middle; of those per look at everything.
+THRESHOLDS: Final = (50_000, 20, 50)
+
+
+def relax() -> None:
+    """Call once a process is set up: what exists now is not looked at again, what comes is looked at rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*THRESHOLDS)

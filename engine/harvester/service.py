@@ -27,6 +27,7 @@ from swarmsync.protocol.messages import (
     Changed,
     JobsSubmitted,
     Join,
+    LimitsChanged,
     Offered,
     PlacementVoid,
     Pulse,
@@ -42,8 +43,9 @@ from swarmsync.protocol.messages import (
     WorkerJoined,
     WorkerLost,
 )
-from swarmsync.store import dependencies, jobs
+from swarmsync.store import dependencies, jobs, limits
 from swarmsync.store import workers as worker_store
+from swarmsync.store.limits import AllLimits
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -75,6 +77,8 @@ class HarvesterService(Service):
         self._arrived: list[tuple[Msg, Any]] = []
         self._look_at_feed = True
         self._check_workers = False
+        self._check_limits = True
+        self._limits_told: AllLimits | None = None
         self._must_resync = False
         self._unsaved: set[int] = set()  # workers whose liveness is not yet in their rows
         self._registry = Registry(limits)
@@ -97,6 +101,7 @@ class HarvesterService(Service):
             await self._bus.subscribe(subject, self._on_worker)
         await self._bus.subscribe(subjects.CHANGED, self._on_changed)
         await self._bus.subscribe(subjects.WORKERS_CHANGED, self._on_workers_changed)
+        await self._bus.subscribe(subjects.LIMITS_CHANGED, self._on_limits_changed)
 
     # ------------------------------------------------ what arrives
 
@@ -118,6 +123,10 @@ class HarvesterService(Service):
 
     async def _on_workers_changed(self, _message: Msg) -> None:
         self._check_workers = True
+        self.poke()
+
+    async def _on_limits_changed(self, _message: Msg) -> None:
+        self._check_limits = True
         self.poke()
 
     # ------------------------------------------------ the turn
@@ -291,6 +300,8 @@ class HarvesterService(Service):
         if slow or self._check_workers:
             self._check_workers = False
             await self._load_eligibility()
+        if slow or self._check_limits:
+            await self._load_limits()
         if slow:
             now_ms = self.clock.monotonic_ms()
             ages = [(k.view.worker_id, now_ms - k.last_ms) for k in self._registry.workers.values()]
@@ -318,6 +329,18 @@ class HarvesterService(Service):
             elif known.view.eligibility is not view.eligibility:
                 self._registry.changed(view.worker_id, view.eligibility)
                 self._say([WorkerChanged(view.worker_id, known.view.liveness, view.eligibility)])
+
+    async def _load_limits(self) -> None:
+        """Tell the Scheduler what limits there are, when they changed; one that begins anew reads them itself."""
+        self._check_limits = False
+        try:
+            found = await limits.load(self._store)
+        except Unavailable:
+            self._check_limits = True
+            raise
+        if found != self._limits_told:
+            self._limits_told = found
+            self._say([LimitsChanged(found.queues, found.users)])
 
     # ------------------------------------------------ saying things
 

@@ -15,7 +15,7 @@ from engine.service_channels import Role
 from swarmsync.ids import IdSource
 from swarmsync.model.job import Waiting
 from swarmsync.protocol.messages import JobsDue
-from swarmsync.store import fires, jobs
+from swarmsync.store import fires, jobs, limits
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -48,6 +48,8 @@ class HibernatorService(Service):
             self._tell(unblocked.waiting)
             done += unblocked.schedules
             self._look_at_ms = 0  # something that is due before what we wait for may have come
+        if self.due(Beat.SLOW):
+            await limits.sweep_rates(self._store)
         if now_ms < self._look_at_ms:
             return done
         recorded = await fires.record_due(self._store, decide, self._ids.next, SCHEDULES_BATCH)

@@ -7,7 +7,8 @@ from engine.service import Every, Service
 from engine.service_channels import Role
 from swarmsync.model.job import Waiting
 from swarmsync.model.resources import Need
-from swarmsync.protocol.messages import JobsSubmitted, ToDispatcher, ToScheduler, WorkerJoined
+from swarmsync.protocol.messages import JobsSubmitted, LimitsChanged, ToDispatcher, ToScheduler, WorkerJoined
+from swarmsync.store import limits
 from swarmsync.store import workers as worker_store
 from swarmsync.store.jobs import need_of, waiting_of
 from swarmsync.store.pool import Store
@@ -59,6 +60,7 @@ class SchedulerService(Service):
     async def _load(self) -> None:
         """Begin anew from the rows. Placements still under way are void there: the Dispatcher's guard says so."""
         core = Scheduler(self._backlog_jobs_max)
+        known = await limits.load(self._store)
         views = await worker_store.load(self._store)
         holds: dict[int, list[tuple[int, Need]]] = {}
         for row in await self._store.fetch(sql("load_placed")):
@@ -68,7 +70,9 @@ class SchedulerService(Service):
         ]
         joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
         self._unsent += core.handle(
-            [*joined, JobsSubmitted(tuple(waiting))], now_ms=self.clock.monotonic_ms(), places_max=0
+            [LimitsChanged(known.queues, known.users), *joined, JobsSubmitted(tuple(waiting))],
+            now_ms=self.clock.monotonic_ms(),
+            places_max=0,
         )
         self._core = core
         self.journal("info", "read the backlog", jobs=len(waiting), workers=len(views))

@@ -16,8 +16,9 @@ from swarmsync import ids
 from swarmsync.errors import Conflict, NotFound
 from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import FINAL, WAITING, Actor, EndReason, JobState, WaitReason, sources
+from swarmsync.model.rules import line_of
 from swarmsync.protocol.codec import decode_stored_spec
-from swarmsync.store import lists
+from swarmsync.store import lists, queues
 from swarmsync.store.lists import JobDetail, Row
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
@@ -147,9 +148,14 @@ async def amend(store: Store, caller: Caller, job_id: int, changes: Changes, new
     async def work(connection: asyncpg.Connection, job: Row) -> list[int]:
         if changes.needs_waiting and job["state"] not in _WAITING:
             raise Conflict(f"priority, queue and timeout change only while a job waits; this one {_standing(job)}")
-        spec_id = None
+        place = await connection.fetchrow(_PLACE, job_id)
+        spec_id, rules, line = None, place["rules"], None
         if changes.timeout is not None:
-            spec_id = await _with_timeout(connection, job_id, changes.timeout, new_spec_id())
+            spec_id = new_spec_id()
+            rules = await _with_timeout(connection, job_id, changes.timeout, spec_id)
+        if changes.timeout is not None or changes.queue is not None:
+            queue = changes.queue or place["queue"]
+            line = line_of(place["shape"], place["user_id"], queue, rules, place["array_id"])
         labels = changes.labels or {}
         kept = {name: value for name, value in labels.items() if value is not None}
         won = await connection.fetch(
@@ -162,14 +168,25 @@ async def amend(store: Store, caller: Caller, job_id: int, changes: Changes, new
             changes.priority,
             changes.queue,
             spec_id,
+            rules,
+            line,
         )
+        if changes.queue is not None and changes.queue != place["queue"]:
+            await queues.admit(connection, [changes.queue])
         return [row["id"] for row in won]
 
     return await _act(store, caller, job_id, work)
 
 
-async def _with_timeout(connection: asyncpg.Connection, job_id: int, limit: Duration, spec_id: int) -> int:
-    """Store the job's spec anew with another time-out: other jobs may share the old one."""
+#: What the name of a job's line is made of; an array's own row and its members have one line.
+_PLACE: Final = """
+SELECT shape, user_id, queue, rules, CASE WHEN array_size IS NOT NULL THEN COALESCE(array_id, id) END AS array_id
+FROM jobs WHERE id = $1
+"""
+
+
+async def _with_timeout(connection: asyncpg.Connection, job_id: int, limit: Duration, spec_id: int) -> str | None:
+    """Store the job's spec anew with another time-out, and return its rules: other jobs may share the old one."""
     query = "SELECT s.document, s.user_id FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = $1"
     row = await connection.fetchrow(query, job_id)
     fresh = draft(msgspec.structs.replace(decode_stored_spec(row["document"]), timeout=limit))
@@ -180,7 +197,7 @@ async def _with_timeout(connection: asyncpg.Connection, job_id: int, limit: Dura
         fresh.document,
         fresh.sha256,
     )
-    return spec_id
+    return fresh.rules
 
 
 async def remove(store: Store, caller: Caller, job_id: int) -> None:

@@ -4,6 +4,7 @@ Keys are shared by all users. `queue` needs nothing here; `reject` refuses a job
 `cancel_oldest` makes room by ending the caller's own oldest jobs of the key.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import asyncpg
@@ -17,24 +18,38 @@ _CANCELLED: Final = sources(JobState.CANCELLED, by=Actor.API)
 _STOPPING: Final = sources(JobState.STOPPING, by=Actor.API)
 
 
-async def admit(connection: asyncpg.Connection, user_id: int, wanted: Concurrency, new_ids: list[int]) -> None:
-    """Apply `on_limit` to jobs that this transaction has just made. Raises Conflict for `reject`."""
-    if wanted.on_limit == "queue":
-        return
+async def admit(
+    connection: asyncpg.Connection, user_id: int, wanted: Mapping[Concurrency, int], new_ids: list[int]
+) -> None:
+    """Apply `on_limit` of each key to the so many jobs that this transaction has just made.
+
+    Raises Conflict for `reject`. Keys are locked in the order of their names, so that submissions wait for each other.
+    """
+    for entry in sorted(wanted, key=lambda entry: (entry.key, entry.limit)):
+        if entry.on_limit != "queue":
+            await _admit(connection, user_id, entry, wanted[entry], new_ids)
+
+
+async def _admit(
+    connection: asyncpg.Connection, user_id: int, wanted: Concurrency, fresh: int, new_ids: list[int]
+) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"concurrency {wanted.key}")
     there = await connection.fetchval("SELECT jobs_of_key($1)", wanted.key)
     if there <= wanted.limit:
         return
     if wanted.on_limit == "reject":
         raise Conflict(
-            f"concurrency key {wanted.key!r} has {there - len(new_ids)} of {wanted.limit} jobs already;"
+            f"concurrency key {wanted.key!r} has {max(0, there - fresh)} of {wanted.limit} jobs that are not over;"
             " submit it later, or with on_limit: queue"
         )
+    excess = there - await connection.fetchval("SELECT stops_of_key($1)", wanted.key) - wanted.limit
+    if excess <= 0:
+        return  # enough of them are being stopped already
     await connection.execute(
         sql("cancel_oldest"),
         user_id,
         wanted.key,
-        there - wanted.limit,
+        excess,
         _CANCELLED,
         _STOPPING,
         EndReason.CANCELLED_BY_POLICY.value,

@@ -15,6 +15,7 @@ from swarmsync.model.resources import Need
 from swarmsync.model.rules import read_rules
 from swarmsync.protocol.codec import encode_json
 from swarmsync.protocol.messages import LineWaits, Progress
+from swarmsync.store import limits
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -100,16 +101,14 @@ async def dispatch(
 ) -> list[Dispatched]:
     """Turn (job id, worker id, order message number) into assignments; the answer holds those still queued.
 
-    `limited` names the jobs with a concurrency key, an array's limit or a rate: these are counted again here, where
-    nothing is under way, and left out where their limit is used up.
+    `limited` names the jobs with a concurrency key, an array's limit or a rate. These limits, and those of queues and
+    users, are counted again here, where nothing is under way; what would overstep one is left out.
     """
     guard = sources(JobState.STARTING, by=Actor.DISPATCHER)
 
     async def work(connection: asyncpg.Connection) -> list[Dispatched]:
-        ahead = places
-        if limited:
-            over = {row["id"] for row in await connection.fetch(sql("over_limit"), limited)}
-            ahead = [place for place in places if place[0] not in over]
+        over = await limits.over(connection, [place[0] for place in places], list(limited))
+        ahead = [place for place in places if place[0] not in over]
         if not ahead:
             return []
         job_ids, worker_ids, seqs = zip(*sorted(ahead), strict=True)

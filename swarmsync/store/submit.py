@@ -4,6 +4,7 @@ COPY would be the fastest way in, but PostgreSQL refuses it on tables with row-l
 costs little more. Identical specs of one request share one row of `specs`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -18,9 +19,9 @@ from swarmsync.errors import Conflict
 from swarmsync.model.lifecycle import JobState, WaitReason
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import line_of, rules_of, write_rules
-from swarmsync.model.spec import After, JobSpec, need, shape_of
+from swarmsync.model.spec import After, Concurrency, JobSpec, need, shape_of
 from swarmsync.protocol.codec import encode_json
-from swarmsync.store import concurrency, dependencies
+from swarmsync.store import concurrency, dependencies, queues
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 from swarmsync.store.users import Caller
@@ -149,11 +150,11 @@ async def insert(
     async def work(connection: asyncpg.Connection) -> Answer | None:
         query = sql("submit")
         needs = await dependencies.check(connection, _waiting_for(submission), submission.ids)
-        if await connection.fetchval(query, caller.user_id, *fields, submission.now, rerun_of, *values):
+        made = await connection.fetchrow(query, caller.user_id, *fields, submission.now, rerun_of, *values)
+        if made["ahead"]:
             await dependencies.insert(connection, caller.user_id, needs)
-            for made, _ in submission.specs.values():
-                if made.spec.concurrency is not None:
-                    await concurrency.admit(connection, caller.user_id, made.spec.concurrency, submission.ids)
+            await concurrency.admit(connection, caller.user_id, _keys(submission), submission.ids)
+            await queues.admit(connection, made["bounded"])
             return None
         assert key is not None
         return await _first_answer(connection, caller, key)
@@ -180,6 +181,16 @@ def _waiting_for(submission: Submission) -> list[tuple[int, Sequence[After], str
         for index, job in enumerate(own)
         if (after := submission.specs[job.spec_id][0].spec.after)
     ]
+
+
+def _keys(submission: Submission) -> Counter[Concurrency]:
+    """Count the new jobs of each concurrency key; an array counts as its members."""
+    found: Counter[Concurrency] = Counter()
+    for job in submission.jobs:
+        spec = submission.specs[job.spec_id][0].spec
+        if spec.concurrency is not None and (spec.array is None or job.array_id is not None):
+            found[spec.concurrency] += 1
+    return found
 
 
 def lines_of(submission: Submission, user_id: int) -> list[int]:

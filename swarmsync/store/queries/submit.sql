@@ -35,4 +35,5 @@ WITH key AS (
 ), told AS (
     INSERT INTO job_events (job_id, user_id, state, reason, message) SELECT id, $1, state, reason, message FROM made
 )
-SELECT ahead FROM go
+SELECT ahead, ARRAY(SELECT name FROM queues WHERE name = ANY ($11::text[]) AND max_waiting IS NOT NULL ORDER BY name) AS bounded
+FROM go

@@ -119,7 +119,7 @@ def view(liveness=Liveness.READY, worker_id=1):
 
 def worker_row(liveness="ready", worker_id=1, session="s"):
     need = {"cpus_milli": 8_000, "memory_bytes": 8 << 30, "gpus": 0, "disk_bytes": 0}
-    standing = {"labels": "{}", "liveness": liveness, "eligibility": "open", "session": session}
+    standing = {"labels": "{}", "liveness": liveness, "eligibility": "open", "session": session, "runtime": "docker"}
     return {"id": worker_id, "name": f"w{worker_id}", **need, **standing}
 
 
@@ -257,9 +257,10 @@ async def test_the_scheduler_begins_anew_when_its_reader_was_replaced():
     assert rig.store.calls == []
     rig.ends["placements"].reader_epoch = 2
     await rig.service.duty()
-    assert rig.store.calls == ["load_workers", "load_placed", "load_queued"]
+    limits = ["load_queue_limits", "load_user_limits"]
+    assert rig.store.calls == [*limits, "load_workers", "load_placed", "load_queued"]
     await rig.service.duty()
-    assert len(rig.store.calls) == 3
+    assert len(rig.store.calls) == 5
 
 
 def test_words_survive_the_codec():

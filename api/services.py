@@ -10,8 +10,9 @@ from api.config import ApiConfig
 from api.events_hub import EventsHub
 from api.rates import Rates
 from swarmsync.clock import SystemClock
-from swarmsync.errors import TooMany
+from swarmsync.errors import TooMany, Unavailable
 from swarmsync.ids import IdSource
+from swarmsync.seal import Sealer
 from swarmsync.store import overview
 from swarmsync.store.pool import Store
 from swarmsync.store.sessions import Sessions, open_redis
@@ -35,6 +36,7 @@ class Services:
         self.throttle = Throttle(redis, store)
         self.gate = Gate(store, self.sessions, Rates(config.requests_per_s, config.requests_burst))
         self.passwords = PasswordDesk()
+        self._sealer = Sealer.of(config.seal_keys) if config.seal_keys else None
         self.hub = EventsHub(config.nats_url)
         self.answered: Counter[tuple[str, int]] = Counter()
         self.stopping: Callable[[], bool] = lambda: False
@@ -59,6 +61,13 @@ class Services:
         self.passwords.close()
         await self.redis.aclose()
         await self.store.close()
+
+    @property
+    def sealer(self) -> Sealer:
+        """What seals secrets. Raises Unavailable where this process was given no key."""
+        if self._sealer is None:
+            raise Unavailable("this Core has no seal key, and stores no secrets without one")
+        return self._sealer
 
     async def id_source(self, caller: Caller) -> Callable[[], int]:
         """Return what makes ids; its generator number is fetched at first use. Raises Unavailable."""

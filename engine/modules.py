@@ -18,6 +18,7 @@ from engine.scheduler.service import SchedulerService
 from engine.service import Service
 from engine.service_channels import Role, Wiring
 from swarmsync import collector
+from swarmsync.seal import Sealer
 from swarmsync.store.pool import ENGINE_PLANS, Store
 
 
@@ -74,6 +75,7 @@ def _build(role: Role, settings: Settings, site: Site, store: Store, common: dic
                 receipt_ms=settings.dispatcher.receipt_ms,
                 resends_max=settings.dispatcher.resends_max,
                 orders_max=settings.dispatcher.orders_per_message_max,
+                sealer=Sealer.of(site.seal_keys),
                 **common,
             )
         case Role.HARVESTER:

@@ -221,7 +221,7 @@ class Agent:
         for run in begin:
             own = self._reactor.held[run.ref.job_id].terms
             plan = plan_of(specs[run.spec_id], run, own, worker=self.name, session=self.session)
-            self._begin(run.ref, own, plan=plan)
+            self._begin(run.ref, own, plan=plan, missing=run.missing)
         with contextlib.suppress(Unavailable):  # without a receipt the orders come again
             await self._bus.publish(subjects.up(self.name, "receipt"), codec.encode(receipt))
         self._stop_all(stop)

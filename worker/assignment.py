@@ -44,6 +44,7 @@ class Assignment:
         *,
         plan: ContainerPlan | None = None,
         adopted: Observed | None = None,
+        missing: str = "",
     ) -> None:
         self.ref = ref
         self.terms = terms
@@ -52,6 +53,7 @@ class Assignment:
         self._say = say
         self._plan = plan
         self._adopted = adopted
+        self._missing = missing  # what it needs and Core does not have any more
         self.container_id: str | None = adopted.container_id if adopted else None
         self._seen = adopted.state if adopted else Seen.ABSENT
         self._started_ms: int | None = None
@@ -105,6 +107,8 @@ class Assignment:
             await asyncio.sleep(KILL_AGAIN_S)
 
     async def _steps(self) -> tuple[End, Exit | None]:
+        if self._missing:
+            return End(EndReason.INPUT_MISSING, self._missing, None), None
         while True:
             match steps.next_step(self._seen, stop_wanted=self._stop is not None):
                 case Step.CREATE:

@@ -101,7 +101,7 @@ class DockerRuntime:
         if refused is not None:
             raise RuntimeProblem(EndReason.CREATE_FAILED, refused)
         try:
-            secrets_path = self._secrets.write(plan.name, plan.secrets)
+            secrets_path = self._secrets.write(plan.name, plan.secrets, plan.user)
         except OSError as error:
             raise RuntimeProblem(
                 EndReason.CREATE_FAILED, f"secrets cannot be written: {error}", retryable=True

@@ -10,7 +10,7 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.resources import Need
 from swarmsync.model.spec import JobSpec, VolumeSpec, need, read_volume
 from swarmsync.protocol.messages import RunJob
-from worker.container_runtime import ContainerPlan, Mount
+from worker.container_runtime import ContainerPlan, Mount, SecretFile
 
 #: Grace a container gets on a worker that does not know its spec any more.
 GRACE_UNKNOWN_MS: Final = 10_000
@@ -77,6 +77,7 @@ def plan_of(spec: JobSpec, order: RunJob, terms: Terms, *, worker: str, session:
         disk_bytes=terms.need.disk_bytes or None,
         stop_signal=terms.stop_signal,
         stop_grace_s=terms.grace_ms / 1000,
+        secrets=tuple(SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets),
         note=write_terms(terms),
     )
 

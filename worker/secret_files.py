@@ -29,11 +29,17 @@ class SecretFiles:
                 best, kind = point, file_system
         return kind in ("tmpfs", "ramfs")
 
-    def write(self, name: str, secrets: Iterable[SecretFile]) -> str | None:
-        """Write those that are wanted as files; return their directory, or None when there are none. Raises OSError."""
+    def write(self, name: str, secrets: Iterable[SecretFile], user: str | None = None) -> str | None:
+        """Write those that are wanted as files; return their directory, or None when there are none. Raises OSError.
+
+        Where the container's `user` is a number and we are root, the files are that user's alone. Otherwise only the
+        image knows who will read them: then everybody in the container may.
+        """
         files = [secret for secret in secrets if secret.env is None]
         if not files:
             return None
+        number = (user or "").partition(":")[0]
+        owner = int(number) if number.isdecimal() and os.geteuid() == 0 else None
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._root.stat().st_uid != os.geteuid():
             raise PermissionError(f"{self._root} belongs to another user")
@@ -44,7 +50,11 @@ class SecretFiles:
             path = directory / secret.name
             path.unlink(missing_ok=True)
             path.write_bytes(secret.value)
-            path.chmod(0o444)
+            if owner is None:
+                path.chmod(0o444)
+            else:
+                path.chmod(0o400)
+                os.chown(path, owner, -1)
         return str(directory)
 
     def forget(self, name: str) -> None:

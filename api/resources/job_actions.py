@@ -10,6 +10,7 @@ from api import documents
 from api.access import Access
 from api.endpoint import Call, Resource, convert, endpoint
 from api.finding import find_job
+from api.inputs import check_inputs
 from api.resources.job import read_detail
 from api.resources.jobs import submit_drafts
 from api.strict_json import decode
@@ -98,6 +99,7 @@ class Rerun(Resource):
             spec = await _only_failed(call, job_id, row, spec)
         now = datetime.now(UTC)
         Reader(await call.services.queue_names(call.caller), now).check(spec)
+        await check_inputs(call, [("$", spec)])
         return await submit_drafts(call, [draft(spec)], body, now, is_batch=False, rerun_of=job_id)
 
 

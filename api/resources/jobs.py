@@ -11,6 +11,7 @@ from api import documents, query_strings, strict_json
 from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
+from api.inputs import check_inputs
 from api.submissions import Reader, check_size
 from swarmsync import ids
 from swarmsync.errors import FieldError, RequestError
@@ -80,9 +81,14 @@ async def _read(call: Call, body: bytes, now: datetime) -> tuple[list[Draft], bo
     reader = Reader(await call.services.queue_names(call.caller), now)
     members = strict_json.split(body)
     if members is None or "jobs" not in members:
-        return [reader.one(body)], False
+        drafts = [reader.one(body)]
+        await check_inputs(call, [("$", drafts[0].spec)])
+        return drafts, False
     drafts = await reader.batch(members, call.services.config.batch_jobs_max)
     check_size(drafts)
+    await check_inputs(
+        call, [(f"$.jobs[{index}]", entry.spec) for index, entry in enumerate(drafts) if entry.spec.secrets]
+    )
     return drafts, True
 
 

@@ -12,6 +12,7 @@ from api import documents, query_strings, schedule_documents
 from api.access import Access
 from api.endpoint import Call, Resource, convert, endpoint
 from api.finding import PREFIX_MIN
+from api.inputs import check_inputs
 from api.query_strings import QueryError
 from api.resources.job import read_detail
 from api.resources.job_actions import Nothing
@@ -208,7 +209,9 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 async def _checked(call: Call, raw: Any) -> ScheduleSpec:
-    return _sound(convert_schedule(raw), await call.services.queue_names(call.caller))
+    spec = _sound(convert_schedule(raw), await call.services.queue_names(call.caller))
+    await check_inputs(call, [("$.job", spec.job)])
+    return spec
 
 
 def _sound(spec: ScheduleSpec, queues: frozenset[str]) -> ScheduleSpec:

@@ -156,6 +156,16 @@ AUDIT: Final = Noun(
     "Who did what to whom (administrators).",
     _verbs(audit={"list": "List the audit log, newest first.", "verify": "Check that nobody has touched it."}),
 )
+SECRET: Final = Noun(
+    "Keep values that jobs may use and nobody can read.",
+    _verbs(
+        secret={
+            "set": "Set or replace a secret; asks for it, or reads stdin or a file.",
+            "list": "List your secrets: names and dates.",
+            "delete": "Delete secrets.",
+        }
+    ),
+)
 
 COMMANDS: Final[dict[str, Noun | Verb]] = {
     "run": Verb("cli.commands.run", "run", "Run a container to its end, as docker run does."),
@@ -170,6 +180,7 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "key": KEY,
     "session": SESSION,
     "audit": AUDIT,
+    "secret": SECRET,
     "stats": Verb("cli.commands.status", "stats", "Counts, rates and latencies."),
     "events": Verb("cli.commands.status", "events", "State changes as they happen."),
     "login": Verb("cli.commands.session", "login", "Log in and keep the token in the profile."),

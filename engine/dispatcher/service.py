@@ -4,12 +4,13 @@ Order of duties, which makes a crash anywhere harmless: rows (committed), then `
 successor finds the rows that wait to be accepted and sends their orders again in newer messages.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeAlias
 
 from nats.aio.msg import Msg
 
 from engine.dispatcher.inflight import InFlight
+from engine.dispatcher.secret_values import SecretValues
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
 from engine.service_channels import Role
@@ -29,8 +30,10 @@ from swarmsync.protocol.messages import (
     Refused,
     Revoke,
     RunJob,
+    SecretValue,
     StopJob,
 )
+from swarmsync.seal import Sealer
 from swarmsync.store import jobs
 from swarmsync.store import workers as worker_store
 from swarmsync.store.jobs import Dispatched
@@ -40,6 +43,9 @@ from swarmsync.store.queries import sql
 SPECS_KEPT = 4_096
 RESENDS_PER_TURN = 2_000
 MESSAGE_BYTES_MAX = 512 << 10
+#: The values that go into an order, and a sentence about what is missing.
+Secrets: TypeAlias = tuple[tuple[SecretValue, ...], str]
+_NO_SECRETS: Final[Secrets] = ((), "")
 
 
 class DispatcherService(Service):
@@ -53,12 +59,14 @@ class DispatcherService(Service):
         receipt_ms: int,
         resends_max: int,
         orders_max: int,
+        sealer: Sealer,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._store = store
         self._nats_url = nats_url
         self._receipt_ms, self._resends_max, self._orders_max = receipt_ms, resends_max, orders_max
+        self._secrets = SecretValues(store, sealer)
         self._bounces = self.wiring.writer("bounces")
         self._names: dict[int, str] = {}
         self._ids: dict[str, int] = {}
@@ -164,28 +172,33 @@ class DispatcherService(Service):
         await self._bounces.put([*void, *offered])
         await self._know_workers({entry.worker_id for entry in won})
         await self._know_specs({entry.spec_id for entry in won})
+        secrets = await self._secrets.of(won, self._specs)
         messages: dict[tuple[int, int], list[Dispatched]] = {}
         for entry in won:
             messages.setdefault((entry.worker_id, entry.orders_seq), []).append(entry)
         now_ms = self.clock.monotonic_ms()
         for (worker_id, seq), entries in sorted(messages.items()):
             self._inflight.sent(worker_id, seq, [entry.ref for entry in entries], now_ms)
-            await self._publish(worker_id, seq, self._that_fit(worker_id, entries))
+            await self._publish(worker_id, seq, self._that_fit(worker_id, entries, secrets))
         if won:
             await self._hint([entry.ref.job_id for entry in won])
 
-    def _that_fit(self, worker_id: int, entries: Sequence[Dispatched]) -> list[RunJob]:
-        """Return the orders for one message; those whose specs make it too large go out in the next turn."""
+    def _that_fit(
+        self, worker_id: int, entries: Sequence[Dispatched], secrets: Mapping[JobRef, Secrets]
+    ) -> list[RunJob]:
+        """Return the orders for one message; those that would make it too large go out in the next turn."""
         size, counted = 0, set[int]()
         orders: list[RunJob] = []
         for entry in entries:
             if entry.spec_id not in counted:
                 counted.add(entry.spec_id)
                 size += len(self._specs.get(entry.spec_id, b""))
+            values, missing = secrets.get(entry.ref, _NO_SECRETS)
+            size += sum(len(secret.value) for secret in values)
             if orders and size > MESSAGE_BYTES_MAX:
                 self._inflight.defer(worker_id, entry.ref)
             else:
-                orders.append(_run_job(entry))
+                orders.append(_run_job(entry, values, missing))
         return orders
 
     async def _publish(self, worker_id: int, seq: int, orders: Sequence[Order]) -> None:
@@ -254,5 +267,14 @@ class DispatcherService(Service):
             return  # followers poll
 
 
-def _run_job(entry: Dispatched) -> RunJob:
-    return RunJob(entry.ref, entry.spec_id, entry.name, entry.need.memory_bytes, entry.array_index, entry.array_size)
+def _run_job(entry: Dispatched, secrets: tuple[SecretValue, ...], missing: str) -> RunJob:
+    return RunJob(
+        entry.ref,
+        entry.spec_id,
+        entry.name,
+        entry.need.memory_bytes,
+        entry.array_index,
+        entry.array_size,
+        secrets,
+        missing,
+    )

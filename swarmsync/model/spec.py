@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from swarmsync.errors import FieldError
 from swarmsync.model.constraints import IMAGE_LOCAL, parse
 from swarmsync.model.fields import Duration, Environment, Size, Words
+from swarmsync.model.files import Output, SecretUse, secret_problems
 from swarmsync.model.resources import Need, parse_duration_ms
 
 ARRAY_MAX: Final = 100_000
@@ -136,17 +137,6 @@ class Affinity(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[int, Meta(ge=-100, le=100)] = 50
 
 
-class Output(Struct, frozen=True, forbid_unknown_fields=True):
-    path: Text
-    name: Name
-    max: Size = Size(64 << 20)
-
-
-class SecretUse(Struct, frozen=True, forbid_unknown_fields=True):
-    name: Name
-    env: Text | None = None
-
-
 class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     image: Annotated[str, Meta(min_length=1, max_length=512)]
     name: Annotated[str, Meta(max_length=NAME_MAX)] = ""
@@ -185,7 +175,7 @@ _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@+-]*")
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
 #: Fields that this version knows but does not act on yet: refused, never ignored.
-NOT_YET: Final = ("secrets", "outputs")
+NOT_YET: Final = ("outputs",)
 _NOT_SUPPORTED: Final = "is not supported by this version of SwarmSync; remove it"
 #: Beyond these a time has no UTC form everywhere, or none that PostgreSQL and Python agree on.
 _RUN_YEARS: Final = range(1970, 3000)
@@ -240,6 +230,7 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if spec.array is not None:
         yield from _array_problems(spec.array)
     yield from _placement_problems(spec)
+    yield from secret_problems(spec.secrets, spec.environment)
     for entry in spec.retry.not_on_exit:
         if not _EXIT_RANGE.fullmatch(str(entry)):
             yield ".retry.not_on_exit", f"{str(entry)[:20]!r} is no exit code; write 2 or 64-78"

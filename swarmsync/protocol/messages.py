@@ -199,8 +199,25 @@ class WorkersChanged(_Word, frozen=True):
 # ------------------------------------------------ Dispatcher -> worker (NATS request; reply: Receipt)
 
 
+class SecretValue(_Word, frozen=True):
+    """A secret on its way into a container, and nowhere else: no `repr` shows it."""
+
+    name: str
+    value: bytes
+    env: str | None = None  # None: the file /run/secrets/NAME
+
+    def __repr__(self) -> str:
+        return f"SecretValue(name={self.name!r}, value=***, env={self.env!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("name", self.name), ("value", "***"), ("env", self.env)]
+
+
 class RunJob(_Word, frozen=True):
-    """Start this assignment. `spec_id` names an entry of the same message's `specs`."""
+    """Start this assignment. `spec_id` names an entry of the same message's `specs`.
+
+    `missing` says what the job needs and is not there any more: the worker ends it with InputMissing.
+    """
 
     ref: JobRef
     spec_id: int
@@ -208,6 +225,8 @@ class RunJob(_Word, frozen=True):
     memory_bytes: int  # may have grown after an OOM kill; otherwise the spec's own
     array_index: int | None = None
     array_size: int | None = None
+    secrets: tuple[SecretValue, ...] = ()
+    missing: str = ""
 
 
 class StopJob(_Word, frozen=True):

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from swarmsync.model import files
 from swarmsync.model import spec as model
 from swarmsync.model.schedule import ScheduleSpec
 
@@ -22,8 +23,8 @@ _STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "volumes": model.VolumeSpec,
     "after": model.After,
     "affinity": model.Affinity,
-    "outputs": model.Output,
-    "secrets": model.SecretUse,
+    "outputs": files.Output,
+    "secrets": files.SecretUse,
 }
 
 #: Words of other systems for fields of ours.

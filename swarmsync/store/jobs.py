@@ -34,6 +34,7 @@ class Dispatched(Struct, frozen=True):
     grace_ms: int
     array_index: int | None
     array_size: int | None
+    user_id: int
 
 
 class Settled(Struct, frozen=True):
@@ -91,6 +92,7 @@ def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
             row["grace_ms"],
             row["array_index"],
             row["array_size"],
+            row["user_id"],
         )
         for row in rows
     ]

@@ -39,7 +39,8 @@ ENDED = m.Ended(
     9 << 20,
     SPENT,
 )
-RUN = m.RunJob(REF, 9, "nightly", 256 << 20, 7, 20)
+SECRET = m.SecretValue("db-password", b"\x00not text\xff", "DB_PASSWORD")
+RUN = m.RunJob(REF, 9, "nightly", 256 << 20, 7, 20, (SECRET,), "the secret x was deleted")
 RULES = Rules(
     ("worker.label.zone == eu",), (Wish("image.local", 50),), "alpine:3.20", Slots("customer-17", 2),
     Pace("api-x", 10, 60_000), 50, 10, 7_200_000,
@@ -75,6 +76,7 @@ SAMPLES: tuple[Struct, ...] = (
     m.JournalLine(MOMENT_MS, "harvester", "info", "worker w1 joined", JOB, {"runtime": "docker"}),
     m.Changed((JOB, OTHER_JOB)),
     m.WorkersChanged(WORKER),
+    SECRET,
     RUN,
     STOP,
     m.Orders(7, 41, (RUN, STOP), {9: b'{"image":"alpine:3.20"}'}),

@@ -256,5 +256,5 @@ class Tables(Ledger):
 def _dispatched(row: Row) -> Dispatched:
     return Dispatched(
         JobRef(row.id, row.fence), row.worker_id or 0, row.orders_seq, "", row.id, row.need, row.grace_ms,
-        row.array_index, row.array_size,
+        row.array_index, row.array_size, row.user_id,
     )  # fmt: skip

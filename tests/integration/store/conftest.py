@@ -18,7 +18,9 @@ from swarmsync.store.queries import sql
 from swarmsync.store.users import Caller
 
 IDS = IdSource(1_000, lambda: time.time_ns() // 1_000_000)
-_TABLES = ("job_dependencies", "jobs", "specs", "assignments", "job_events", "output_chunks", "idempotency_keys")
+_TABLES = (
+    "job_dependencies", "jobs", "specs", "assignments", "job_events", "output_chunks", "idempotency_keys", "output_tars", "output_tar_chunks",
+)  # fmt: skip
 
 
 class Desk:
@@ -92,6 +94,7 @@ class Desk:
     async def clean(self) -> None:
         for table in _TABLES:
             await self.owner.execute(f"DELETE FROM {table} WHERE user_id = ANY ($1::bigint[])", self.users)
+        await self.owner.execute("DELETE FROM users WHERE id = ANY ($1::bigint[])", self.users)
         await self.owner.execute("DELETE FROM waiting_lines WHERE message LIKE 'desk:%'")
         await self.owner.execute("DELETE FROM worker_sessions WHERE session LIKE 'desk-%'")
         await self.owner.execute("DELETE FROM workers WHERE name LIKE 'desk-%'")

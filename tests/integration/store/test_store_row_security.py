@@ -18,6 +18,9 @@ TENANT = {
     "job_events": "message",
     "output_chunks": "data",
     "idempotency_keys": "response",
+    "secrets": "sealed",
+    "output_tars": "name",
+    "output_tar_chunks": "data",
 }
 ROLES = ("swarmsync_api", "swarmsync_member", "swarmsync_operator", "swarmsync_admin")
 DENIED = asyncpg.InsufficientPrivilegeError
@@ -36,6 +39,20 @@ async def victim(desk, verdict):
     )
     await desk.owner.execute(
         "INSERT INTO idempotency_keys (user_id, key, body_hash, status, response) VALUES ($1, 'k', 'h', 201, '{}')", me
+    )
+    await desk.owner.execute("INSERT INTO users (id, username) VALUES ($1, $2)", me, f"desk{me}")
+    await desk.owner.execute("INSERT INTO secrets (id, user_id, name, sealed) VALUES ($1, $1, 's', 'x')", me)
+    await desk.owner.execute(
+        "INSERT INTO output_tars (job_id, user_id, fence, stream, name, size, files, bytes, sha256)"
+        " VALUES ($1, $2, 1, 3, 'out', 1, 0, 0, $3)",
+        ref.job_id,
+        me,
+        bytes(32),
+    )
+    await desk.owner.execute(
+        "INSERT INTO output_tar_chunks (job_id, user_id, fence, stream, start, data) VALUES ($1, $2, 1, 3, 0, 'x')",
+        ref.job_id,
+        me,
     )
     return desk.me
 
@@ -155,6 +172,9 @@ async def test_the_apis_own_role_reads_what_a_login_needs_and_nothing_else(desk,
         "SET ROLE swarmsync_engine",
         "SELECT password_hash FROM users",
         "SELECT * FROM tokens",
+        "SELECT sealed FROM secrets",
+        "UPDATE secrets SET user_id = 1",
+        "UPDATE secrets SET updated_at = now() RETURNING sealed",
     ],
 )
 async def test_a_member_cannot_climb(desk, acting, statement):

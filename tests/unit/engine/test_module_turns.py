@@ -34,6 +34,7 @@ from swarmsync.protocol.messages import (
     WorkerChanged,
     WorkerJoined,
 )
+from swarmsync.seal import Sealer
 from swarmsync.store import queries
 
 NEED = Need(1_000, 1 << 30)
@@ -232,12 +233,13 @@ async def test_a_void_placement_of_a_job_that_is_queued_again_is_made_good(harve
 
 async def test_of_two_placements_of_a_job_the_one_that_loses_is_void():
     """The Scheduler began anew while its older plan was under way: the room it holds for the loser must come back."""
-    limits = {"receipt_ms": 3_000, "resends_max": 3, "orders_max": 200}
+    limits = {"receipt_ms": 3_000, "resends_max": 3, "orders_max": 200, "sealer": Sealer([bytes(32)])}
     rig = Rig(lambda store, **common: DispatcherService(store, "nats://", **limits, **common))
     rig.service._inflight = InFlight(1, receipt_ms=3_000, resends_max=3)
     rig.service._due.clear()
     rig.ends["placements"].words = [Place(A.job_id, 1), Place(A.job_id, 2)]
     numbers = {"id": A.job_id, "fence": 1, "worker_id": 1, "orders_seq": 1, "name": "", "spec_id": 5, "grace_ms": 0}
+    numbers["user_id"] = 7
     need = {"cpus_milli": 1_000, "memory_bytes": 1 << 30, "gpus": 0, "disk_bytes": 0}
     rig.store.answers["dispatch"] = [[{**numbers, **need, "array_index": None, "array_size": None}]]
     rig.store.answers["load_workers"] = [[worker_row(), worker_row(worker_id=2)]]

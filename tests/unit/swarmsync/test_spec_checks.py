@@ -101,3 +101,25 @@ def test_a_spec_error_reads_as_one_sentence_per_problem():
     error = SpecError([FieldError("$.image", "is missing"), FieldError("$.timeout", "must be more than 0")])
     assert str(error) == "$.image: is missing; $.timeout: must be more than 0"
     assert (error.status, error.retryable) == (422, False)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "path"),
+    [
+        (["a/b"], ".secrets[0]"),
+        (["a", "b", "a"], ".secrets[2]"),
+        ([{"name": "a", "env": "1X"}], ".secrets[0].env"),
+        ([{"name": "a", "env": "SWARMSYNC_JOB_ID"}], ".secrets[0].env"),
+        ([{"name": "a", "env": "X"}, {"name": "b", "env": "X"}], ".secrets[1].env"),
+        ([{"name": "a", "env": "MODE"}], ".secrets[0].env"),
+        ([f"s{number}" for number in range(33)], ".secrets"),
+    ],
+)
+def test_secrets_that_cannot_be_meant_so_are_refused(secrets, path):
+    spec = convert_spec({"image": "a", "environment": {"MODE": "full"}, "secrets": secrets})
+    assert [error.path for error in check(spec)] == [f"${path}"]
+
+
+def test_a_secret_may_be_a_file_and_variables():
+    uses = ["a", {"name": "a", "env": "A"}, {"name": "a", "env": "B"}]
+    assert check(convert_spec({"image": "a", "secrets": uses})) == []

@@ -38,7 +38,6 @@ logs: {max: 50MiB, on_limit: truncate}
 
 #: What the contract's example has beside that; known, and not done by this version.
 NOT_DONE = {
-    "secrets": ["db-password"],
     "outputs": [{"path": "/out/**", "name": "out", "max": "64MiB"}],
     "logs": {"keep": "30d"},
 }

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from worker.container_runtime import RegistryAuth, SecretFile, signal_number
@@ -15,6 +16,18 @@ def test_values_lie_below_a_directory_that_only_its_owner_enters(tmp_path: Path)
     assert root.stat().st_mode & 0o777 == 0o700
     assert files.write("job-1", [SecretFile("a", b"again")]) == directory
     assert (root / "job-1" / "a").read_bytes() == b"again"
+
+
+def test_a_numbered_user_owns_the_files_alone_where_we_can_give_them_away(tmp_path: Path, monkeypatch):
+    owners = []
+    monkeypatch.setattr(os, "chown", lambda path, user, group: owners.append((path.name, user, group)))
+    files = SecretFiles(tmp_path)
+    files.write("job-1", [SecretFile("a", b"x")], "1000:100")
+    root = os.geteuid() == 0
+    assert owners == ([("a", 1000, -1)] if root else [])
+    assert (tmp_path / "job-1" / "a").stat().st_mode & 0o777 == (0o400 if root else 0o444)
+    files.write("job-2", [SecretFile("a", b"x")], "nobody")
+    assert (tmp_path / "job-2" / "a").stat().st_mode & 0o777 == 0o444
 
 
 def test_nothing_is_written_when_no_secret_is_a_file(tmp_path: Path):

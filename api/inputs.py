@@ -1,0 +1,28 @@
+"""What a job needs beside its spec must exist when it is submitted: the secrets that it names."""
+
+from collections.abc import Sequence
+
+from api.endpoint import Call
+from api.submissions import ERRORS_MAX
+from swarmsync.errors import FieldError, SpecError
+from swarmsync.model.files import secret_uses
+from swarmsync.model.spec import JobSpec
+from swarmsync.store import secrets
+
+
+async def check_inputs(call: Call, specs: Sequence[tuple[str, JobSpec]]) -> None:
+    """`specs` with their places in the request. Raises SpecError that names each secret that is not there."""
+    wanted = {use.name for _, spec in specs for use in secret_uses(spec.secrets)}
+    if not wanted:
+        return
+    missing = wanted - await secrets.known(call.services.store, call.caller, sorted(wanted))
+    errors = [
+        FieldError(
+            f"{root}.secrets[{index}]", f"there is no secret {use.name!r}; set it with consumer secret set {use.name}"
+        )
+        for root, spec in specs
+        for index, use in enumerate(secret_uses(spec.secrets))
+        if use.name in missing
+    ]
+    if errors:
+        raise SpecError(errors[:ERRORS_MAX])

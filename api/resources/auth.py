@@ -61,8 +61,8 @@ class Login(Resource):
         """Answer 401 alike for unknown users, wrong passwords and disabled users, after the same work."""
         wanted = await call.document(Credentials)
         await take_address(call, "password")
-        user = await check_password(call, wanted.username, wanted.password)
-        if user is None or user.disabled:
+        user, right = await check_password(call, wanted.username, wanted.password)
+        if user is None or not right or user.disabled:
             await call.audit("login refused", user_id=user.user_id if user else None, how="password")
             raise NotLoggedIn("user name or password is wrong")
         return await begin_session(call, user, "password")
@@ -78,8 +78,8 @@ async def take_address(call: Call, kind: str) -> None:
         raise TooMany(f"too many log-ins from this address; try again in {seconds} s", retry_after_s=seconds)
 
 
-async def check_password(call: Call, username: str, password: str) -> User | None:
-    """Return the user whose password this is, None for a wrong one, after the same work. Raises TooMany."""
+async def check_password(call: Call, username: str, password: str) -> tuple[User | None, bool]:
+    """Return the user of this name and whether the password is right, after the same work. Raises TooMany."""
     services = call.services
     verdict = await services.throttle.try_account(username)
     if verdict.wait_ms is None:
@@ -91,11 +91,11 @@ async def check_password(call: Call, username: str, password: str) -> User | Non
     user = await users.user_named(services.store, username)
     right, fresh_hash = await services.passwords.verify(user.password_hash if user else None, password)
     if user is None or not right:
-        return None
+        return user, False
     await services.throttle.forget(username)
     if fresh_hash is not None and user.password_hash is not None:
         await users.renew_hash(services.store, user.user_id, user.password_hash, fresh_hash)
-    return user
+    return user, True
 
 
 async def begin_session(call: Call, user: User, how: Any, **detail: str) -> LoggedIn:

@@ -142,8 +142,8 @@ async def check_again(call: Call, password: str | None, path: str) -> None:
     if password is None:
         raise SpecError([FieldError(path, "is needed: your present password")])
     await take_address(call, "password")
-    user = await check_password(call, call.caller.username, password)
-    if user is None:
+    _, right = await check_password(call, call.caller.username, password)
+    if not right:
         await call.audit("password refused", call.caller.username)
         raise SpecError([FieldError(path, "is not your present password")])
 

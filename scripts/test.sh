@@ -11,6 +11,14 @@ fi
 stop_engine() { [ -n "$engine" ] && kill -TERM "$engine" 2>/dev/null; }
 trap stop_engine EXIT
 
+# The full-screen programs are driven in tmux.
+if ! command -v tmux >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        { apt-get update && apt-get install -y --no-install-recommends tmux; } >/dev/null 2>&1
+    fi
+    command -v tmux >/dev/null || echo "There is no tmux (apt-get install tmux): tests of the screens will fail." >&2
+fi
+
 .venv/bin/python -m pytest "$@"
 code=$?
 exit "$code"

@@ -1,4 +1,4 @@
-"""`inspect jobs` and `inspect core`: the live inspectors, or one look at what they would show."""
+"""`inspect jobs`, `inspect core`, `main-menu`: the full-screen programs, or one look at what they would show."""
 
 import sys
 from datetime import datetime
@@ -98,6 +98,17 @@ def core(view: SnapshotView) -> None:
     from cli.tui.widgets import Program
 
     Program(CoreInspect(), connect).run()
+
+
+@app.command("main-menu", epilog=examples("consumer main-menu"))
+def main_menu() -> None:
+    """The menu: jobs, workers, schedules, logs and the inspectors, by keyboard or mouse; needs a terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise typer.BadParameter("the menu needs a terminal; consumer --help lists the commands that do not")
+    from cli.tui.main_menu import MainMenu
+    from cli.tui.widgets import Program
+
+    Program(MainMenu(), connect).run()
 
 
 def _snapshot(client: Any, moment: str | None) -> Document:

@@ -181,6 +181,7 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "session": SESSION,
     "audit": AUDIT,
     "secret": SECRET,
+    "main-menu": Verb("cli.commands.inspect", "main-menu", "Everything on one screen, by keyboard or mouse."),
     "stats": Verb("cli.commands.status", "stats", "Counts, rates and latencies."),
     "events": Verb("cli.commands.status", "events", "State changes as they happen."),
     "login": Verb("cli.commands.session", "login", "Log in and keep the token in the profile."),

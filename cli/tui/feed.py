@@ -5,6 +5,7 @@ Core may be away: the stream of events says so and takes up where it broke as so
 """
 
 import threading
+import uuid
 from collections.abc import Callable
 from queue import Empty, Full, Queue
 from typing import Final
@@ -188,7 +189,8 @@ def _call(client: Client, ask: Ask) -> Message:
     try:
         if ask.pages:
             return Answer(ask.tag, _all_pages(client, ask))
-        answer = client.call(ask.method, ask.path, ask.body, query=ask.query, timeout_s=CALL_TIMEOUT_S)
+        key = str(uuid.uuid4()) if ask.once else ""
+        answer = client.call(ask.method, ask.path, ask.body, query=ask.query, key=key, timeout_s=CALL_TIMEOUT_S)
         return Answer(ask.tag, answer)
     except SpecError as error:
         return Failed(

@@ -16,6 +16,7 @@ from cli.tui.lines import Page
 from cli.tui.replay import Replay
 from cli.tui.screens import (
     LOOK_S,
+    MOVES,
     Answer,
     Ask,
     Began,
@@ -34,16 +35,6 @@ from cli.tui.screens import (
 
 STATES: Final = ("", *GROUPS)
 _STEPS: Final = {"left": -10.0, "right": 10.0, "shift left": -60.0, "shift right": 60.0, "[": -60.0, "]": 60.0}
-_MOVES: Final = {
-    "up": -1,
-    "k": -1,
-    "down": 1,
-    "j": 1,
-    "page up": -10,
-    "page down": 10,
-    "home": -(1 << 30),
-    "end": 1 << 30,
-}
 
 
 class JobInspect:
@@ -131,8 +122,8 @@ class JobInspect:
         if self.prompt:
             self._edit(key)
             return []
-        if key in _MOVES:
-            self._move(_MOVES[key])
+        if key in MOVES:
+            self._move(MOVES[key])
             return []
         if key in _STEPS:
             return self._step(_STEPS[key], now)

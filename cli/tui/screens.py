@@ -14,6 +14,10 @@ Document = dict[str, Any]
 
 #: How often a screen looks at what no event tells of.
 LOOK_S: Final = 2.0
+#: Keys that move a cursor or scroll, in rows.
+MOVES: Final = {
+    "up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10, "home": -(1 << 30), "end": 1 << 30,
+}  # fmt: skip
 
 
 # --- wishes -----------------------------------------------------------------------------------------------------------
@@ -28,6 +32,7 @@ class Ask(Struct, frozen=True):
     method: Literal["GET", "POST", "PATCH", "DELETE"] = "GET"
     body: Any = None
     pages: bool = False  # all pages of a list as one
+    once: bool = False  # with an idempotency key, so that a repeated call makes nothing twice
 
 
 class FollowEvents(Struct, frozen=True):

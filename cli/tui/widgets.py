@@ -68,11 +68,19 @@ class PageWidget(urwid.Widget):
             return None
         return self._cursor
 
-    def keypress(self, _size: Any, key: str) -> str | None:
+    def keypress(self, size: Any, key: str) -> str | None:  # noqa: ARG002 urwid's signature
         self._press(key)
         return None
 
-    def mouse_event(self, _size: Any, event: str, button: int, _column: int, row: int, _focus: bool) -> bool:
+    def mouse_event(  # urwid's signature
+        self,
+        size: Any,  # noqa: ARG002
+        event: str,
+        button: int,
+        col: int,  # noqa: ARG002
+        row: int,
+        focus: bool,  # noqa: ARG002
+    ) -> bool:
         if event == "mouse press" and button == 1 and row in self._targets:
             self._click(self._targets[row])
         elif event == "mouse press" and button in (4, 5):

@@ -291,7 +291,7 @@ authorization {{
   users: [
     {{ user: engine, password: "{passwords["nats_engine"]}" }}
     {{ user: api, password: "{passwords["nats_api"]}", permissions: {{
-        publish: ["core.changed", "core.workers", "core.limits"], subscribe: ["core.>", "_INBOX.>"] }} }}
+        publish: ["core.changed", "core.workers", "core.limits", "core.ask"], subscribe: ["core.>", "_INBOX.>"] }} }}
     {{ user: worker, password: "{passwords["nats_worker"]}", permissions: {{
         publish: ["w.*.up.*"], subscribe: ["w.*.down.*", "_INBOX.>"] }} }}
   ]

@@ -4,6 +4,7 @@ Order of duties, which makes a crash anywhere harmless: rows (committed), then `
 successor finds the rows that wait to be accepted and sends their orders again in newer messages.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -20,6 +21,7 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
+    Answer,
     Changed,
     LineWaits,
     Offered,
@@ -106,6 +108,10 @@ class DispatcherService(Service):
 
     async def _take_words(self) -> None:
         """Do what the ring said. Each kind leaves the list once it is done: the guards make trying again safe."""
+        answers = [word for word in self._words if isinstance(word, Answer)]
+        if answers:
+            self._words = [word for word in self._words if not isinstance(word, Answer)]
+            await self._answer(answers)
         places = [word for word in self._words if isinstance(word, Place)]
         if places:
             await self._place(places)
@@ -259,6 +265,12 @@ class DispatcherService(Service):
         if len(self._specs) + len(missing) > SPECS_KEPT:
             self._specs = {spec_id: self._specs[spec_id] for spec_id in spec_ids if spec_id in self._specs}
         self._specs |= await jobs.specs(self._store, missing)
+
+    async def _answer(self, answers: Sequence[Answer]) -> None:
+        """Send the Scheduler's answers to whoever asked: they wait a second, and then ask the rows."""
+        with contextlib.suppress(Unavailable):
+            for word in answers:
+                await self._bus.publish(word.reply, word.text)
 
     async def _hint(self, job_ids: Sequence[int]) -> None:
         try:

@@ -11,6 +11,7 @@ WORKER_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 CHANGED: Final = "core.changed"  # Changed: jobs were changed by a commit
 WORKERS_CHANGED: Final = "core.workers"  # WorkersChanged
 LIMITS_CHANGED: Final = "core.limits"  # no content: limits of queues or users were changed
+ASK: Final = "core.ask"  # Ask (request): why does this job wait, where would that one start
 JOURNAL: Final = "core.journal"  # live tail of system log records
 LOGS_STORED: Final = "core.stored"  # prefix: core.stored.<job id>: new output is in PostgreSQL
 

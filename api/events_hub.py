@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.protocol import codec, subjects
-from swarmsync.protocol.messages import Changed, WorkersChanged
+from swarmsync.protocol.messages import Ask, Changed, WorkersChanged
 
 #: Jobs named in one hint; a longer list is not worth its bytes, the receivers look for themselves.
 NAMED_MAX = 10_000
@@ -89,6 +89,15 @@ class EventsHub:
         if self._bus is not None:
             with contextlib.suppress(Unavailable):
                 await self._bus.publish(subject, codec.encode(word))
+
+    async def ask(self, word: Ask, patience_s: float) -> bytes | None:
+        """Ask the Scheduler; None when no answer came in time, or nobody is there to give one."""
+        if self._bus is None:
+            return None
+        try:
+            return await self._bus.request(subjects.ASK, codec.encode(word), patience_s)
+        except Unavailable:
+            return None
 
     async def ping(self) -> None:
         """Raise Unavailable when NATS does not answer."""

@@ -9,6 +9,7 @@ from swarmsync import errors
 ANSWER_IS_NO: Final = 1
 USAGE: Final = 2
 WAIT_TIMED_OUT: Final = 7
+NEVER: Final = 8
 TIMED_OUT: Final = 124
 SWARMSYNC_FAULT: Final = 125
 INTERRUPTED: Final = 130

@@ -223,6 +223,11 @@ class Client:
         ids: list[str] = answer["ids"]
         return ids
 
+    def plan(self, spec: Document) -> Document:
+        """Ask where and when a job of this spec would start; changes nothing."""
+        document: Document = self.call("POST", "/v1/jobs/plan", spec, repeatable=True)
+        return document
+
     def validate(self, spec: Document) -> Document:
         answer: Document = self.call("POST", "/v1/jobs/validate", spec, repeatable=True)
         return answer

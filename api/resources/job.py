@@ -1,4 +1,4 @@
-"""`/v1/jobs/{id}`: one job, what may be changed of it, its result, and why it waits."""
+"""`/v1/jobs/{id}`: one job, what may be changed of it, and its result."""
 
 from typing import Annotated, Any, Final
 
@@ -11,10 +11,9 @@ from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
 from api.obituary import obituary
-from api.waiting import explain
 from swarmsync.errors import Conflict, FieldError, SpecError
 from swarmsync.model.fields import Duration
-from swarmsync.model.lifecycle import FINAL, JobState
+from swarmsync.model.lifecycle import FINAL
 from swarmsync.model.spec import NAME_MAX
 from swarmsync.store import actions, ledgers, lists
 from swarmsync.store.actions import Changes
@@ -135,14 +134,3 @@ class Result(Resource):
 def _told(detail: JobDetail, past: Past) -> dict[str, Any]:
     ended = obituary(detail, past.stopped)
     return {"ledger": ledgers.documents(past.parts), "obituary": None if ended is None else ended["line"]}
-
-
-class Why(Resource):
-    @endpoint(Access.USER, "Why a job does not run yet, and what would help", answer="the blockers")
-    async def on_get(self, call: Call, job: str) -> Any:
-        job_id = await find_job(call, job)
-        detail, past = await read_past(call, job_id, job)
-        position = None
-        if detail.job["state"] == JobState.QUEUED:
-            position = await lists.ahead(call.services.store, call.caller, job_id)
-        return explain(detail.job, position) | {"ended": obituary(detail, past.stopped)}

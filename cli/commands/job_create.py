@@ -43,9 +43,9 @@ def create(
     """
     from cli.profiles import SUBMIT_PATIENCE_S, connect
 
-    specs = _specs(file, image, command, {**flags.document(), **more.document()})
+    specs = read_given(file, image, command, {**flags.document(), **more.document()})
     with connect(SUBMIT_PATIENCE_S) as client:
-        specs = [_with_parents(client, spec) for spec in specs]
+        specs = [with_parents(client, spec) for spec in specs]
         if len(specs) == 1:
             job: dict[str, Any] = {**client.submit(specs[0])}
             show_one(view, job, lambda job: f"{job['id']}\n")
@@ -75,7 +75,7 @@ def validate(
     from cli.profiles import connect
 
     with connect() as client:
-        for spec in _specs(file, image, command, {**flags.document(), **more.document()}):
+        for spec in read_given(file, image, command, {**flags.document(), **more.document()}):
             show_one(view, client.validate(spec), to_yaml)
 
 
@@ -89,7 +89,7 @@ def schema() -> None:
     emit(msgspec.json.format(msgspec.json.encode(job_schema()), indent=2).decode() + "\n")
 
 
-def _with_parents(client: "Client", spec: dict[str, Any]) -> dict[str, Any]:
+def with_parents(client: "Client", spec: dict[str, Any]) -> dict[str, Any]:
     """Write the ids of jobs that `after` names as people do: `last`, `@name`, the beginning of an id, `JOB[7]`."""
     from cli.selectors import resolve_one
     from swarmsync.ids import decode
@@ -107,7 +107,8 @@ def _with_parents(client: "Client", spec: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "after": full}
 
 
-def _specs(file: str, image: str, command: list[str] | None, flags: dict[str, Any]) -> list[dict[str, Any]]:
+def read_given(file: str, image: str, command: list[str] | None, flags: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the specs of FILE or of IMAGE and its command, with the flags laid over them."""
     if bool(file) == bool(image):
         raise typer.BadParameter("give either -f FILE or an IMAGE")
     if image:

@@ -35,6 +35,7 @@ JOB: Final = Noun(
             "validate": "Check a spec and print it in full; changes nothing.",
             "schema": "Print the JSON Schema of a spec, for editors.",
         },
+        job_plan={"plan": "Tell where and when a job would start; changes nothing."},
         job_list={"list": "List jobs, newest first."},
         job_show={
             "show": "Show one job with its attempts.",

@@ -1,0 +1,98 @@
+"""`plan`: where and when a job of this spec would start if it were submitted now, and why not at once. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from api.waiting import dependency
+from swarmsync import ids
+from swarmsync.clock import rfc3339
+from swarmsync.model.explanation import Explanation, in_order
+from swarmsync.model.job import Waiting
+from swarmsync.model.lifecycle import FINAL, JobState, WaitReason
+from swarmsync.model.rules import line_of, read_rules
+from swarmsync.model.spec import After
+from swarmsync.store.submit import Draft, start_of
+from swarmsync.store.waits import Parent
+
+W = WaitReason
+#: The last of all ids: what is only planned stands behind everything that was submitted.
+PLANNED_ID: Final = (1 << 63) - 1
+_NEVER: Final = frozenset({W.UNSATISFIABLE.value, W.DEPENDENCY_NEVER_SATISFIED.value})
+_UNSUCCESSFUL: Final = frozenset({JobState.FAILED, JobState.TIMED_OUT})
+_FINAL: Final = frozenset(FINAL)
+
+
+def waiting_of(made: Draft, user_id: int) -> Waiting:
+    """Return the job as the Scheduler would see it; of an array any one member."""
+    array_id = PLANNED_ID if made.spec.array is not None else None
+    line = line_of(made.shape, user_id, made.spec.queue, made.rules, array_id)
+    rules = read_rules(made.rules)
+    spec = made.spec
+    return Waiting(PLANNED_ID, made.shape, made.need, spec.priority, user_id, spec.queue, line, rules, array_id)
+
+
+def parents_of(after: Sequence[After], states: Mapping[int, str]) -> list[Parent]:
+    """Return the parents whose condition does not hold yet, as `store.waits` would once the job is there."""
+    found = []
+    for entry in after:
+        parent = ids.decode(entry.job)
+        if parent is not None and parent in states:
+            met = _met(entry.when, states[parent])
+            if met is not True:
+                found.append(Parent(parent, entry.when, met, states[parent]))
+    return found
+
+
+def _met(condition: str, state: str) -> bool | None:
+    if state not in _FINAL:
+        return None
+    if condition == "finished":
+        return True
+    return state == JobState.SUCCEEDED if condition == "succeeded" else state in _UNSUCCESSFUL
+
+
+def plan(
+    made: Draft, now: datetime, answer: Explanation, parents: Sequence[Parent] = (), refused: str = ""
+) -> dict[str, Any]:
+    """Return the answer of `POST /v1/jobs/plan`. `refused` is why it would not even be taken."""
+    start, moment = start_of(made.spec, now), rfc3339(now)
+    blockers: list[dict[str, Any]] = []
+    if start.run_at is not None and start.run_at > now:
+        sentence = f"starts at {rfc3339(start.run_at)}"
+        blockers.append({"reason": W.START_TIME.value, "message": sentence, "since": moment})
+    blockers += dependency(parents, moment)
+    blockers += [{"reason": b.reason.value, "message": b.message, "since": moment} for b in answer.blockers]
+    blockers = in_order(blockers)
+    if refused:
+        blockers.insert(0, {"reason": W.CONCURRENCY_LIMIT.value, "message": refused, "since": moment})
+    never = bool(refused) or answer.verdict == "never" or any(entry["reason"] in _NEVER for entry in blockers)
+    verdict = "never" if never else "later" if blockers or answer.verdict == "later" else "now"
+    return {
+        "verdict": verdict,
+        "message": _sentence(verdict, answer, blockers),
+        "worker": answer.worker if verdict == "now" else None,
+        "starts_at": None if never else rfc3339(_starts_at(now, start.run_at, answer, parents)),
+        "state": start.state.value,
+        "blockers": blockers,
+        "position": answer.position,
+        "would_start_if": list(answer.would_start_if) or [b.help for b in answer.blockers if b.help],
+        "jobs": 1 if made.spec.array is None else made.spec.array.size(),
+    }
+
+
+def _starts_at(
+    now: datetime, run_at: datetime | None, answer: Explanation, parents: Sequence[Parent]
+) -> datetime | None:
+    """When it is expected to start; None where that is not known."""
+    if parents or (answer.starts_in_ms is None and answer.blockers):
+        return None
+    expected = now + timedelta(milliseconds=min(max(answer.starts_in_ms or 0, 0), 10**14))
+    return expected if run_at is None else max(expected, run_at)
+
+
+def _sentence(verdict: str, answer: Explanation, blockers: Sequence[Mapping[str, Any]]) -> str:
+    if verdict == "now":
+        return f"it would start at once{f' on worker {answer.worker}' if answer.worker else ''}"
+    lead = "it would never start" if verdict == "never" else "it would wait"
+    return f"{lead}: {blockers[0]['reason']}, {blockers[0]['message']}" if blockers else lead

@@ -5,7 +5,6 @@ there before it is sent, so a worker can never tell of an assignment that is unk
 and last the feed of committed changes. Replies go out after the commit.
 """
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,8 +12,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from engine.harvester import settlements
-from engine.harvester.asks import Asks
 from engine.harvester.ends import Ends
+from engine.harvester.questions import Questions
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
@@ -26,7 +25,6 @@ from swarmsync.model.job import Settlement
 from swarmsync.model.lifecycle import FINAL, Eligibility, EndReason, JobState, Liveness
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
-    Ask,
     Changed,
     JobsSubmitted,
     Join,
@@ -58,9 +56,6 @@ MESSAGES_WAITING_MAX = 100_000
 REFUSED_MS = 1_000  # a job that a worker refused waits so long
 
 
-_decode_ask = codec.decoder_of(Ask)
-
-
 class HarvesterService(Service):
     role: ClassVar[Role] = Role.HARVESTER
 
@@ -81,7 +76,7 @@ class HarvesterService(Service):
         self._limits, self._pulse_ms, self._join_token = limits, pulse_ms, join_token
         self._inbox = self.wiring.writer("inbox")
         self._arrived: list[tuple[Msg, Any]] = []
-        self._asks = Asks()
+        self._questions = Questions(self._inbox, self.poke)
         self._look_at_feed = True
         self._check_workers = False
         self._check_limits = True
@@ -107,7 +102,7 @@ class HarvesterService(Service):
         for subject in (subjects.ALL_JOINS, subjects.ALL_PULSES, subjects.ALL_REPORTS):
             await self._bus.subscribe(subject, self._on_worker)
         await self._bus.subscribe(subjects.CHANGED, self._on_changed)
-        await self._bus.subscribe(subjects.ASK, self._on_ask, pending_max=1_024)
+        await self._questions.listen(self._bus)
         await self._bus.subscribe(subjects.WORKERS_CHANGED, self._on_workers_changed)
         await self._bus.subscribe(subjects.LIMITS_CHANGED, self._on_limits_changed)
 
@@ -128,16 +123,6 @@ class HarvesterService(Service):
     async def _on_changed(self, _message: Msg) -> None:
         self._look_at_feed = True
         self.poke()
-
-    async def _on_ask(self, message: Msg) -> None:
-        try:
-            word = _decode_ask(message.data)
-        except codec.DecodeError:
-            return  # whoever asked falls back on the rows
-        if self._asks.arrived(word, message.reply):
-            self.poke()
-        else:
-            await self._answer_busy([msgspec.structs.replace(word, reply=message.reply)])
 
     async def _on_workers_changed(self, _message: Msg) -> None:
         self._check_workers = True
@@ -163,7 +148,7 @@ class HarvesterService(Service):
                 case PlacementVoid():
                     self._say([word])
                     self._void.append(word.job_id)
-        await self._ask()
+        await self._questions.pass_on(self.clock.monotonic_ms())
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
         effects: list[Gone] = []
         try:
@@ -368,19 +353,6 @@ class HarvesterService(Service):
         known = self._registry.workers.get(self._registry.names.get(worker_id, ""))
         if known is not None:
             self._say([WorkerJoined(known.view, self._registry.taken(worker_id))])
-
-    async def _ask(self) -> None:
-        """Pass questions on. They never push out news: what does not fit is refused."""
-        if not self._asks:
-            return
-        asks, refused = self._asks.take(self.clock.monotonic_ms())
-        sent = self._inbox.offer(asks)
-        await self._answer_busy([*asks[sent:], *refused])
-
-    async def _answer_busy(self, asks: Sequence[Ask]) -> None:
-        with contextlib.suppress(Unavailable):
-            for reply, text in self._asks.refused(asks):
-                await self._bus.publish(reply, text)
 
     def _say(self, words: list[ToScheduler]) -> None:
         """Tell the Scheduler. This edge never waits: what does not fit is made good by one Resync."""

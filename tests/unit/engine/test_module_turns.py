@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from conf.settings import PulseSettings
@@ -14,12 +15,14 @@ from engine.pulse_system.pulses import Beat
 from engine.scheduler.service import SchedulerService
 from engine.service_channels import CHANNELS, Role
 from swarmsync.errors import Unavailable
-from swarmsync.model.job import JobRef
+from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol import codec
 from swarmsync.protocol.messages import (
+    Answer,
+    Ask,
     AssignmentEnded,
     Ended,
     Holding,
@@ -269,3 +272,23 @@ def test_words_survive_the_codec():
     """The rings of these tests carry objects: make sure that what they assert on can be said."""
     words = [WorkerJoined(view(), ((1, NEED),)), AssignmentEnded(1, 2), Resync()]
     assert codec.decode_to_scheduler(codec.encode(words)) == words
+
+
+async def test_a_question_goes_on_to_the_scheduler_with_the_subject_of_its_answer(harvester):
+    ask = Ask("", "why", Waiting(1, 7, NEED, 50, 12))
+    await harvester.service._questions._on_ask(SimpleNamespace(data=codec.encode(ask), reply="_INBOX.1"))
+    await harvester.service._questions._on_ask(SimpleNamespace(data=b"noise", reply="_INBOX.2"))
+    await harvester.service.duty()
+    assert harvester.told("inbox", Ask) == [msgspec.structs.replace(ask, reply="_INBOX.1")]
+
+
+async def test_an_answer_goes_to_who_asked_even_while_postgresql_is_away():
+    limits = {"receipt_ms": 3_000, "resends_max": 3, "orders_max": 200, "sealer": Sealer([bytes(32)])}
+    rig = Rig(lambda store, **common: DispatcherService(store, "nats://", **limits, **common))
+    rig.service._inflight = InFlight(1, receipt_ms=3_000, resends_max=3)
+    rig.service._due.clear()
+    rig.ends["placements"].words = [Place(A.job_id, 1), Answer("_INBOX.1", b"{}")]
+    rig.store.answers["dispatch"] = [Unavailable("gone")]
+    with pytest.raises(Unavailable):
+        await rig.service.duty()
+    assert rig.bus.said == [("_INBOX.1", b"{}")]

@@ -1,11 +1,11 @@
 # One way to do each thing. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run stop check test sim bench golden
+.PHONY: help run stop check test test-compose sim bench golden
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "SwarmSync needs Python 3.11 or later"; exit 1; }
@@ -28,6 +28,9 @@ check: .venv/installed ## format, lint, types, import rules
 
 test: .venv/installed ## every test, with all that it needs (Docker included)
 	@scripts/test.sh
+
+test-compose: .venv/installed ## build the images and drive the Compose stack; needs root and docker-compose
+	@scripts/test.sh -m compose tests/compose
 
 sim: .venv/installed ## the simulation with many seeds: make sim SEEDS=5000
 	@SWARMSYNC_SIM_SEEDS=$(or $(SEEDS),2000) .venv/bin/python -m pytest tests/simulation

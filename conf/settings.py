@@ -1,7 +1,8 @@
 """Typed settings, read once and passed down. Only this file reads the environment and the configuration file.
 
-Order: the defaults here, then the TOML file (`--config`), then `SWARMSYNC_*` variables. A wrong key or value is a
-ConfigError that names it; programs end with exit code 3.
+Order: the defaults here, then the TOML file (`--config`), then `SWARMSYNC_*` variables; a variable with `_FILE` behind
+its name gives a file to read the value from, as containers get their secrets. A wrong key or value is a ConfigError
+that names it; programs end with exit code 3.
 """
 
 import os
@@ -81,6 +82,10 @@ class WorkerPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     lease_ms: Positive = 30_000
     lease_slack_ms: Positive = 5_000
     crash_limit: Positive = 5
+    join_token: str = ""
+
+    def __repr__(self) -> str:
+        return "WorkerPolicy(...)"  # the join token stays out of logs and tracebacks
 
 
 class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,6 +160,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     "SWARMSYNC_REDIS_URL": "redis.url",
     "SWARMSYNC_API_BIND": "api.bind",
     "SWARMSYNC_API_PORT": "api.port",
+    "SWARMSYNC_API_PUBLIC_URL": "api.public_url",
+    "SWARMSYNC_JOIN_TOKEN": "workers.join_token",
     "SWARMSYNC_SEAL_KEY": "seal.keys",
     "SWARMSYNC_WORKER_RUNTIME": "worker.runtime",
     "SWARMSYNC_WORKER_NAME": "worker.name",
@@ -187,8 +194,9 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{config} is not TOML: {error}") from None
     for variable, key in VARIABLES.items():
-        if environ.get(variable):
-            _put(document, key, environ[variable])
+        value = _variable(environ, variable)
+        if value:
+            _put(document, key, value)
     for key, value in overrides.items():
         if value is not None:
             _put(document, key.replace("__", "."), value)
@@ -201,6 +209,17 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **
     if settings.worker.runtime not in ("auto", "docker", "process", "simulated"):
         raise ConfigError(f"worker.runtime is {settings.worker.runtime!r}; it is auto, docker, process or simulated")
     return settings
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    """Return a variable's value, or what stands in the file that NAME_FILE names. Raises ConfigError."""
+    path = environ.get(f"{name}_FILE")
+    if environ.get(name) or not path:
+        return environ.get(name, "")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}_FILE: cannot read {path}: {error}") from None
 
 
 def _put(document: dict[str, Any], key: str, value: Any) -> None:

@@ -50,6 +50,8 @@ def prepare(settings: Settings) -> Servers:
     except OSError as problem:
         raise ConfigError(f"cannot use the data directory {data_dir}: {problem.strerror}") from None
     passwords = embedded.load_secrets(data_dir)
+    if settings.workers.join_token:
+        passwords = {**passwords, "join_token": settings.workers.join_token}
     plans: list[ServerPlan] = []
     urls = {"postgres": settings.database.url, "nats": settings.nats.url, "valkey": settings.redis.url}
     makers = {"postgres": embedded.plan_postgres, "nats": embedded.plan_nats, "valkey": embedded.plan_valkey}
@@ -135,12 +137,18 @@ async def _set_up(settings: Settings, servers: Servers) -> None:
             user_id = await users.create_user(connection, new_ids.next(), ADMIN, password=password, role="admin")
             write_private(settings.data_path / "admin-password", password + "\n")
         if user_id is not None:
-            url = f"http://{settings.api.bind}:{settings.api.port}"
+            url = local_url(settings)
             if not await _still_good(connection, url):
                 token, _ = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
                 _write_profile(url, token)
     finally:
         await connection.close()
+
+
+def local_url(settings: Settings) -> str:
+    """The address under which `consumer` reaches this Core: the public one where it is set."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api.bind, settings.api.bind)  # noqa: S104 compared, not bound
+    return settings.api.public_url or f"http://{name}:{settings.api.port}"
 
 
 async def _still_good(connection: asyncpg.Connection, url: str) -> bool:

@@ -120,10 +120,10 @@ def check(data_dir: DataDir = None, config: Config = None) -> None:
 
 @app.command()
 def worker(
-    nats: Annotated[str, typer.Option(help="NATS of the Core: nats://worker:PASSWORD@ADDRESS:PORT")] = "",
-    token: Annotated[str, typer.Option(help="join token")] = "",
+    nats: Annotated[str, typer.Option(help="NATS of the Core (SWARMSYNC_NATS_URL): nats://worker:PASSWORD@HOST")] = "",
+    token: Annotated[str, typer.Option(help="join token (SWARMSYNC_JOIN_TOKEN, or a file: _FILE)")] = "",
     name: Annotated[str, typer.Option(help="this worker's name; the machine's by default")] = "",
-    runtime: Annotated[str, typer.Option(help="auto, docker, process or simulated")] = "auto",
+    runtime: Annotated[str | None, typer.Option(help="auto, docker, process or simulated")] = None,
     cpus: Annotated[float, typer.Option(help="CPUs offered; all by default")] = 0,
     memory: Annotated[str, typer.Option(help="memory offered, as in 8GiB; 90 % by default")] = "",
     label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, may be repeated")] = None,
@@ -131,10 +131,11 @@ def worker(
     data_dir: DataDir = None,
 ) -> None:
     """Run only a worker."""
-    if not nats:
-        raise ConfigError("swarmsyncd worker needs --nats URL (and --token JOIN)")
     labels = dict(entry.partition("=")[::2] for entry in label or [])
     settings = conf.load(None, data_dir=str(data_dir) if data_dir else None, worker__runtime=runtime)
+    nats, token = nats or settings.nats.url, token or settings.workers.join_token
+    if not nats:
+        raise ConfigError("swarmsyncd worker needs --nats URL and --token JOIN, or SWARMSYNC_NATS_URL and _JOIN_TOKEN")
     own = msgspec.structs.replace(
         settings.worker,
         name=name or settings.worker.name,

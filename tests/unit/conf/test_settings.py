@@ -31,6 +31,16 @@ def test_without_anything_the_defaults_are_the_documented_ones():
     assert settings.data_path == Path("/home/someone/.local/share/swarmsync")
 
 
+def test_a_variable_may_be_a_file(tmp_path):
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://a:b@c/d\n")
+    environ = {**HOME, "SWARMSYNC_DATABASE_URL_FILE": str(secret)}
+    assert load(None, environ).database.url == "postgresql://a:b@c/d"
+    assert load(None, {**environ, "SWARMSYNC_DATABASE_URL": "postgresql://x/y"}).database.url == "postgresql://x/y"
+    with pytest.raises(ConfigError, match="SWARMSYNC_JOIN_TOKEN_FILE: cannot read"):
+        load(None, {**HOME, "SWARMSYNC_JOIN_TOKEN_FILE": str(tmp_path / "absent")})
+
+
 def test_the_file_replaces_defaults_and_leaves_the_rest(written):
     settings = written("data_dir = '/srv/x'\n[api]\nport = 9000\n[worker]\nlabels = {zone = 'eu'}\ncpus = 2\n")
     assert (settings.data_dir, settings.api.port, settings.api.bind) == ("/srv/x", 9000, "127.0.0.1")

@@ -120,7 +120,7 @@ def check(data_dir: DataDir = None, config: Config = None) -> None:
 
 @app.command()
 def worker(
-    nats: Annotated[str, typer.Option(help="NATS of the Core (SWARMSYNC_NATS_URL): nats://worker:PASSWORD@ADDRESS")] = "",
+    nats: Annotated[str, typer.Option(help="NATS (SWARMSYNC_NATS_URL): nats://worker:PASSWORD@ADDRESS")] = "",
     token: Annotated[str, typer.Option(help="join token (SWARMSYNC_JOIN_TOKEN, or a file: _FILE)")] = "",
     name: Annotated[str, typer.Option(help="this worker's name; the machine's by default")] = "",
     runtime: Annotated[str | None, typer.Option(help="auto, docker, process or simulated")] = None,

@@ -6,7 +6,7 @@ Every waiter also polls, so a lost hint costs it a second and nothing else; whil
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -51,6 +51,7 @@ class EventsHub:
         self._by_job: defaultdict[int, set[Watch]] = defaultdict(set)
         self._of_all: set[Watch] = set()
         self._outputs: dict[int, Any] = {}
+        self.on_limits: Callable[[], object] = lambda: None
 
     @property
     def connected(self) -> bool:
@@ -73,6 +74,7 @@ class EventsHub:
         bus = await Bus.connect(self._url, "api")
         bus.on_reconnect = self._ring_all
         await bus.subscribe(subjects.CHANGED, self._on_changed)
+        await bus.subscribe(subjects.LIMITS_CHANGED, self._on_limits_changed)
         self._bus = bus
         self._ring_all()
 
@@ -84,6 +86,12 @@ class EventsHub:
 
     async def tell_workers_changed(self, worker_id: int) -> None:
         await self._tell(subjects.WORKERS_CHANGED, WorkersChanged(worker_id))
+
+    async def tell_limits_changed(self) -> None:
+        """Say that limits of queues or users were changed, to the engine and to the other processes of the API."""
+        if self._bus is not None:
+            with contextlib.suppress(Unavailable):
+                await self._bus.publish(subjects.LIMITS_CHANGED, b"")
 
     async def _tell(self, subject: str, word: Changed | WorkersChanged) -> None:
         if self._bus is not None:
@@ -160,6 +168,9 @@ class EventsHub:
             for job_id in job_ids:
                 for watch in self._by_job.get(job_id, ()):
                     watch.ring()
+
+    async def _on_limits_changed(self, _message: Msg) -> None:
+        self.on_limits()
 
     async def _on_stored(self, message: Msg) -> None:
         job_id = message.subject.rpartition(".")[2]

@@ -20,6 +20,7 @@ from swarmsync.store.throttle import Throttle
 from swarmsync.store.users import Caller
 
 QUEUES_CACHE_MS = 5_000
+QUEUES_FRESH_MS = 50
 NATS_PATIENCE_S = 1.0
 STREAMS_PER_USER_MAX = 50
 
@@ -53,6 +54,7 @@ class Services:
             statement_timeout_ms=config.statement_timeout_ms,
         )
         services = cls(config, store, open_redis(config.redis_url))
+        services.hub.on_limits = services.forget_queues
         await services.hub.start(NATS_PATIENCE_S)
         return services
 
@@ -84,6 +86,12 @@ class Services:
         if now_ms >= self._queues[0]:
             self._queues = (now_ms + QUEUES_CACHE_MS, await overview.queue_names(self.store, caller))
         return self._queues[1]
+
+    def forget_queues(self) -> bool:
+        """Read the queues anew when they are asked for next; False where they were read just now."""
+        fresh = self._queues[0] > self.clock.monotonic_ms() + QUEUES_CACHE_MS - QUEUES_FRESH_MS
+        self._queues = (0, frozenset())
+        return not fresh
 
     def check_streams(self, caller: Caller) -> None:
         """Raise TooMany when no place for another open stream is left."""

@@ -14,7 +14,7 @@ from api.finding import find_job
 from api.inputs import check_inputs
 from api.submissions import Reader, check_size
 from swarmsync import ids
-from swarmsync.errors import FieldError, RequestError
+from swarmsync.errors import FieldError, RequestError, SpecError
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.codec import encode_json
 from swarmsync.store import lists, submit
@@ -78,6 +78,16 @@ class Validate(Resource):
 
 
 async def _read(call: Call, body: bytes, now: datetime) -> tuple[list[Draft], bool]:
+    try:
+        return await _read_with(call, body, now)
+    except SpecError as error:
+        # a queue may have been made a moment ago, by another process of the API
+        if not any(wrong.path.endswith(".queue") for wrong in error.errors) or not call.services.forget_queues():
+            raise
+        return await _read_with(call, body, now)
+
+
+async def _read_with(call: Call, body: bytes, now: datetime) -> tuple[list[Draft], bool]:
     reader = Reader(await call.services.queue_names(call.caller), now)
     members = strict_json.split(body)
     if members is None or "jobs" not in members:

@@ -1,9 +1,8 @@
-"""`/v1/queues`, `/v1/stats`, `/v1/modules`: the whole at a glance."""
+"""`/v1/stats`, `/v1/modules`: the whole at a glance."""
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
 
 from api import documents
 from api.access import Access
@@ -27,20 +26,6 @@ PURPOSES: Final = {
     "hibernator": "Wakes what waits for its time: delayed and retried jobs, schedules, time-outs in the queue.",
     "logger": "Writes the modules' journals and the output of containers into PostgreSQL, and keeps them in bounds.",
 }
-
-
-class QueuesQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
-    cursor: str = ""
-
-
-class Queues(Resource):
-    @endpoint(Access.USER, "List queues by name; jobs are counted as far as the caller sees them", query=QueuesQuery)
-    async def on_get(self, call: Call) -> Any:
-        query: QueuesQuery = call.query
-        rows = await overview.queues(call.services.store, call.caller, after=query.cursor, limit=query.limit)
-        items = [{**row, "created_at": rfc3339(row["created_at"])} for row in rows[: query.limit]]
-        return {"items": items, "next_cursor": items[-1]["name"] if len(rows) > query.limit else None}
 
 
 class Stats(Resource):

@@ -104,7 +104,32 @@ LOG: Final = Noun(
         },
     ),
 )
-QUEUE: Final = Noun("See the queues.", _verbs(queue={"list": "List queues."}))
+QUEUE: Final = Noun(
+    "See and manage the queues.",
+    _verbs(
+        queue={
+            "list": "List queues.",
+            "show": "Show one queue with its limits.",
+            "create": "Make a queue.",
+            "update": "Change a queue's limits.",
+            "delete": "Delete a queue without unfinished jobs.",
+            "pause": "Start no more jobs of a queue.",
+            "resume": "Let the jobs of a paused queue start again.",
+        }
+    ),
+)
+LIMIT: Final = Noun(
+    "See who holds the slots of limits; limit users.",
+    _verbs(
+        limit={
+            "list": "List limits with the slots that are held.",
+            "show": "Show who holds the slots of a limit, and for how long.",
+            "show-user": "Show how much a user may take at a time.",
+            "set-user": "Change how much a user may take at a time.",
+            "clear-user": "Take all limits of a user away.",
+        }
+    ),
+)
 INSPECT: Final = Noun(
     "Watch jobs, workers and the engine live, or as they were.",
     _verbs(
@@ -175,6 +200,7 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "worker": WORKER,
     "log": LOG,
     "queue": QUEUE,
+    "limit": LIMIT,
     "inspect": INSPECT,
     "user": USER,
     "token": TOKEN,

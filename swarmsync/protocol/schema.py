@@ -171,6 +171,7 @@ def _twin(kind: type[Struct], twins: dict[type, type[Struct]]) -> type[Struct]:
             fields,
             namespace={"__doc__": kind.__doc__},
             forbid_unknown_fields=kind.__struct_config__.forbid_unknown_fields,
+            kw_only=True,
         )
     return twins[kind]
 

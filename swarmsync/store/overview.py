@@ -23,14 +23,6 @@ CROSS JOIN LATERAL (
     WHERE j.worker_id = w.id AND j.state IN ('starting', 'running', 'stopping') AND j.assignment_state IS NOT NULL
 ) b
 """
-_QUEUES: Final = """
-SELECT q.name, q.paused, q.created_at,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.name AND j.state IN ('held', 'scheduled', 'blocked', 'queued')
-        AND (j.array_size IS NULL OR j.array_id IS NOT NULL)) AS waiting,
-    (SELECT count(*) FROM jobs j WHERE j.queue = q.name AND j.state IN ('starting', 'running', 'stopping')
-        AND j.assignment_state IS NOT NULL) AS running
-FROM queues q WHERE q.name > $1 ORDER BY q.name LIMIT $2
-"""
 #: Of first attempts only, and not of jobs that had a time to wait for.
 _LATENCY: Final = """
 SELECT count(*) AS jobs, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS p50,
@@ -91,11 +83,6 @@ async def set_eligibility(
         lambda c: c.execute(query, worker_id, wanted.value, [s.value for s in sources]), **caller.settings
     )
     return str(status) != "UPDATE 0"
-
-
-async def queues(store: Store, caller: Caller, *, after: str, limit: int) -> list[Row]:
-    rows: list[Row] = await store.run(lambda c: c.fetch(_QUEUES, after, limit + 1), **caller.settings)
-    return rows
 
 
 async def queue_names(store: Store, caller: Caller) -> frozenset[str]:

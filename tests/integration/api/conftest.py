@@ -326,6 +326,11 @@ async def engine(servers) -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
+def new_id() -> Callable[[], int]:
+    return IDS.next
+
+
+@pytest.fixture
 def fresh_name() -> str:
     """A name that no other test uses, to find one's own rows by."""
     return f"t{time.time_ns():x}"

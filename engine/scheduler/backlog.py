@@ -1,32 +1,78 @@
-"""Who waits: queued jobs grouped by shape, so that a million jobs of twenty shapes cost what twenty cost.
+"""Who waits: queued jobs grouped by line, so that a million jobs of twenty lines cost what twenty cost.
 
-Within a shape the order is priority (higher first), then id (older first). Removal is lazy: an entry counts only while
-`jobs` still names it with the same priority.
+Within a line the order is priority (higher first), then id (older first). Each priority of a line is a heap of plain
+ids; removal is lazy: an id counts only while the backlog still says that it stands there.
 """
 
-from heapq import heappop, heappush
+from __future__ import annotations
+
+from bisect import bisect_right
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from swarmsync.model.job import Waiting
 from swarmsync.model.resources import Need
+from swarmsync.model.rules import Rules
+
+if TYPE_CHECKING:
+    from engine.scheduler.cluster_view import Shape
+    from engine.scheduler.limits import Gate
+
+MARKS_MAX: Final = 100_000
+
+
+class Terms(Struct, frozen=True):
+    """What all jobs of a line share."""
+
+    need: Need
+    user_id: int = 0
+    queue: str = "default"
+    rules: Rules | None = None
+    array_id: int | None = None
+
+
+class Level:
+    """The jobs of one line and one priority."""
+
+    __slots__ = ("heap", "jobs", "line", "priority")
+
+    def __init__(self, line: Line, priority: int) -> None:
+        self.line = line
+        self.priority = priority
+        self.jobs = 0
+        self.heap: list[int] = []
 
 
 class Line:
-    """The waiting jobs of one shape."""
+    """The waiting jobs that are alike in all but priority and age.
 
-    __slots__ = ("heap", "jobs", "need", "shape")
+    `gates` are the limits that it counts against, `gate` the one that it stands at; otherwise it stands in the queue of
+    its shape under `rank`.
+    """
 
-    def __init__(self, shape: int, need: Need) -> None:
-        self.shape = shape
-        self.need = need
+    __slots__ = ("gate", "gates", "jobs", "levels", "name", "rank", "shape", "terms")
+
+    shape: Shape
+
+    def __init__(self, name: int, terms: Terms) -> None:
+        self.name = name
+        self.terms = terms
         self.jobs = 0
-        self.heap: list[tuple[int, int]] = []  # (-priority, job id)
+        self.levels: dict[int, Level] = {}
+        self.gates: tuple[Gate, ...] = ()
+        self.gate: Gate | None = None
+        self.rank: tuple[Any, ...] | None = None
 
 
 class Backlog:
     def __init__(self, jobs_max: int) -> None:
         self._jobs_max = jobs_max
-        self._jobs: dict[int, tuple[int, int]] = {}  # job id -> (shape, -priority)
+        self._jobs: dict[int, Level] = {}
         self.lines: dict[int, Line] = {}
+        self._marks: list[int] = []  # ids, and when the first job with such an id was heard of
+        self._marks_ms: list[int] = []
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -34,48 +80,91 @@ class Backlog:
     def __contains__(self, job_id: int) -> bool:
         return job_id in self._jobs
 
-    def add(self, job: Waiting) -> Line | None:
+    def line_of(self, job_id: int) -> Line | None:
+        level = self._jobs.get(job_id)
+        return None if level is None else level.line
+
+    def priority_of(self, job_id: int) -> int:
+        return self._jobs[job_id].priority
+
+    def add(self, job: Waiting, now_ms: int = 0) -> Line | None:
         """Take a job in; return its line. None when full: the job stays in PostgreSQL and a later resync brings it."""
-        shape = job.line or job.shape
-        key = (shape, -job.priority)
-        if self._jobs.get(job.job_id) == key:
-            return self.lines[shape]
-        if job.job_id in self._jobs:
+        name = job.line or job.shape
+        old = self._jobs.get(job.job_id)
+        if old is not None:
+            if old.line.name == name and old.priority == job.priority:
+                return old.line
             self.remove(job.job_id)
         if len(self._jobs) >= self._jobs_max:
             return None
-        line = self.lines.get(shape)
+        line = self.lines.get(name)
         if line is None:
-            line = self.lines[shape] = Line(shape, job.need)
-        self._jobs[job.job_id] = key
+            line = self.lines[name] = Line(name, Terms(job.need, job.user_id, job.queue, job.rules, job.array_id))
+        level = line.levels.get(job.priority)
+        if level is None:
+            level = line.levels[job.priority] = Level(line, job.priority)
+        self._jobs[job.job_id] = level
+        level.jobs += 1
         line.jobs += 1
-        heappush(line.heap, (-job.priority, job.job_id))
+        heappush(level.heap, job.job_id)
+        self._mark(job.job_id, now_ms)
         return line
 
-    def remove(self, job_id: int) -> bool:
-        key = self._jobs.pop(job_id, None)
-        if key is None:
-            return False
-        self.lines[key[0]].jobs -= 1
-        return True
+    def remove(self, job_id: int) -> Line | None:
+        """Forget a job; return the line in which it stood."""
+        level = self._jobs.pop(job_id, None)
+        if level is None:
+            return None
+        level.line.jobs -= 1
+        level.jobs -= 1
+        if level.jobs == 0:
+            del level.line.levels[level.priority]
+        elif len(level.heap) > 2 * level.jobs + 64:  # most of it is gone: keep no more than it is worth
+            level.heap = [other for other in set(level.heap) if self._jobs.get(other) is level]
+            heapify(level.heap)
+        return level.line
 
     def head(self, line: Line) -> tuple[int, int] | None:
-        """Return (-priority, job id) of the line's first job, or None when the line is empty."""
-        heap = line.heap
-        while heap:
-            urgency, job_id = heap[0]
-            if self._jobs.get(job_id) == (line.shape, urgency):
-                return heap[0]
+        """Return (priority, job id) of the line's first job, or None when the line is empty."""
+        if not line.levels:
+            return None
+        level = line.levels[max(line.levels)] if len(line.levels) > 1 else next(iter(line.levels.values()))
+        heap = level.heap
+        while self._jobs.get(heap[0]) is not level:
             heappop(heap)
-        return None
+        return level.priority, heap[0]
 
-    def take(self, line: Line) -> int:
-        """Remove and return the head that `head` has just shown."""
-        _, job_id = heappop(line.heap)
-        del self._jobs[job_id]
-        line.jobs -= 1
-        return job_id
+    def take(self, job_id: int) -> None:
+        """Remove the head that `head` has just shown."""
+        level = self._jobs.pop(job_id)
+        heappop(level.heap)
+        level.line.jobs -= 1
+        level.jobs -= 1
+        if level.jobs == 0:
+            del level.line.levels[level.priority]
 
     def close(self, line: Line) -> None:
         """Drop an empty line."""
-        del self.lines[line.shape]
+        del self.lines[line.name]
+
+    def ahead(self, job_id: int) -> int:
+        """Count the jobs of its own line that go before this one; looks at the whole line."""
+        level = self._jobs[job_id]
+        urgent = sum(other.jobs for other in level.line.levels.values() if other.priority > level.priority)
+        return urgent + sum(1 for other in set(level.heap) if other < job_id and self._jobs.get(other) is level)
+
+    # ------------------------------------------------ how long
+
+    def _mark(self, job_id: int, now_ms: int) -> None:
+        """Ids grow with time, so a few marks tell when any job was heard of: no time is kept per job."""
+        if self._marks and (job_id <= self._marks[-1] or now_ms <= self._marks_ms[-1]):
+            return
+        self._marks.append(job_id)
+        self._marks_ms.append(now_ms)
+        if len(self._marks) > MARKS_MAX:
+            del self._marks[1::2], self._marks_ms[1::2]
+
+    def since(self, job_id: int) -> int:
+        """Tell when (in the caller's clock) this job, or one close to it in age, was first heard of."""
+        place = bisect_right(self._marks, job_id) - 1
+        return self._marks_ms[max(place, 0)] if self._marks else 0

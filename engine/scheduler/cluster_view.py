@@ -1,30 +1,41 @@
-"""What is free where, as far as the Scheduler knows; workers are indexed per shape by how tightly they would fit.
+"""What is free where, as far as the Scheduler knows; workers are indexed per shape by how well they would fit.
 
-The index is one lazy heap per shape: an entry is (leftover, worker id), best fit first. An entry may be out of date; it
-is corrected when it surfaces. A worker on which a shape does not fit has no entry there, and is offered again once
-room on it grows: `absent` remembers where. So a decision costs a heap operation, not a scan.
+A shape is what placement asks of a worker: an amount, constraints, wishes. Its index is one lazy heap of (score, worker
+id), best first. An entry may be out of date; it is corrected when it surfaces. A worker on which a shape does not fit
+has no entry there, and is offered again once room on it grows: `absent` remembers where. So a decision costs a heap
+operation, not a scan. The worker that is reserved for a blocked job has no entries at all.
 """
 
-from collections.abc import Iterable
-from heapq import heapify, heappop, heappush, heapreplace
-from typing import Final
+from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.scheduler.packing import spare
+from swarmsync.model.constraints import Demand, parse
 from swarmsync.model.lifecycle import Eligibility, Liveness
-from swarmsync.model.resources import Need
+from swarmsync.model.resources import NOTHING, Need
 from swarmsync.model.worker import WorkerView
 
-_GPU_WEIGHT: Final = 1_000_000  # a worker with free GPUs is the last choice for work without
+if TYPE_CHECKING:
+    from engine.scheduler.backlog import Line, Terms
+
+_WISH_WEIGHT: Final = 1 << 48  # a wish weighs more than any fit
+
+ShapeKey = tuple[Any, ...]
 
 
 class Machine:
     """A worker, what it holds for us, and what is left of it."""
 
-    __slots__ = ("absent", "cpus_milli", "disk_bytes", "gpus", "holds", "memory_bytes", "view")
+    __slots__ = ("absent", "cpus_milli", "disk_bytes", "gpus", "holds", "memory_bytes", "reserved", "view")
 
     def __init__(self, view: WorkerView) -> None:
         self.view = view
         self.holds: dict[int, Need] = {}
-        self.absent: set[int] = set()  # shapes in whose heap this worker has no entry
+        self.absent: set[Shape] = set()  # shapes in whose heap this worker has no entry
+        self.reserved = False
         self.cpus_milli = view.capacity.cpus_milli
         self.memory_bytes = view.capacity.memory_bytes
         self.gpus = view.capacity.gpus
@@ -56,23 +67,74 @@ class Machine:
         self.disk_bytes += need.disk_bytes
         return True
 
-    def leftover(self) -> int:
-        """Best fit takes the worker with the least left: a core weighs as much as 2 GiB."""
-        return self.cpus_milli + (self.memory_bytes >> 21) + self.gpus * _GPU_WEIGHT
-
     @property
     def free(self) -> Need:
         return Need(self.cpus_milli, self.memory_bytes, self.gpus, self.disk_bytes)
 
 
-class ClusterView:
-    """All workers, and per active shape the index of those that may fit."""
+class Shape:
+    """What some lines ask of a worker, the workers that may have it, and those lines in their order.
 
-    def __init__(self) -> None:
+    `demands` must hold; each wish (demand, weight) that holds makes a worker so much more welcome.
+    """
+
+    __slots__ = ("awake", "demands", "heap", "image", "key", "lines", "need", "queue", "spread", "wishes")
+
+    def __init__(self, key: ShapeKey, terms: Terms, *, spread: bool) -> None:
+        rules = terms.rules
+        self.key = key
+        self.need = terms.need
+        self.demands: tuple[Demand, ...] = () if rules is None else read_demands(rules.constraints)
+        self.wishes = () if rules is None else tuple((parse(wish.match), wish.weight) for wish in rules.affinity)
+        self.image = "" if rules is None else rules.image
+        self.spread = spread
+        self.heap: list[tuple[int, int]] = []
+        self.lines = 0
+        self.queue: list[tuple[tuple[Any, ...], int, Line]] = []
+        self.awake = False
+
+    def admits(self, view: WorkerView) -> bool:
+        return all(demand.holds(view, self.image) for demand in self.demands)
+
+    def could_run(self, view: WorkerView) -> bool:
+        return self.need.fits(view.capacity) and self.admits(view)
+
+    def score(self, machine: Machine) -> int:
+        """Tell how welcome a worker is; less is better. Pure fit, but for wishes."""
+        left = spare(machine, self.need)
+        if self.spread:
+            left = -left
+        for demand, weight in self.wishes:
+            if demand.holds(machine.view, self.image):
+                left -= weight * _WISH_WEIGHT
+        return left
+
+
+def facts(view: WorkerView) -> tuple[Any, ...]:
+    """Return what demands and wishes look at."""
+    return (view.name, view.runtime, view.labels, view.images, view.capacity)
+
+
+def read_demands(texts: Iterable[str]) -> tuple[Demand, ...]:
+    return tuple(parse(text) for text in texts)
+
+
+def shape_key(terms: Terms, *, spread: bool) -> ShapeKey:
+    rules = terms.rules
+    if rules is None:
+        return (terms.need, spread)
+    return (terms.need, spread, tuple(sorted(rules.constraints)), rules.affinity, rules.image)
+
+
+class ClusterView:
+    """All workers, and per active shape the index of those that may fit. `woken` is told what may fit again."""
+
+    def __init__(self, woken: Callable[[Shape], None] = lambda _: None) -> None:
         self.machines: dict[int, Machine] = {}
         self.placed: dict[int, int] = {}  # job id -> worker id, until AssignmentEnded
-        self._heaps: dict[int, list[tuple[int, int]]] = {}
-        self._needs: dict[int, Need] = {}
+        self.shapes: dict[ShapeKey, Shape] = {}
+        self.total = NOTHING
+        self._woken = woken
 
     # ------------------------------------------------ what happened
 
@@ -83,11 +145,28 @@ class ClusterView:
         for job_id, need in {**(old.holds if old else {}), **dict(holds)}.items():
             if self.placed.setdefault(job_id, view.worker_id) == view.worker_id:
                 machine.hold(job_id, need)
+        self.total = self.total.plus(view.capacity)
         if old is None:
-            machine.absent = set(self._heaps)
+            machine.absent = {shape for shape in self.shapes.values() if shape.admits(view)}
         else:
-            machine.absent = old.absent
+            self.total = self.total.minus(old.view.capacity)
+            machine.reserved, machine.absent = old.reserved, old.absent
+            if facts(old.view) != facts(view):
+                self._judge_again(machine)
         self._offer(machine)
+
+    def _judge_again(self, machine: Machine) -> None:
+        """A worker came back different: what its labels, images or size decide is decided anew."""
+        worker_id = machine.view.worker_id
+        for shape in self.shapes.values():
+            if not shape.demands and not shape.wishes:
+                continue
+            shape.heap = [entry for entry in shape.heap if entry[1] != worker_id]
+            heapify(shape.heap)
+            if shape.admits(machine.view):
+                machine.absent.add(shape)
+            else:
+                machine.absent.discard(shape)
 
     def change(self, worker_id: int, liveness: Liveness, eligibility: Eligibility) -> None:
         machine = self.machines.get(worker_id)
@@ -95,10 +174,6 @@ class ClusterView:
             return
         machine.view.liveness, machine.view.eligibility = liveness, eligibility
         self._offer(machine)
-
-    def forget(self, worker_id: int) -> None:
-        """Drop a worker that was deleted; its assignments are freed as they end."""
-        self.machines.pop(worker_id, None)
 
     def end(self, job_id: int, worker_id: int) -> bool:
         """Free the room of a job on a worker; False when it held none there (a repeat)."""
@@ -110,59 +185,82 @@ class ClusterView:
         self._offer(machine)
         return True
 
+    def reserve(self, machine: Machine) -> None:
+        """Keep a worker out of every index: what may still go there is decided one by one."""
+        machine.reserved = True
+
+    def unreserve(self, machine: Machine) -> None:
+        machine.reserved = False
+        self._offer(machine)
+
     def _offer(self, machine: Machine) -> None:
         """Put the worker back into the heaps of shapes that fit it again."""
         if not machine.absent or not machine.view.assignable:
             return
-        for shape in list(machine.absent):
-            heap = self._heaps.get(shape)
-            if heap is None:
+        cpus, memory, gpus, disk = machine.cpus_milli, machine.memory_bytes, machine.gpus, machine.disk_bytes
+        fitting = [
+            shape
+            for shape in machine.absent
+            if (need := shape.need).cpus_milli <= cpus
+            and need.memory_bytes <= memory
+            and need.gpus <= gpus
+            and need.disk_bytes <= disk
+        ]
+        for shape in fitting:
+            if machine.reserved:
+                self._woken(shape)
+            else:
                 machine.absent.discard(shape)
-            elif machine.fits(self._needs[shape]):
-                machine.absent.discard(shape)
-                heappush(heap, (machine.leftover(), machine.view.worker_id))
+                heappush(shape.heap, (shape.score(machine), machine.view.worker_id))
+                self._woken(shape)
 
     # ------------------------------------------------ the index
 
-    def open_shape(self, shape: int, need: Need) -> None:
-        """Index all workers for a shape that has waiting jobs."""
-        if shape in self._heaps:
-            return
-        self._needs[shape] = need
-        heap = []
-        for worker_id, machine in self.machines.items():
-            if machine.view.assignable and machine.fits(need):
-                heap.append((machine.leftover(), worker_id))
-            else:
-                machine.absent.add(shape)
-        heapify(heap)
-        self._heaps[shape] = heap
+    def open_shape(self, terms: Terms, *, spread: bool = False) -> Shape:
+        """Return the shape of these terms; index all workers for one that is new. Each open needs its close."""
+        key = shape_key(terms, spread=spread)
+        shape = self.shapes.get(key)
+        if shape is None:
+            shape = self.shapes[key] = Shape(key, terms, spread=spread)
+            for worker_id, machine in self.machines.items():
+                if shape.demands and not shape.admits(machine.view):
+                    continue
+                if machine.view.assignable and not machine.reserved and machine.fits(shape.need):
+                    shape.heap.append((shape.score(machine), worker_id))
+                else:
+                    machine.absent.add(shape)
+            heapify(shape.heap)
+        shape.lines += 1
+        return shape
 
-    def close_shape(self, shape: int) -> None:
-        """Drop the index of a shape without waiting jobs."""
-        self._heaps.pop(shape, None)
-        self._needs.pop(shape, None)
+    def close_shape(self, shape: Shape) -> None:
+        """Drop the index of a shape once no line has it."""
+        shape.lines -= 1
+        if shape.lines == 0:
+            del self.shapes[shape.key]
+            for machine in self.machines.values():
+                machine.absent.discard(shape)
 
-    def may_fit(self, shape: int) -> bool:
-        """False when no worker has room for the shape: it may stay parked."""
-        return bool(self._heaps.get(shape))
-
-    def choose(self, shape: int, need: Need) -> Machine | None:
-        """Return the worker that the shape fits most tightly, or None when it fits nowhere now."""
-        heap = self._heaps[shape]
+    def choose(self, shape: Shape) -> Machine | None:
+        """Return the worker that the shape fits best, or None when it fits nowhere now (but for a reserved worker)."""
+        heap = shape.heap
         while heap:
             score, worker_id = heap[0]
             machine = self.machines.get(worker_id)
             if machine is None:
                 heappop(heap)
-            elif not machine.view.assignable or not machine.fits(need):
+            elif not machine.view.assignable or machine.reserved or not machine.fits(shape.need):
                 heappop(heap)
                 machine.absent.add(shape)
-            elif (now := machine.leftover()) > score:
-                heapreplace(heap, (now, worker_id))  # room grew meanwhile: it is a looser fit than it was
+            elif (now := shape.score(machine)) > score:
+                heapreplace(heap, (now, worker_id))  # it is a looser fit than it was
             else:
                 return machine
         return None
+
+    def able(self, shape: Shape) -> Iterator[Machine]:
+        """Yield the workers that could run it if they were empty, ready and open."""
+        return (machine for machine in self.machines.values() if shape.could_run(machine.view))
 
     def place(self, job_id: int, need: Need, machine: Machine) -> None:
         machine.hold(job_id, need)

@@ -1,19 +1,29 @@
-"""Why a shape waits, in one word of the contract and a sentence with numbers."""
+"""What workers say to a need: in one word of the contract and a sentence with numbers."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engine.scheduler.cluster_view import Machine
+from swarmsync.model.constraints import Demand
 from swarmsync.model.lifecycle import Eligibility, Liveness, WaitReason
 from swarmsync.model.resources import Need, format_cpus, format_size
 
 
-def explain(need: Need, machines: Iterable[Machine]) -> tuple[WaitReason, str]:
-    """Return the reason that stands first in the contract's order, and its sentence."""
-    able, total = [], 0
+def explain(
+    need: Need, machines: Iterable[Machine], demands: Sequence[Demand] = (), image: str = ""
+) -> tuple[WaitReason, str]:
+    """Return the reason that stands first in the contract's order, and its sentence.
+
+    Evaluating: a worker has room now. Reserved: only a worker that is kept for another job has.
+    """
+    able: list[Machine] = []
+    total = matching = 0
     largest = Need(0, 0, 0, 0)
     for machine in machines:
         total += 1
+        if demands and not all(demand.holds(machine.view, image) for demand in demands):
+            continue
+        matching += 1
         capacity = machine.view.capacity
         largest = Need(
             max(largest.cpus_milli, capacity.cpus_milli),
@@ -25,8 +35,16 @@ def explain(need: Need, machines: Iterable[Machine]) -> tuple[WaitReason, str]:
             able.append(machine)
     if total == 0:
         return WaitReason.NO_WORKERS, "no worker has joined yet"
+    if matching == 0:
+        wanted = " and ".join(f"`{demand}`" for demand in demands)
+        return WaitReason.UNSATISFIABLE, f"no registered worker matches {wanted}; {_workers(total)} registered"
     if not able:
-        return WaitReason.UNSATISFIABLE, _unsatisfiable(need, largest, total)
+        among = f" that matches `{' and '.join(map(str, demands))}`" if demands else ""
+        return WaitReason.UNSATISFIABLE, _unsatisfiable(need, largest, total, among)
+    return _standing(need, able)
+
+
+def _standing(need: Need, able: Sequence[Machine]) -> tuple[WaitReason, str]:
     alive = [machine for machine in able if machine.view.liveness is Liveness.READY]
     if not alive:
         states = Counter(machine.view.liveness.value for machine in able)
@@ -38,6 +56,11 @@ def explain(need: Need, machines: Iterable[Machine]) -> tuple[WaitReason, str]:
             WaitReason.WORKERS_CORDONED,
             f"{_workers(len(alive))} could run it but take{_s(len(alive))} no work ({_counts(states)})",
         )
+    roomy = [machine for machine in taking if machine.fits(need)]
+    if any(not machine.reserved for machine in roomy):
+        return WaitReason.EVALUATING, f"{_workers(len(roomy))} {'has' if len(roomy) == 1 else 'have'} room for it now"
+    if roomy:
+        return WaitReason.RESERVED, f"{roomy[0].view.name} has room for it, which is kept for another job"
     lacks = Counter(what for machine in taking for what in need.lacks(machine.free))
     detail = ", ".join(
         f"{count} {'lacks' if count == 1 else 'lack'} free {what}" for what, count in lacks.most_common()
@@ -45,10 +68,10 @@ def explain(need: Need, machines: Iterable[Machine]) -> tuple[WaitReason, str]:
     closed = len(alive) - len(taking)
     more = f"; {_workers(closed)} more take{_s(closed)} no work" if closed else ""
     busy = "is" if len(taking) == 1 else "are"
-    return WaitReason.RESOURCES, f"{_workers(len(taking))} that could run it {busy} busy: {detail or 'waiting'}{more}"
+    return WaitReason.RESOURCES, f"{_workers(len(taking))} that could run it {busy} busy: {detail}{more}"
 
 
-def _unsatisfiable(need: Need, largest: Need, total: int) -> str:
+def _unsatisfiable(need: Need, largest: Need, total: int, among: str) -> str:
     parts = []
     if need.cpus_milli > largest.cpus_milli:
         parts.append(f"{format_cpus(need.cpus_milli)} cpus (largest {format_cpus(largest.cpus_milli)})")
@@ -59,7 +82,7 @@ def _unsatisfiable(need: Need, largest: Need, total: int) -> str:
     if need.disk_bytes > largest.disk_bytes:
         parts.append(f"{format_size(need.disk_bytes)} disk (largest {format_size(largest.disk_bytes)})")
     what = " and ".join(parts) if parts else "all of what it asks for together"
-    return f"no registered worker has {what}; {_workers(total)} registered"
+    return f"no registered worker{among} has {what}; {_workers(total)} registered"
 
 
 def _s(count: int) -> str:

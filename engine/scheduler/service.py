@@ -2,11 +2,13 @@
 
 from typing import Any, ClassVar
 
-from engine.scheduler.placement import Scheduler
+from engine.scheduler.backlog import Terms
+from engine.scheduler.placement import Recalled, Scheduler
 from engine.service import Every, Service
 from engine.service_channels import Role
 from swarmsync.model.job import Waiting
 from swarmsync.model.resources import Need
+from swarmsync.model.rules import read_rules
 from swarmsync.protocol.messages import JobsSubmitted, LimitsChanged, ToDispatcher, ToScheduler, WorkerJoined
 from swarmsync.store import limits
 from swarmsync.store import workers as worker_store
@@ -16,6 +18,7 @@ from swarmsync.store.queries import sql
 
 BYTES_PER_WORD = 64  # a Place is 30 bytes on the wire; room for sentences
 RESYNC_PAUSE_MS = 1_000
+RATE_STARTS_MAX = 1_000_000
 
 
 class SchedulerService(Service):
@@ -63,16 +66,20 @@ class SchedulerService(Service):
         known = await limits.load(self._store)
         views = await worker_store.load(self._store)
         holds: dict[int, list[tuple[int, Need]]] = {}
+        placed = []
         for row in await self._store.fetch(sql("load_placed")):
             holds.setdefault(row["worker_id"], []).append((row["id"], need_of(row)))
+            terms = Terms(need_of(row), row["user_id"], row["queue"], read_rules(row["rules"]), row["array_id"])
+            placed.append(Recalled(row["id"], row["worker_id"], terms, row["age_ms"]))
+        starts = await self._store.fetch(sql("load_rate_starts"), RATE_STARTS_MAX)
         waiting: list[Waiting] = [
             waiting_of(row) for row in await self._store.fetch(sql("load_queued"), self._backlog_jobs_max)
         ]
         joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
-        self._unsent += core.handle(
-            [LimitsChanged(known.queues, known.users), *joined, JobsSubmitted(tuple(waiting))],
-            now_ms=self.clock.monotonic_ms(),
-            places_max=0,
-        )
+        now_ms = self.clock.monotonic_ms()
+        core.succeed(self._core, now_ms)
+        self._unsent += core.handle([LimitsChanged(known.queues, known.users)], now_ms=now_ms, places_max=0)
+        core.recall(placed, [(row["key"], row["job_id"], row["ago_ms"]) for row in starts], now_ms)
+        self._unsent += core.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=now_ms, places_max=0)
         self._core = core
         self.journal("info", "read the backlog", jobs=len(waiting), workers=len(views))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from programs import Bell, Every, Life, Program
 
 from engine.hibernator.due import next_look_ms
-from engine.scheduler.placement import Scheduler
+from engine.scheduler.backlog import Terms
+from engine.scheduler.placement import Recalled, Scheduler
 from engine.service_channels import Role
 from swarmsync.errors import Unavailable
 from swarmsync.protocol.messages import JobsDue, JobsSubmitted, LogsAck, ToDispatcher, WorkerJoined
@@ -114,10 +115,16 @@ class SchedulerShell(Shell):
         scheduler = Scheduler(self.settings.backlog_max)
         views = yield from self.call("load_workers")
         holds: dict[int, list[Any]] = {}
+        placed = []
         for row in (yield from self.call("load_placed")):
             holds.setdefault(row.worker_id, []).append((row.id, row.need))
+            placed.append(
+                Recalled(row.id, row.worker_id, Terms(row.need), self.now_ms - (row.started_at or self.now_ms))
+            )
         waiting = yield from self.call("load_queued", self.settings.backlog_max)
         joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
+        scheduler.succeed(self.scheduler, self.now_ms)
+        scheduler.recall(placed, [], self.now_ms)
         self.unsent += scheduler.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=self.now_ms, places_max=0)
         self.scheduler = scheduler
         self.timeline.note("scheduler", "loaded", len(waiting), len(views))

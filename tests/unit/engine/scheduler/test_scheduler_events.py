@@ -175,7 +175,15 @@ def test_nothing_is_kept_of_shapes_without_jobs(core):
     for shape in range(50):
         turn(core, submitted(shape, shape=shape))
         turn(core, AssignmentEnded(shape, 1))
-    assert (core.backlog.lines, core.cluster._heaps, core.cluster._needs, core.cluster.placed) == ({}, {}, {}, {})
+    books = core.books
+    assert (core.backlog.lines, core.cluster.shapes, core.cluster.placed, books.assigned, books.awake) == (
+        {},
+        {},
+        {},
+        {},
+        {},
+    )
+    assert core.cluster.machines[1].absent == set()
 
 
 def test_a_full_backlog_asks_for_another_look_at_the_rows_once_there_is_room():

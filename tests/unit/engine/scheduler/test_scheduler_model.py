@@ -49,6 +49,7 @@ class SchedulerAndList(RuleBasedStateMachine):
         self.holds = {}  # worker -> {job: need}
         self.told = {}  # shape -> reason
         self.revokes = []
+        self.kept_before = None
 
     # ------------------------------------------------ news, told to the core at the next turn
 
@@ -121,6 +122,7 @@ class SchedulerAndList(RuleBasedStateMachine):
     @rule(places_max=st.sampled_from([0, 1, 3, 100, 100]), step_ms=st.sampled_from([1, REPORT_MS]))
     def turn(self, places_max, step_ms):
         self.now_ms += step_ms
+        self.kept_before = self.core.reserved
         effects = self.core.handle(self.events, now_ms=self.now_ms, places_max=places_max)
         self.events = []
         assert [effect.job_id for effect in effects if isinstance(effect, Revoke)] == self.revokes
@@ -132,18 +134,22 @@ class SchedulerAndList(RuleBasedStateMachine):
         if len(places) < places_max:
             for job in self.waiting.values():
                 assert not self._fitting(job.need), f"{job} fits and was not placed"
+            self._check_reservation()
         for effect in effects:
             if isinstance(effect, LineWaits):
                 self._note(effect)
         if len(places) < places_max and step_ms >= REPORT_MS:
-            assert self.told == {job.shape: self._reason(job.need) for job in self.waiting.values()}
+            heads = {}
+            for job in sorted(self.waiting.values(), key=lambda job: (job.priority, -job.job_id)):
+                heads[job.shape] = job
+            assert self.told == {shape: self._reason(job) for shape, job in heads.items()}
 
     def _check_and_take(self, place):
         job = self.waiting.pop(place.job_id)
-        assert place.worker_id in self._fitting(job.need)
+        assert place.worker_id in self._roomy(job.need)
         for other in self.waiting.values():
             if (-other.priority, other.job_id) < (-job.priority, job.job_id):
-                assert not self._fitting(other.need), f"{other} is more urgent than {job} and fits"
+                assert not self._fitting(other.need, self.kept_before), f"{other} is more urgent than {job} and fits"
         self.placed[job.job_id] = place.worker_id
         self.holds[place.worker_id][job.job_id] = job.need
 
@@ -162,10 +168,31 @@ class SchedulerAndList(RuleBasedStateMachine):
             free = free.minus(need)
         return free
 
-    def _fitting(self, need):
+    def _fitting(self, need, *more):
+        """The workers with room, but for the one that is (or was, in this turn) kept for a more urgent job."""
+        kept = {reserved.worker_id for reserved in (self.core.reserved, *more) if reserved is not None}
+        return [worker for worker in self._roomy(need) if worker not in kept]
+
+    def _roomy(self, need):
         return [worker for worker, view in self.views.items() if view.assignable and need.fits(self._free(worker))]
 
-    def _reason(self, need):
+    def _hopeful(self, need):
+        return any(view.assignable and need.fits(view.capacity) for view in self.views.values())
+
+    def _check_reservation(self):
+        """The most urgent job that waits for room, and could have it some day, has a worker reserved."""
+        hopeful = [job for job in self.waiting.values() if self._hopeful(job.need)]
+        kept = self.core.reserved
+        assert (kept is None) == (not hopeful)
+        if kept is not None:
+            first = min(hopeful, key=lambda job: (-job.priority, job.job_id))
+            assert kept.job_id == first.job_id
+            assert not self._roomy(first.need)
+            assert self.views[kept.worker_id].assignable
+            assert first.need.fits(self.views[kept.worker_id].capacity)
+
+    def _reason(self, job):
+        need = job.need
         able = [view for view in self.views.values() if need.fits(view.capacity)]
         ready = [view for view in able if view.liveness is Liveness.READY]
         if not self.views:
@@ -176,7 +203,9 @@ class SchedulerAndList(RuleBasedStateMachine):
             return WaitReason.NO_WORKERS
         if not any(view.eligibility is Eligibility.OPEN for view in ready):
             return WaitReason.WORKERS_CORDONED
-        return WaitReason.RESOURCES
+        if any(other.priority > job.priority and self._hopeful(other.need) for other in self.waiting.values()):
+            return WaitReason.PRIORITY
+        return WaitReason.RESERVED if self._roomy(need) else WaitReason.RESOURCES
 
     @invariant()
     def books_agree(self):

@@ -1,0 +1,223 @@
+"""All that the Scheduler knows: workers, waiting lines, who is placed, limits, shares, run times; and how lines queue.
+
+A waiting line stands in one place: in the queue of its shape, under its rank, or at a closed gate. Shapes that may have
+room are awake; a turn looks at no others, so parked lines cost nothing.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Any, Final
+
+from engine.scheduler.backlog import Backlog, Line, Terms
+from engine.scheduler.cluster_view import ClusterView, Machine, Shape
+from engine.scheduler.fair_share import FairShare, dominant
+from engine.scheduler.limits import Gate, Limits
+from engine.scheduler.ranking import Policy, Standing
+from engine.scheduler.run_times import GUESS_MS, RunTimes
+from swarmsync.model.job import Waiting
+from swarmsync.model.limits import QueueLimits, UserLimits
+
+#: With so many waiting lines per millisecond between two renewals of all ranks, renewing costs a tenth of the time.
+LINES_PER_MS: Final = 64
+
+Entry = tuple[tuple[Any, ...], int, Line]
+
+
+class Assigned:
+    """A job that is placed, and what it counts against."""
+
+    __slots__ = ("at_ms", "estimate_ms", "gates", "terms", "worker_id")
+
+    def __init__(self, worker_id: int, terms: Terms, gates: tuple[Gate, ...], at_ms: int, estimate_ms: int) -> None:
+        self.worker_id = worker_id
+        self.terms = terms
+        self.gates = gates
+        self.at_ms = at_ms
+        self.estimate_ms = estimate_ms
+
+
+class Books:
+    def __init__(self, backlog_jobs_max: int, policy: Policy) -> None:
+        self.policy = policy
+        self.backlog = Backlog(backlog_jobs_max)
+        self.awake: dict[Shape, None] = {}
+        self.cluster = ClusterView(self.wake)
+        self.limits = Limits()
+        self.shares = FairShare()
+        self.run_times = RunTimes(learn=policy.learns)
+        self.assigned: dict[int, Assigned] = {}
+        self.now_ms = 0
+        self._order = 0
+        self._renew_ms = 0
+
+    # ------------------------------------------------ waiting
+
+    def add(self, job: Waiting) -> Line | None:
+        """Take a waiting job in; None when the backlog is full."""
+        line = self.backlog.add(job, self.now_ms)
+        if line is None:
+            return None
+        if line.jobs == 1 and line.rank is None and line.gate is None:
+            self.open(line)
+        elif line.gate is None and self.backlog.head(line) == (job.priority, job.job_id):
+            self.queue(line)  # the new one is its first
+        return line
+
+    def open(self, line: Line) -> None:
+        """Give a line its shape and gates, and put it into the queue."""
+        line.shape = self.cluster.open_shape(line.terms, spread=self.limits.spreads(line.terms.queue))
+        line.gates = self.limits.gates_for(line.terms)
+        for gate in line.gates:
+            gate.lines += 1
+        self.queue(line)
+
+    def remove(self, job_id: int) -> Line | None:
+        """Forget a waiting job; return the line in which it stood."""
+        return self.backlog.remove(job_id)
+
+    def emptied(self, line: Line) -> bool:
+        """Drop a line that has no job left; False when it has some."""
+        if line.jobs or self.backlog.lines.get(line.name) is not line:
+            return False
+        self.backlog.close(line)
+        self.cluster.close_shape(line.shape)
+        if line.shape.lines == 0:
+            self.awake.pop(line.shape, None)
+        self.limits.close_line(line.gates)
+        line.rank = line.gate = None
+        return True
+
+    def wake(self, shape: Shape) -> None:
+        if shape.lines:
+            self.awake[shape] = None
+
+    # ------------------------------------------------ the queue of a shape
+
+    def rank(self, line: Line) -> tuple[Any, ...]:
+        return self.policy.order(self.standing(line))
+
+    def standing(self, line: Line) -> Standing:
+        head = self.backlog.head(line)
+        assert head is not None
+        terms = line.terms
+        return Standing(
+            head[0],
+            head[1],
+            self.now_ms - self.backlog.since(head[1]),
+            self.run_times.estimate_ms(terms),
+            dominant(terms.need, self.cluster.total),
+            self.shares.level(terms.user_id, self.limits.weight_of(terms.user_id), self.now_ms)
+            if self.policy.changes
+            else 0.0,
+        )
+
+    def queue(self, line: Line) -> None:
+        """Put a line into its shape's queue; what stood there of it before counts no more."""
+        line.rank = self.rank(line)
+        self._order += 1
+        heappush(line.shape.queue, (line.rank, self._order, line))
+        self.awake[line.shape] = None
+
+    def top(self, shape: Shape) -> Line | None:
+        """Return the first line of a shape's queue, under its present rank; None when none stands there."""
+        queue = shape.queue
+        while queue:
+            rank, _, line = queue[0]
+            if line.rank is not rank or line.jobs == 0:
+                heappop(queue)
+                continue
+            now = self.rank(line)
+            if now <= rank:
+                return line
+            heappop(queue)
+            line.rank = now
+            self._order += 1
+            heappush(queue, (now, self._order, line))
+        return None
+
+    def unqueue(self, line: Line) -> None:
+        """Take out the line that `top` has just shown."""
+        heappop(line.shape.queue)
+        line.rank = None
+
+    def renew(self) -> None:
+        """Rank all queued lines anew, where ranks change with time; the more there are, the less often."""
+        if not self.policy.changes or self.now_ms < self._renew_ms or not self.awake:
+            return
+        self._renew_ms = self.now_ms + len(self.backlog.lines) // LINES_PER_MS
+        for shape in self.cluster.shapes.values():
+            lines = [line for rank, _, line in shape.queue if line.rank is rank and line.jobs]
+            shape.queue = []
+            for line in lines:
+                line.rank = self.rank(line)
+                self._order += 1
+                shape.queue.append((line.rank, self._order, line))
+            heapify(shape.queue)
+
+    def closed_gate(self, line: Line) -> Gate | None:
+        for gate in line.gates:
+            if gate.closed(line.terms, self.now_ms):
+                return gate
+        return None
+
+    # ------------------------------------------------ placed
+
+    def place(self, line: Line, job_id: int, machine: Machine) -> None:
+        self.backlog.take(job_id)
+        self.cluster.place(job_id, line.terms.need, machine)
+        self._enter(job_id, machine.view.worker_id, line.terms, self.now_ms)
+        self.limits.started(job_id, line.terms, line.gates, self.now_ms)
+
+    def recall(self, job_id: int, worker_id: int, terms: Terms, at_ms: int) -> None:
+        """A job that was placed before this core began."""
+        self._enter(job_id, worker_id, terms, at_ms)
+
+    def _enter(self, job_id: int, worker_id: int, terms: Terms, at_ms: int) -> None:
+        self.left(job_id)
+        gates = self.limits.gates_for(terms)
+        self.assigned[job_id] = Assigned(worker_id, terms, gates, at_ms, self.run_times.estimate_ms(terms))
+        self.limits.enter(job_id, terms, gates)
+        self.shares.hold(terms.user_id, terms.need, self.cluster.total, self.now_ms)
+
+    def end(self, job_id: int, worker_id: int, ran_ms: int | None, *, void: bool = False) -> None:
+        self.cluster.end(job_id, worker_id)
+        known = self.assigned.get(job_id)
+        if known is None or known.worker_id != worker_id:
+            return
+        if ran_ms is not None:
+            self.run_times.learn(known.terms, ran_ms)
+        self.left(job_id, void=void)
+
+    def left(self, job_id: int, *, void: bool = False) -> None:
+        known = self.assigned.pop(job_id, None)
+        if known is not None:
+            self.limits.leave(job_id, known.gates, void=void)
+            self.shares.release(known.terms.user_id, known.terms.need, self.cluster.total, self.now_ms)
+
+    def end_of(self, job_id: int) -> int:
+        """Return when a placed job is expected to end."""
+        known = self.assigned.get(job_id)
+        if known is None:
+            return self.now_ms + GUESS_MS
+        return self.run_times.end_ms(known.terms, known.at_ms, known.estimate_ms, self.now_ms)
+
+    # ------------------------------------------------ limits
+
+    def change_limits(self, queues: tuple[QueueLimits, ...], users: tuple[UserLimits, ...]) -> None:
+        """Take over new limits: who counts against what is found anew for every line and every placed job."""
+        self.limits.replace(queues, users)
+        for job_id, known in self.assigned.items():
+            known.gates = self.limits.gates_for(known.terms)
+            self.limits.enter(job_id, known.terms, known.gates)
+        for line in self.backlog.lines.values():
+            if line.shape.spread != self.limits.spreads(line.terms.queue):
+                old, line.rank = line.shape, None
+                self.cluster.close_shape(old)
+                if old.lines == 0:
+                    self.awake.pop(old, None)
+                line.shape = self.cluster.open_shape(line.terms, spread=not old.spread)
+            line.gate, line.gates = None, self.limits.gates_for(line.terms)
+            for gate in line.gates:
+                gate.lines += 1
+            self.queue(line)

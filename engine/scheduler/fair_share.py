@@ -1,0 +1,81 @@
+"""How much of the cluster each user has had lately: the dominant share, smoothed over time, by the user's weight.
+
+A user's dominant share is the largest of its shares of cpus, memory and gpus (Ghodsi et al., NSDI'11). What it was
+before is forgotten with a half-life, so a user who was away owes and is owed nothing.
+"""
+
+from math import exp, log
+from typing import Final
+
+from swarmsync.model.resources import NOTHING, Need
+
+HALF_LIFE_MS: Final = 3_600_000
+_DECAY: Final = log(2) / HALF_LIFE_MS
+_FORGOTTEN: Final = 1e-6
+
+
+class _Account:
+    __slots__ = ("at_ms", "holds", "past", "share")
+
+    def __init__(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+        self.past = 0.0
+        self.share = 0.0  # since at_ms
+        self.holds = NOTHING
+
+
+class FairShare:
+    def __init__(self) -> None:
+        self._accounts: dict[int, _Account] = {}
+
+    def hold(self, user_id: int, need: Need, total: Need, now_ms: int) -> None:
+        account = self._accounts.get(user_id)
+        if account is None:
+            account = self._accounts[user_id] = _Account(now_ms)
+        self._settle(account, now_ms)
+        account.holds = account.holds.plus(need)
+        account.share = dominant(account.holds, total)
+
+    def release(self, user_id: int, need: Need, total: Need, now_ms: int) -> None:
+        account = self._accounts.get(user_id)
+        if account is None:
+            return
+        self._settle(account, now_ms)
+        account.holds = account.holds.minus(need)
+        account.share = dominant(account.holds, total)
+
+    def inherit(self, old: "FairShare", now_ms: int) -> None:
+        """Take over what users have had; what they hold now is told anew."""
+        for user_id, past in old.pasts(now_ms).items():
+            self._accounts[user_id] = _Account(now_ms)
+            self._accounts[user_id].past = past
+
+    def pasts(self, now_ms: int) -> dict[int, float]:
+        for account in self._accounts.values():
+            self._settle(account, now_ms)
+        return {user_id: account.past for user_id, account in self._accounts.items()}
+
+    def level(self, user_id: int, weight: int, now_ms: int) -> float:
+        """Return what the user has had; who has less goes first. What runs now counts at once, not only in time."""
+        account = self._accounts.get(user_id)
+        if account is None:
+            return 0.0
+        self._settle(account, now_ms)
+        if account.past < _FORGOTTEN and account.holds == NOTHING:
+            del self._accounts[user_id]
+            return 0.0
+        return (account.past + account.share) / weight
+
+    def _settle(self, account: _Account, now_ms: int) -> None:
+        if now_ms > account.at_ms:
+            kept = exp(-_DECAY * (now_ms - account.at_ms))
+            account.past = account.past * kept + account.share * (1.0 - kept)
+            account.at_ms = now_ms
+
+
+def dominant(holds: Need, total: Need) -> float:
+    return max(
+        holds.cpus_milli / total.cpus_milli if total.cpus_milli else 0.0,
+        holds.memory_bytes / total.memory_bytes if total.memory_bytes else 0.0,
+        holds.gpus / total.gpus if total.gpus else 0.0,
+    )

@@ -1,0 +1,79 @@
+"""EASY backfill: the most urgent job without room keeps a worker, and others pass only if they do not delay it there.
+
+The reservation says from when on the worker will have room (`shadow_ms`) and what will be left beside the job then
+(`extra`). Another job may use the worker if it is expected to be over by then, or fits into what is left.
+"""
+
+from collections.abc import Callable, Iterable
+from heapq import nsmallest
+from typing import Any, Final
+
+from engine.scheduler.cluster_view import Machine, Shape
+from swarmsync.model.resources import NOTHING, Need
+
+LOOKED_AT_MAX: Final = 64
+
+
+class Reservation:
+    __slots__ = ("extra", "fresh", "job_id", "line_name", "rank", "shadow_ms", "shape", "worker_id")
+
+    def __init__(self, line_name: int, job_id: int, rank: tuple[Any, ...], shape: Shape, worker_id: int) -> None:
+        self.line_name = line_name
+        self.job_id = job_id
+        self.rank = rank
+        self.shape = shape
+        self.worker_id = worker_id
+        self.shadow_ms = 0
+        self.extra = NOTHING
+        self.fresh = False  # shadow and extra are of this turn
+
+    def allows(self, need: Need, end_ms: int) -> bool:
+        return end_ms <= self.shadow_ms or need.fits(self.extra)
+
+    def admit(self, need: Need, end_ms: int) -> None:
+        """Another job was placed there."""
+        if end_ms > self.shadow_ms:
+            self.extra = self.extra.minus(need)
+
+
+def forecast(machine: Machine, need: Need, end_of: Callable[[int], int], now_ms: int) -> tuple[int, Need] | None:
+    """Return from when on the worker has room for `need`, and what is left then; None: not even when it is empty."""
+    if not need.fits(machine.view.capacity):
+        return None
+    free, shadow_ms = machine.free, now_ms
+    ends = sorted((max(end_of(job_id), now_ms), job_id) for job_id in machine.holds)
+    for place, (end_ms, job_id) in enumerate(ends):
+        if need.fits(free):
+            # What ends at the same moment is free by then, too.
+            for later_ms, other in ends[place:]:
+                if later_ms > shadow_ms:
+                    break
+                free = free.plus(machine.holds[other])
+            return shadow_ms, free.minus(need)
+        free, shadow_ms = free.plus(machine.holds[job_id]), end_ms
+    return (shadow_ms, free.minus(need)) if need.fits(free) else None
+
+
+def earliest(
+    shape: Shape, machines: Iterable[Machine], end_of: Callable[[int], int], now_ms: int
+) -> tuple[int, Machine] | None:
+    """Return when and on which worker the shape will have room first; of many workers the emptiest are looked at."""
+    able = [m for m in machines if m.view.assignable and shape.could_run(m.view)]
+    if len(able) > LOOKED_AT_MAX:
+        able = nsmallest(LOOKED_AT_MAX, able, key=lambda machine: _missing(machine, shape.need))
+    best: tuple[int, Machine] | None = None
+    for machine in able:
+        seen = forecast(machine, shape.need, end_of, now_ms)
+        if seen is not None and (best is None or seen[0] < best[0]):
+            best = seen[0], machine
+    return best
+
+
+def _missing(machine: Machine, need: Need) -> float:
+    """Tell how far a worker is from having room, relative to what is wanted."""
+    return max(
+        (need.cpus_milli - machine.cpus_milli) / (need.cpus_milli or 1),
+        (need.memory_bytes - machine.memory_bytes) / (need.memory_bytes or 1),
+        (need.gpus - machine.gpus) / (need.gpus or 1),
+        (need.disk_bytes - machine.disk_bytes) / (need.disk_bytes or 1),
+    )

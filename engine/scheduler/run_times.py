@@ -1,0 +1,47 @@
+"""How long a job will run: what its user's last jobs of this size took, or its timeout, or a guess.
+
+The mean of a user's last two run times is a better guess than what users ask for (Tsafrir, Etsion, Feitelson, TPDS'07).
+A guess that time has proved wrong is corrected: what has run for so long will run on for a part of that.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from engine.scheduler.backlog import Terms
+
+GUESS_MS: Final = 3_600_000
+KEPT: Final = 100_000
+#: A job that outlives its estimate is taken to have run for so much of its time.
+_OVERDUE: Final = 2
+
+
+class RunTimes:
+    def __init__(self, *, learn: bool = True) -> None:
+        self._learn = learn
+        self._last: OrderedDict[tuple[object, ...], tuple[int, int]] = OrderedDict()
+
+    def learn(self, terms: Terms, ran_ms: int) -> None:
+        if not self._learn:
+            return
+        for key in ((terms.user_id, terms.need), (terms.user_id,)):
+            old = self._last.pop(key, None)
+            self._last[key] = (ran_ms, ran_ms if old is None else old[0])
+        while len(self._last) > KEPT:
+            self._last.popitem(last=False)
+
+    def estimate_ms(self, terms: Terms) -> int:
+        """Return the expected run time; never more than the timeout."""
+        timeout = None if terms.rules is None else terms.rules.timeout_ms
+        known = self._last.get((terms.user_id, terms.need)) or self._last.get((terms.user_id,))
+        if known is None:
+            return GUESS_MS if timeout is None else timeout
+        guess = max((known[0] + known[1]) // 2, 1)
+        return guess if timeout is None else min(guess, timeout)
+
+    def end_ms(self, terms: Terms, at_ms: int, estimate_ms: int, now_ms: int) -> int:
+        """Return when a job is expected to end that was placed at `at_ms` with this estimate."""
+        if at_ms + estimate_ms > now_ms:
+            return at_ms + estimate_ms
+        timeout = None if terms.rules is None else terms.rules.timeout_ms
+        end = at_ms + _OVERDUE * max(now_ms - at_ms, 1)
+        return end if timeout is None else max(min(end, at_ms + timeout), now_ms + 1)

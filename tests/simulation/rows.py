@@ -26,6 +26,7 @@ class Row(Struct):
     document: str
     grace_ms: int
     state: str = "queued"
+    user_id: int = 1
     priority: int = 50
     reason: str = ""
     message: str = ""

@@ -263,7 +263,7 @@ async def test_the_scheduler_begins_anew_when_its_reader_was_replaced():
     rig.ends["placements"].reader_epoch = 2
     await rig.service.duty()
     limits = ["load_queue_limits", "load_user_limits"]
-    assert rig.store.calls == [*limits, "load_workers", "load_placed", "load_queued"]
+    assert rig.store.calls == [*limits, "load_workers", "load_placed", "load_rate_starts", "load_queued"]
     await rig.service.duty()
     assert len(rig.store.calls) == 5
 

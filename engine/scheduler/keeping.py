@@ -1,0 +1,158 @@
+"""Whom a worker is kept for: the most urgent job that waits for room, and which others may pass it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heapify, heappop
+from typing import Any, Final
+
+from engine.scheduler.backlog import Line
+from engine.scheduler.books import Books
+from engine.scheduler.cluster_view import Machine, Shape
+from engine.scheduler.reservation import Reservation, earliest, forecast
+
+MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
+TRIED_MAX: Final = 8
+
+
+class Keeping:
+    """The reservation in force. `woken` is told of shapes that may fit again when it is given up in a turn."""
+
+    def __init__(self, books: Books, woken: Callable[[Shape], None]) -> None:
+        self._books = books
+        self._woken = woken
+        self.reserved: Reservation | None = None
+        self.seek = True  # there may be a job to reserve for
+        self.reconsider = False  # another job may now be the one to reserve for
+        self._seek_ms = 0
+        self._looked = False  # in this turn, for lines that sleep and go before those that are awake
+        self._asleep: tuple[Any, ...] | None = None  # the rank of the first that was not tried yet
+
+    def workers_changed(self) -> None:
+        self.seek = self.reconsider = True
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._looked = False
+        self.check()
+
+    def check(self) -> None:
+        """Give up a reservation whose job or worker is gone, or whose job met a limit."""
+        held = self.reserved
+        if held is None:
+            return
+        line = self._books.backlog.lines.get(held.line_name)
+        machine = self._books.cluster.machines.get(held.worker_id)
+        if (
+            line is None
+            or line.gate is not None
+            or self._books.backlog.head(line) is None
+            or line.shape is not held.shape
+            or machine is None
+            or not machine.view.assignable
+            or not held.shape.could_run(machine.view)
+            or self._books.closed_gate(line) is not None
+        ):
+            self.release()
+            return
+        head = self._books.backlog.head(line)
+        assert head is not None
+        held.job_id, held.rank, held.fresh = head[1], self._books.rank(line), False
+        if self.reconsider:
+            self.reconsider = False
+            self.reserve_for_first(held.rank)
+            self._looked = False
+
+    def release(self) -> None:
+        held = self.reserved
+        assert held is not None
+        self.reserved, self.seek, self._looked = None, True, False
+        machine = self._books.cluster.machines.get(held.worker_id)
+        if machine is None:
+            return
+        before = set(self._books.awake)
+        self._books.cluster.unreserve(machine)
+        for shape in [shape for shape in self._books.awake if shape not in before]:
+            self._woken(shape)
+
+    def reserve(self, line: Line) -> bool:
+        """Keep a worker for the first job of this line, which has no room now; False when no worker could be kept."""
+        books = self._books
+        assert line.rank is not None
+        if books.now_ms < self._seek_ms:
+            return False
+        if len(books.cluster.machines) > MANY_WORKERS:
+            self._seek_ms = books.now_ms + len(books.cluster.machines) // 8
+        found = earliest(line.shape, books.cluster.machines.values(), books.end_of, books.now_ms)
+        if found is None:
+            return False
+        if self.reserved is not None:
+            self.release()
+        head = books.backlog.head(line)
+        assert head is not None
+        machine = found[1]
+        books.cluster.reserve(machine)
+        self.reserved = Reservation(line.name, head[1], line.rank, line.shape, machine.view.worker_id)
+        self.seek = False
+        return True
+
+    def asleep_before(self, rank: tuple[Any, ...]) -> bool:
+        return not self._looked or (self._asleep is not None and self._asleep < rank)
+
+    def reserve_for_first(self, before: tuple[Any, ...] | None = None) -> bool:
+        """Reserve for the most urgent of the lines that sleep for want of room (if it goes before this rank)."""
+        books = self._books
+        self._looked, self._asleep = True, None
+        if books.now_ms < self._seek_ms:
+            return False
+        blocked = [
+            (line.rank, place, line)
+            for place, shape in enumerate(books.cluster.shapes.values())
+            if shape not in books.awake and (line := books.top(shape)) is not None and line.rank is not None
+        ]
+        heapify(blocked)
+        tried = 0
+        while blocked and tried < 8:
+            rank, _, line = heappop(blocked)
+            if before is not None and rank > before:
+                self._asleep = rank
+                return False
+            tried += 1
+            if books.closed_gate(line) is None and self.reserve(line):
+                return True
+        if before is None:
+            self.seek = False
+        return False
+
+    def goes_after(self, line: Line) -> bool:
+        held = self.reserved
+        if held is None or line.rank is None or line.name == held.line_name or line.rank <= held.rank:
+            return False
+        held.rank = self._books.rank(self._books.backlog.lines[held.line_name])  # it may have changed in this turn
+        return line.rank > held.rank
+
+    def fits(self, shape: Shape) -> Machine | None:
+        held = self.reserved
+        machine = None if held is None else self._books.cluster.machines.get(held.worker_id)
+        if machine is None or not machine.view.assignable or not machine.fits(shape.need):
+            return None
+        return machine if shape.admits(machine.view) else None
+
+    def room(self, line: Line) -> Machine | None:
+        """Return the reserved worker for the job it is kept for, and for those that go before it."""
+        held = self.reserved
+        if held is None or (line.name != held.line_name and (line.rank is None or line.rank > held.rank)):
+            return None
+        return self.fits(line.shape)
+
+    def may_pass(self, line: Line) -> bool:
+        held = self.reserved
+        machine = self.fits(line.shape)
+        if held is None or machine is None:
+            return False
+        books = self._books
+        if not held.fresh:
+            seen = forecast(machine, held.shape.need, books.end_of, books.now_ms)
+            assert seen is not None
+            (held.shadow_ms, held.extra), held.fresh = seen, True
+        return held.allows(line.terms.need, books.now_ms + books.run_times.estimate_ms(line.terms))

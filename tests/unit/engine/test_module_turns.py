@@ -265,7 +265,7 @@ async def test_the_scheduler_begins_anew_when_its_reader_was_replaced():
     limits = ["load_queue_limits", "load_user_limits"]
     assert rig.store.calls == [*limits, "load_workers", "load_placed", "load_rate_starts", "load_queued"]
     await rig.service.duty()
-    assert len(rig.store.calls) == 5
+    assert len(rig.store.calls) == 6
 
 
 def test_words_survive_the_codec():

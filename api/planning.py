@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from api.waiting import dependency
+from api.waiting import dependency, shown
 from swarmsync import ids
 from swarmsync.clock import rfc3339
 from swarmsync.model.explanation import Explanation, in_order
@@ -62,12 +62,14 @@ def plan(
         sentence = f"starts at {rfc3339(start.run_at)}"
         blockers.append({"reason": W.START_TIME.value, "message": sentence, "since": moment})
     blockers += dependency(parents, moment)
-    blockers += [{"reason": b.reason.value, "message": b.message, "since": moment} for b in answer.blockers]
+    first = len(blockers)  # of those so far each keeps it from starting at once
+    blockers += [shown(blocker, moment) for blocker in answer.blockers if blocker.reason is not W.EVALUATING]
     blockers = in_order(blockers)
     if refused:
         blockers.insert(0, {"reason": W.CONCURRENCY_LIMIT.value, "message": refused, "since": moment})
     never = bool(refused) or answer.verdict == "never" or any(entry["reason"] in _NEVER for entry in blockers)
-    verdict = "never" if never else "later" if blockers or answer.verdict == "later" else "now"
+    waits = bool(first) or answer.hindered or answer.verdict == "waits"
+    verdict = "never" if never else "later" if waits else "now"
     return {
         "verdict": verdict,
         "message": _sentence(verdict, answer, blockers),
@@ -76,7 +78,7 @@ def plan(
         "state": start.state.value,
         "blockers": blockers,
         "position": answer.position,
-        "would_start_if": list(answer.would_start_if) or [b.help for b in answer.blockers if b.help],
+        "would_start_if": list(answer.would_start_if),
         "jobs": 1 if made.spec.array is None else made.spec.array.size(),
     }
 
@@ -85,9 +87,9 @@ def _starts_at(
     now: datetime, run_at: datetime | None, answer: Explanation, parents: Sequence[Parent]
 ) -> datetime | None:
     """When it is expected to start; None where that is not known."""
-    if parents or (answer.starts_in_ms is None and answer.blockers):
+    if parents or (answer.start_in_ms is None and answer.hindered):
         return None
-    expected = now + timedelta(milliseconds=min(max(answer.starts_in_ms or 0, 0), 10**14))
+    expected = now + timedelta(milliseconds=min(max(answer.start_in_ms or 0, 0), 10**14))
     return expected if run_at is None else max(expected, run_at)
 
 
@@ -95,4 +97,5 @@ def _sentence(verdict: str, answer: Explanation, blockers: Sequence[Mapping[str,
     if verdict == "now":
         return f"it would start at once{f' on worker {answer.worker}' if answer.worker else ''}"
     lead = "it would never start" if verdict == "never" else "it would wait"
-    return f"{lead}: {blockers[0]['reason']}, {blockers[0]['message']}" if blockers else lead
+    first = next((entry for entry in blockers if entry.get("blocking", True)), None)
+    return lead if first is None else f"{lead}: {first['reason']}, {first['message']}"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from api.documents import waiting_reason
 from swarmsync import ids
 from swarmsync.clock import rfc3339
-from swarmsync.model.explanation import Explanation, in_order
+from swarmsync.model.explanation import Blocker, Explanation, in_order
 from swarmsync.model.lifecycle import FINAL, PLACED, JobState, WaitReason
 from swarmsync.model.resources import format_cpus, format_size
 from swarmsync.store.lists import Row
@@ -35,8 +35,8 @@ def explain(
     if answer is not None and answer.position is not None and state == JobState.QUEUED:
         position = answer.position
     blockers = _of_members(waits.members) if waits.members else [*_own(row, waits.parents), *_of_answer(row, answer)]
-    if state == JobState.QUEUED and not blockers:
-        blockers = _of_rows(row) if answer is None else [_next(row, answer)]
+    if state == JobState.QUEUED and not any(blocker.get("blocking", True) for blocker in blockers):
+        blockers += _of_rows(row) if answer is None else [_next(row, answer)]
     blockers = in_order(blockers)
     return {
         "state": state,
@@ -83,11 +83,16 @@ def _own(row: Row, parents: Sequence[Parent]) -> list[dict[str, Any]]:
 def _of_answer(row: Row, answer: Explanation | None) -> list[dict[str, Any]]:
     if answer is None:
         return []
-    return [
-        {"reason": blocker.reason.value, "message": blocker.message, "since": rfc3339(_since(row, blocker.reason))}
-        for blocker in answer.blockers
-        if blocker.reason is not W.EVALUATING
-    ]
+    since = {blocker.reason: rfc3339(_since(row, blocker.reason)) for blocker in answer.blockers}
+    return [shown(blocker, since[blocker.reason]) for blocker in answer.blockers if blocker.reason is not W.EVALUATING]
+
+
+def shown(blocker: Blocker, since: str | None) -> dict[str, Any]:
+    """Return a blocker of the Scheduler's as the API shows it."""
+    extra: dict[str, Any] = {} if blocker.blocking else {"blocking": False}
+    if blocker.holders:
+        extra["holders"] = list(blocker.holders)
+    return {"reason": blocker.reason.value, "message": blocker.message, "since": since, **extra}
 
 
 def _since(row: Row, reason: str) -> datetime:
@@ -105,6 +110,9 @@ def _of_rows(row: Row) -> list[dict[str, Any]]:
 
 def _next(row: Row, answer: Explanation) -> dict[str, Any]:
     fits = f"it fits on worker {answer.worker} now; " if answer.worker else ""
+    if answer.verdict == "placed":
+        sentence = f"it was given to worker {answer.worker or '(one that left)'}; its order is on the way"
+        return {"reason": W.EVALUATING.value, "message": sentence, "since": rfc3339(row["since"])}
     return {"reason": W.EVALUATING.value, "message": fits + _READY, "since": rfc3339(row["since"])}
 
 
@@ -123,7 +131,6 @@ def _helps(
     row: Row, blockers: Sequence[Mapping[str, Any]], answer: Explanation | None, parents: Sequence[Parent]
 ) -> list[str]:
     """What would take the blockers away: the Scheduler's own words where it has some."""
-    said = {} if answer is None else {b.reason.value: b.help for b in answer.blockers if b.help}
     whole = [] if answer is None else list(answer.would_start_if)
     known = set() if answer is None else {blocker.reason.value for blocker in answer.blockers}
     helps = []
@@ -131,8 +138,6 @@ def _helps(
         reason = str(blocker["reason"])
         if reason == W.DEPENDENCY:
             helps += [f"job {ids.encode(p.job_id)} has {p.condition}" for p in parents[:PARENTS_NAMED] if p.met is None]
-        elif reason in said:
-            helps.append(said[reason])
         elif reason in _REMEDIES and not (whole and reason in known):
             helps.append(_REMEDIES[reason](row))
     return list(dict.fromkeys(helps + whole))

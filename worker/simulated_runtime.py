@@ -3,7 +3,8 @@
 What a container does is read from its plan's environment: SIM_DURATION (`50ms`, `2s`, or a number of milliseconds;
 default 0), SIM_EXIT, SIM_STDOUT and SIM_STDERR (written when it starts), SIM_OOM=1 (killed for memory: 137), SIM_SIGNAL
 (killed by that signal: 128 + its number) and SIM_IGNORE_STOP=1 (only SIGKILL ends it early). A container of no duration
-ends within `start`, without a timer. Survives its agents as Docker does: they may share one object one after another.
+ends within `start`, without a timer. An image `slow-pull:1s` takes that long to be there. Survives its agents as Docker
+does: they may share one object one after another.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from worker.container_runtime import (
 )
 
 _KILLED: Final = 128
+_SLOW: Final = "slow-pull:"
 _STREAMS: Final[tuple[tuple[Stream, str], ...]] = (("stdout", "SIM_STDOUT"), ("stderr", "SIM_STDERR"))
 
 
@@ -74,7 +76,18 @@ class SimulatedRuntime:
         """Nothing to let go of: the containers go on, and so do their timers."""
 
     async def ensure_image(self, image: str, auth: RegistryAuth | None = None) -> ImageRef:  # noqa: ARG002 no registry
+        if image.startswith(_SLOW):
+            await self._pause(_duration_ms(image.removeprefix(_SLOW)) / 1000)
         return ImageRef(image, image, 0)
+
+    async def _pause(self, seconds: float) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        call_later = self._call_later or asyncio.get_running_loop().call_later
+        timer = call_later(seconds, lambda: over.done() or over.set_result(None))
+        try:
+            await over
+        finally:
+            timer.cancel()
 
     async def create(self, plan: ContainerPlan) -> str:
         name = plan.name

@@ -46,7 +46,8 @@ class Why(Resource):
             kind: Literal["why", "plan"] = "why" if row["state"] == JobState.QUEUED else "plan"
             answer = await _ask(call, kind, waiting_of(row))
         if row["state"] == JobState.QUEUED and (answer is None or answer.position is None):
-            position = await lists.ahead(call.services.store, call.caller, job_id)
+            ahead = await lists.ahead(call.services.store, call.caller, job_id)
+            position = None if ahead is None else ahead + 1
         return explain(row, position, answer, unmet) | {"ended": obituary(detail, past.stopped)}
 
 
@@ -110,7 +111,7 @@ async def _plan(call: Call, made: Draft, now: datetime, root: str) -> dict[str, 
     if answer is None:
         if told is None:
             raise Unavailable("the Scheduler does not answer; try again in a moment")
-        answer = Explanation((Blocker(WaitReason(told["reason"]), told["message"]),), verdict="later")
+        answer = Explanation((Blocker(WaitReason(told["reason"]), told["message"]),), verdict="waits")
     return planning.plan(made, now, answer, planning.parents_of(made.spec.after, states), refused)
 
 

@@ -9,27 +9,40 @@ from swarmsync.model.lifecycle import WaitReason
 
 
 class Blocker(Struct, frozen=True, omit_defaults=True):
-    """One thing that stands between a job and its start; `help` says what would take it away."""
+    """One thing that stands between a job and its start or, where it is not `blocking`, is worth knowing.
+
+    `holders` are the ids of jobs that have what it waits for.
+    """
 
     reason: WaitReason
     message: str
-    help: str = ""
+    blocking: bool = True
+    holders: tuple[str, ...] = ()
+
+    @property
+    def hinders(self) -> bool:
+        return self.blocking and self.reason is not WaitReason.EVALUATING
 
 
 class Explanation(Struct, frozen=True):
     """All blockers in the contract's order, and what the next turn would do with the job.
 
     `verdict` of a job that could start at once is `now`, with the worker's name; of one that no worker could ever run
-    `never`. `starts_in_ms` is when room is expected, from what is known of the jobs that take it. `busy`: not asked.
+    `never`; `placed` where its order is under way. `position` counts from 1. `start_in_ms` is when the last blocker is
+    expected to be gone, from what is known of the jobs that hold it. `busy`: the Scheduler was not asked.
     """
 
     blockers: tuple[Blocker, ...] = ()
     position: int | None = None
     would_start_if: tuple[str, ...] = ()
-    verdict: Literal["now", "later", "never"] | None = None
+    verdict: Literal["placed", "now", "waits", "never"] | None = None
     worker: str | None = None
-    starts_in_ms: int | None = None
+    start_in_ms: int | None = None
     busy: bool = False
+
+    @property
+    def hindered(self) -> bool:
+        return any(blocker.hinders for blocker in self.blockers)
 
 
 _decoder = msgspec.json.Decoder(Explanation)

@@ -14,11 +14,11 @@ from swarmsync.protocol.messages import Ask
 pytestmark = pytest.mark.integration
 
 FULL = Explanation(
-    (Blocker(WaitReason.USER_QUOTA, "2 of 2 jobs run", "one of them ends"), Blocker(WaitReason.RESOURCES, "busy")),
+    (Blocker(WaitReason.USER_QUOTA, "2 of 2 jobs run", holders=("0abc",)), Blocker(WaitReason.RESOURCES, "busy")),
     position=4,
-    would_start_if=("0abc ends",),
-    verdict="later",
-    starts_in_ms=60_000,
+    would_start_if=("job 0abc ends",),
+    verdict="waits",
+    start_in_ms=60_000,
 )
 
 
@@ -59,7 +59,8 @@ async def test_a_queued_job_has_the_schedulers_blockers_its_position_and_what_wo
     job = await ann.submit(priority=70, resources={"cpus": 2})
     answer = await why(ann, job["id"])
     assert (answer["state"], reasons(answer), answer["position"]) == ("queued", ["UserQuota", "Resources"], 4)
-    assert answer["would_start_if"] == ["one of them ends", "0abc ends"]
+    assert answer["would_start_if"] == ["job 0abc ends"]
+    assert answer["blockers"][0]["holders"] == ["0abc"]
     (asked,) = scheduler.asked
     assert (asked.kind, asked.job.priority, asked.job.need.cpus_milli) == ("why", 70, 2_000)
     assert asked.job.line != 0

@@ -36,6 +36,10 @@ JOB: Final = Noun(
             "schema": "Print the JSON Schema of a spec, for editors.",
         },
         job_plan={"plan": "Tell where and when a job would start; changes nothing."},
+        job_from={
+            "from-docker": "Make a spec of a docker run line.",
+            "from-compose": "Make a spec of a service of a Compose file.",
+        },
         job_list={"list": "List jobs, newest first."},
         job_show={
             "show": "Show one job with its attempts.",

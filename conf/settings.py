@@ -150,6 +150,10 @@ class WorkerSite(Struct, frozen=True):
     join_token: str
     state_dir: str
     worker: LocalWorkerSettings
+    enroll_token: str = ""  # for a machine without a key; used once
+
+    def __repr__(self) -> str:
+        return f"WorkerSite({self.state_dir!r}, ***)"
 
 
 #: Environment variables and the setting that each replaces.

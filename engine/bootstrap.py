@@ -5,6 +5,8 @@ import json
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -17,13 +19,15 @@ from swarmsync.clock import SystemClock
 from swarmsync.embedded import ServerPlan
 from swarmsync.errors import ConfigError
 from swarmsync.ids import IdSource
+from swarmsync.nats_config import JOIN, NatsConfig
 from swarmsync.seal import Sealer, load_ring
-from swarmsync.store import users
+from swarmsync.store import users, worker_keys
 from swarmsync.store.migrate import migrate
 from swarmsync.store.pool import as_login
 
 ADMIN = "admin"
 TOKEN_DAYS = 90
+LOCAL_TOKEN_MINUTES = 60
 
 
 class Servers(Struct, frozen=True):
@@ -35,11 +39,13 @@ class Servers(Struct, frozen=True):
     redis_url: str
     passwords: dict[str, str]
     seal_keys: str
+    nats_config: NatsConfig | None = None
+    local_token: str = ""  # with which this machine's worker is enrolled, where it is not yet
 
     @property
     def site(self) -> Site:
         url = as_login(self.database_url, "swarmsync_engine", self.passwords["swarmsync_engine"])
-        return Site(url, self.nats_url, self.passwords["join_token"], self.seal_keys)
+        return Site(url, self.nats_url, self.passwords["join_token"], self.seal_keys, self.nats_config)
 
 
 def prepare(settings: Settings) -> Servers:
@@ -54,13 +60,22 @@ def prepare(settings: Settings) -> Servers:
         passwords = {**passwords, "join_token": settings.workers.join_token}
     plans: list[ServerPlan] = []
     urls = {"postgres": settings.database.url, "nats": settings.nats.url, "valkey": settings.redis.url}
-    makers = {"postgres": embedded.plan_postgres, "nats": embedded.plan_nats, "valkey": embedded.plan_valkey}
+    nats_config = None
+    if not urls["nats"]:
+        shared = settings.worker.runtime == "simulated"
+        nats_config = embedded.nats_config(data_dir, passwords, shared_worker=shared)
+    makers: dict[str, Callable[[Path, dict[str, str]], ServerPlan]] = {
+        "postgres": embedded.plan_postgres,
+        "nats": partial(embedded.plan_nats, config=nats_config),
+        "valkey": embedded.plan_valkey,
+    }
     for name, maker in makers.items():
         if not urls[name]:
             plan = maker(data_dir, passwords)
             plans.append(plan)
             urls[name] = plan.url
-    return Servers(tuple(plans), urls["postgres"], urls["nats"], urls["valkey"], passwords, seal_keys(settings))
+    keys, token = seal_keys(settings), worker_keys.new_token()
+    return Servers(tuple(plans), urls["postgres"], urls["nats"], urls["valkey"], passwords, keys, nats_config, token)
 
 
 def seal_keys(settings: Settings) -> str:
@@ -71,7 +86,7 @@ def seal_keys(settings: Settings) -> str:
 
 
 def nats_login(servers: Servers, kind: str) -> str:
-    """The URL for the API or the workers: a login of its own on our NATS, the given one on a foreign NATS."""
+    """The URL for the API or for machines that join: an own login on our NATS, the given one on a foreign NATS."""
     if any(plan.name == "nats" for plan in servers.plans):
         return as_login(servers.nats_url, kind, servers.passwords[f"nats_{kind}"])
     return servers.nats_url
@@ -83,6 +98,7 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
     document = {
         "api_database_url": as_login(servers.database_url, "swarmsync_api", servers.passwords["swarmsync_api"]),
         "nats_url": nats_login(servers, "api"),
+        "join_url": nats_login(servers, JOIN) if servers.nats_config is not None else "",
         "redis_url": servers.redis_url,
         "bind": settings.api.bind,
         "port": settings.api.port,
@@ -136,6 +152,10 @@ async def _set_up(settings: Settings, servers: Servers) -> None:
             password = secrets.token_urlsafe(18)
             user_id = await users.create_user(connection, new_ids.next(), ADMIN, password=password, role="admin")
             write_private(settings.data_path / "admin-password", password + "\n")
+        if servers.nats_config is not None and settings.worker.enabled:
+            await worker_keys.add_token(
+                connection, new_ids.next(), servers.local_token, minutes=LOCAL_TOKEN_MINUTES, replaces=True
+            )
         if user_id is not None:
             url = local_url(settings)
             if not await _still_good(connection, url):

@@ -1,6 +1,7 @@
 """`swarmsyncd check`: everything that Core needs, one line each, with what to do about what is missing."""
 
 import asyncio
+import fcntl
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -58,12 +59,27 @@ def _server(
     if url:
         yield probe(url, name)
         return
+    if _runs(settings):
+        yield True, name, "embedded; runs in the Core of this data directory"
+        return
     try:
         maker(settings.data_path, embedded.load_secrets(settings.data_path))
     except ConfigError as problem:
         yield False, name, str(problem)
     else:
         yield True, name, "embedded; starts with Core"
+
+
+def _runs(settings: Settings) -> bool:
+    """Tell whether a Core uses the data directory now: then its servers' files are its own."""
+    try:
+        with (settings.data_path / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _postgres(url: str, name: str) -> Line:

@@ -18,6 +18,7 @@ from engine.scheduler.service import SchedulerService
 from engine.service import Service
 from engine.service_channels import Role, Wiring
 from swarmsync import collector
+from swarmsync.nats_config import NatsConfig
 from swarmsync.seal import Sealer
 from swarmsync.store.pool import ENGINE_PLANS, Store
 
@@ -29,6 +30,7 @@ class Site(Struct, frozen=True):
     nats_url: str
     join_token: str
     seal_keys: str  # a ring for `Sealer.of`
+    nats_config: NatsConfig | None = None  # of the NATS that Core runs itself
 
 
 def module_main(role: Role, settings: Settings, site: Site, wiring: Wiring, pulses: PulsePage) -> Callable[[], None]:
@@ -86,6 +88,7 @@ def _build(role: Role, settings: Settings, site: Site, store: Store, common: dic
                 pulse_ms=limits.pulse_ms,
                 crash_limit=limits.crash_limit,
                 join_token=site.join_token,
+                nats_config=site.nats_config,
                 **common,
             )
         case Role.HIBERNATOR:

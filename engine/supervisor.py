@@ -31,6 +31,7 @@ from engine.status import Status
 from engine.supervision import Budget, GiveUp, on_exit
 from swarmsync.embedded import READY_TIMEOUT_S
 from swarmsync.errors import ConfigError
+from swarmsync.nats_config import JOIN
 
 TURN_S: Final = 0.1
 GUNICORN_CONF: Final = Path(conf.__file__).parent / "gunicorn.conf.py"
@@ -143,10 +144,11 @@ class Supervisor:
     def _worker_spec(self, servers: Servers) -> ChildSpec:
         path = self._settings.data_path / "private" / "worker.json"
         site = WorkerSite(
-            bootstrap.nats_login(servers, "worker"),
+            bootstrap.nats_login(servers, "worker" if self._settings.worker.runtime == "simulated" else JOIN),
             servers.passwords["join_token"],
             str(self._settings.data_path / "worker"),
             self._settings.worker,
+            servers.local_token,
         )
         bootstrap.write_private(path, msgspec.json.encode(site).decode())
         argv = [sys.executable, "-m", "worker.program", str(path)]

@@ -144,7 +144,7 @@ def worker(
         labels={**settings.worker.labels, **labels},
         simulated_count=count,
     )
-    site = conf.WorkerSite(nats, token, str(settings.data_path / "worker"), own)
+    site = conf.WorkerSite(nats, token, str(settings.data_path / "worker"), own, token)
     # The worker is a program of its own; it is told everything through memory that only this user can read.
     descriptor = os.memfd_create("swarmsync-worker", 0)
     os.write(descriptor, msgspec.json.encode(site))

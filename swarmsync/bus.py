@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from swarmsync.errors import Unavailable
+from swarmsync.errors import NotAllowed, Unavailable
 
 Handler = Callable[[Msg], Awaitable[None]]
 
@@ -28,8 +28,14 @@ class Bus:
         self.on_reconnect: Callable[[], None] | None = None
 
     @classmethod
-    async def connect(cls, url: str, name: str, *, wait: bool = True) -> "Bus":
-        """Connect. With `wait` this goes on trying for ever; else Unavailable is raised at the first failure."""
+    async def connect(
+        cls, url: str, name: str, *, wait: bool = True, inbox: str = "_INBOX", seed: str | None = None
+    ) -> "Bus":
+        """Connect. With `wait` this goes on trying for ever; else Unavailable is raised at the first failure.
+
+        `inbox` is the prefix under which answers come; `seed` is a private key (NATS nkeys) in place of a password.
+        Raises NotAllowed when the server refuses the login, at once where `wait` is off or a key was given.
+        """
         bus = cls()
 
         async def error(problem: Exception) -> None:
@@ -53,10 +59,14 @@ class Bus:
                     max_outstanding_pings=3,
                     pending_size=16 << 20,
                     flusher_queue_size=4096,
+                    inbox_prefix=inbox,
+                    nkeys_seed_str=seed,
                     error_cb=error,
                     reconnected_cb=reconnected,
                 )
             except (NatsError, OSError, TimeoutError) as problem:
+                if "authorization violation" in str(problem).lower() and (seed is not None or not wait):
+                    raise NotAllowed("NATS refuses this login") from problem
                 if not wait:
                     raise Unavailable(f"NATS does not answer ({type(problem).__name__})") from problem
                 await asyncio.sleep(0.2)

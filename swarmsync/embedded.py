@@ -28,6 +28,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from swarmsync.errors import ConfigError
+from swarmsync.nats_config import NatsConfig
 
 READY_TIMEOUT_S: Final = 60
 _SOCKET_PATH_MAX: Final = 90  # sun_path holds 107 bytes, and the servers append file names
@@ -55,8 +56,8 @@ def load_secrets(data_dir: Path) -> dict[str, str]:
     """Return the passwords of this data directory; made at first use, file mode 0600."""
     path = data_dir / "secrets.json"
     names = (
-        _POSTGRES_USER, "swarmsync_engine", "swarmsync_api", "nats_engine", "nats_api", "nats_worker", "redis",
-        "join_token", "instance",
+        _POSTGRES_USER, "swarmsync_engine", "swarmsync_api", "nats_engine", "nats_api", "nats_worker", "nats_join",
+        "redis", "join_token", "instance",
     )  # fmt: skip
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     missing = [name for name in names if name not in known]
@@ -100,13 +101,17 @@ def plan_postgres(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
     )
 
 
-def plan_nats(data_dir: Path, passwords: dict[str, str], port: int | None = None) -> ServerPlan:
-    """Write the server's configuration: loopback, one login per kind of program, subjects as narrow as its work."""
+def nats_config(data_dir: Path, passwords: dict[str, str], *, shared_worker: bool = True) -> NatsConfig:
     home = data_dir / "nats"
     home.mkdir(mode=0o700, exist_ok=True)
-    port = port or _stable_port(home / "port")
-    config = home / "nats.conf"
-    _write_private(config, _nats_config(port, passwords))
+    return NatsConfig(str(home), _stable_port(home / "port"), passwords, shared_worker)
+
+
+def plan_nats(data_dir: Path, passwords: dict[str, str], config: NatsConfig | None = None) -> ServerPlan:
+    """Write the server's configuration (`nats_config.py`), on loopback, with the keys that were known last."""
+    config = config or nats_config(data_dir, passwords)
+    config.write(config.known_keys())
+    port = config.port
     program = Path(sys.executable).parent / "nats-server"
     if not program.exists():
         found = shutil.which("nats-server")
@@ -118,7 +123,7 @@ def plan_nats(data_dir: Path, passwords: dict[str, str], port: int | None = None
     url = f"nats://engine:{passwords['nats_engine']}@127.0.0.1:{port}"
     return ServerPlan(
         "nats",
-        (str(program), "-c", str(config)),
+        (str(program), "-c", str(config.path)),
         data_dir / "logs" / "nats.log",
         url,
         signal.SIGTERM,
@@ -276,27 +281,6 @@ def _stable_port(path: Path) -> int:
             path.write_text(str(chosen))
             return chosen
     raise ConfigError("no free port on loopback for NATS")
-
-
-def _nats_config(port: int, passwords: dict[str, str]) -> str:
-    return f"""
-host: 127.0.0.1
-port: {port}
-server_name: swarmsync
-max_payload: 8MB
-max_pending: 128MB
-ping_interval: "10s"
-ping_max: 2
-authorization {{
-  users: [
-    {{ user: engine, password: "{passwords["nats_engine"]}" }}
-    {{ user: api, password: "{passwords["nats_api"]}", permissions: {{
-        publish: ["core.changed", "core.workers", "core.limits", "core.ask"], subscribe: ["core.>", "_INBOX.>"] }} }}
-    {{ user: worker, password: "{passwords["nats_worker"]}", permissions: {{
-        publish: ["w.*.up.*"], subscribe: ["w.*.down.*", "_INBOX.>"] }} }}
-  ]
-}}
-"""
 
 
 def _write_private(path: Path, text: str) -> None:

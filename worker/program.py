@@ -16,6 +16,7 @@ from conf.settings import LocalWorkerSettings, WorkerSite
 from swarmsync import collector
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError
+from worker import identity
 from worker.agent import Agent
 from worker.capacity import default_name, offer_of
 from worker.container_runtime import ContainerRuntime, RuntimeInfo, RuntimeProblem
@@ -69,7 +70,11 @@ def owner_of(name: str, join_token: str) -> str:
 
 
 async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
-    bus = await Bus.connect(site.nats_url, "worker")
+    if settings.runtime == "simulated":
+        bus = await Bus.connect(site.nats_url, "worker")
+    else:
+        name = settings.name or default_name()
+        bus = await identity.connect(site.nats_url, name, Path(site.state_dir), site.enroll_token)
     agents = [await _agent(bus, entry, site) for entry in _each(settings)]
     loop = asyncio.get_running_loop()
     collector.relax()

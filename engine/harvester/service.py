@@ -5,6 +5,7 @@ there before it is sent, so a worker can never tell of an assignment that is unk
 and last the feed of committed changes. Replies go out after the commit.
 """
 
+import hmac
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from nats.aio.msg import Msg
 
 from engine.harvester import settlements
 from engine.harvester.ends import Ends
+from engine.harvester.enrolment import Enrolment
 from engine.harvester.questions import Questions
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.pulse_system.pulses import Beat
@@ -23,9 +25,11 @@ from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
 from swarmsync.model.job import Settlement
 from swarmsync.model.lifecycle import FINAL, Eligibility, EndReason, JobState, Liveness
+from swarmsync.nats_config import NatsConfig
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     Changed,
+    Enroll,
     JobsSubmitted,
     Join,
     LimitsChanged,
@@ -51,6 +55,8 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 FEED_MAX = 5_000
+ENROLLING_MAX = 256
+_decode_enroll = codec.decoder_of(Enroll)
 REPORTS_PER_TURN = 4_000
 MESSAGES_WAITING_MAX = 100_000
 REFUSED_MS = 1_000  # a job that a worker refused waits so long
@@ -68,6 +74,7 @@ class HarvesterService(Service):
         pulse_ms: int,
         crash_limit: int,
         join_token: str,
+        nats_config: NatsConfig | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,6 +90,7 @@ class HarvesterService(Service):
         self._limits_told: AllLimits | None = None
         self._must_resync = False
         self._unsaved: set[int] = set()  # workers whose liveness is not yet in their rows
+        self._enrolment = Enrolment(store, nats_config, self.journal)
         self._registry = Registry(limits)
         self._ends = Ends(store, self._registry, crash_limit, self._say, self.journal)
         self._void: list[int] = []  # jobs of void placements, which may have been queued again meanwhile
@@ -101,6 +109,8 @@ class HarvesterService(Service):
         self._bus = await Bus.connect(self._nats_url, "harvester")
         for subject in (subjects.ALL_JOINS, subjects.ALL_PULSES, subjects.ALL_REPORTS):
             await self._bus.subscribe(subject, self._on_worker)
+        await self._enrolment.refresh()
+        await self._bus.subscribe(subjects.ENROLL, self._on_enroll, pending_max=ENROLLING_MAX)
         await self._bus.subscribe(subjects.CHANGED, self._on_changed)
         await self._questions.listen(self._bus)
         await self._bus.subscribe(subjects.WORKERS_CHANGED, self._on_workers_changed)
@@ -119,6 +129,15 @@ class HarvesterService(Service):
             if message.subject == subjects.up(name, "join") and message.reply:
                 await self._reply(message, Refusal(f"the join cannot be read: {problem}"))
         self.poke()
+
+    async def _on_enroll(self, message: Msg) -> None:
+        """Answered at once and one after the other: it is rare, and its transaction decides between rivals."""
+        try:
+            await self._reply(message, await self._enrolment.answer(_decode_enroll(message.data)))
+        except codec.DecodeError:
+            self.journal("warning", "a machine asked to be enrolled in words that are none")
+        except Unavailable:
+            return  # it asks again
 
     async def _on_changed(self, _message: Msg) -> None:
         self._look_at_feed = True
@@ -191,7 +210,8 @@ class HarvesterService(Service):
     async def _join(self, message: Msg, word: Join) -> list[Any]:
         name = subjects.worker_of(message.subject)
         now_ms = self.clock.monotonic_ms()
-        refusal = "the join token is wrong" if word.token != self._join_token else None
+        known = self._enrolment.knows(name) or hmac.compare_digest(word.token.encode(), self._join_token.encode())
+        refusal = None if known else "the join token is wrong"
         refusal = refusal or self._registry.refuses(name, word.offer, now_ms, boot=word.boot, began_ms=word.began_ms)
         if refusal is not None:
             self.journal("warning", f"worker {name} may not join: {refusal}")
@@ -304,6 +324,7 @@ class HarvesterService(Service):
         if slow or self._check_workers:
             self._check_workers = False
             await self._load_eligibility()
+            await self._enrolment.refresh()
         if slow or self._check_limits:
             await self._load_limits()
         if slow:

@@ -262,6 +262,24 @@ class Receipt(_Word, frozen=True):
     stale: bool = False  # the message was old; nothing in it was obeyed
 
 
+# ------------------------------------------------ a machine without a key -> Harvester (NATS request)
+
+
+class Enroll(_Word, frozen=True):
+    """Make me a worker. `signature` is over `enrolment.statement`, by the key. Reply: Enrolled or Refusal."""
+
+    token: str
+    name: str
+    public_key: str  # a NATS user key: U...
+    signature: bytes
+
+
+class Enrolled(_Word, frozen=True):
+    """The key is in force: connect with it."""
+
+    name: str
+
+
 # ------------------------------------------------ worker -> Harvester (NATS requests)
 
 
@@ -430,4 +448,4 @@ class AskLogEnds(_Word, frozen=True):
 
 
 FromWorker: TypeAlias = Join | Pulse | Reports | LogChunks | AskLogEnds
-ToWorker: TypeAlias = Welcome | Refusal | PulseAnswer | ReportsAck | LogsAck
+ToWorker: TypeAlias = Welcome | Refusal | PulseAnswer | ReportsAck | LogsAck | Enrolled

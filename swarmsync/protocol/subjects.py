@@ -15,11 +15,17 @@ ASK: Final = "core.ask"  # Ask (request): why does this job wait, where would th
 JOURNAL: Final = "core.journal"  # live tail of system log records
 LOGS_STORED: Final = "core.stored"  # prefix: core.stored.<job id>: new output is in PostgreSQL
 
+ENROLL: Final = "enroll"  # Enroll (request): a machine without a key
 ALL_JOINS: Final = "w.*.up.join"
 ALL_PULSES: Final = "w.*.up.pulse"
 ALL_REPORTS: Final = "w.*.up.reports"
 ALL_LOGS: Final = "w.*.up.logs"
 ALL_RECEIPTS: Final = "w.*.up.receipt"
+
+
+def inbox(worker: str) -> str:
+    """The prefix of the subjects on which a worker hears answers; no other worker may listen there."""
+    return f"_INBOX_{worker}"
 
 
 def up(worker: str, kind: str) -> str:

@@ -81,6 +81,7 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/workers/{worker}/cordon", workers.OneWorker, "cordon"),
     ("/v1/workers/{worker}/uncordon", workers.OneWorker, "uncordon"),
     ("/v1/workers/{worker}/drain", workers.OneWorker, "drain"),
+    ("/v1/workers/{worker}/revoke", workers.OneWorker, "revoke"),
     ("/v1/logs", logs.LogRecords, None),
     ("/v1/logs/{record}", logs.OneRecord, None),
     ("/v1/secrets", secrets.Secrets, None),

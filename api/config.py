@@ -21,6 +21,7 @@ class ApiConfig(Struct, frozen=True):
     api_database_url: str
     nats_url: str
     redis_url: str
+    join_url: str = ""  # for machines that join; empty on a foreign NATS
     body_max_bytes: Positive = 8 << 20
     batch_jobs_max: Positive = 10_000
     session_hours: Positive = 12

@@ -1,5 +1,6 @@
 """Query strings, strictly: unknown or repeated parameters, numbers out of range and NUL are errors that are named."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, TypeVar, get_origin, get_type_hints
@@ -132,3 +133,13 @@ def cursor(name: str, text: str) -> int | None:
     if number is None:
         raise QueryError(name, "is not a cursor of this list; take next_cursor of the page before")
     return number
+
+
+def label_errors(labels: Mapping[str, str | None]) -> list[FieldError]:
+    """Say what is wrong with labels that a document sets."""
+    errors = [FieldError("$.labels", "more than 64 labels")] if len(labels) > 64 else []
+    for key, value in labels.items():
+        if not 0 < len(key) <= 128 or len(value or "") > 256:
+            problem = f"label {key[:40]!r}: a key has 1-128 characters, a value 256 at most"
+            errors.append(FieldError("$.labels", problem))
+    return errors

@@ -11,6 +11,7 @@ from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
 from api.obituary import obituary
+from api.query_strings import label_errors
 from swarmsync.errors import Conflict, FieldError, SpecError
 from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import FINAL
@@ -88,13 +89,7 @@ class OneJob(Resource):
 async def _checked(call: Call, wanted: JobChanges) -> Changes:
     errors = []
     if wanted.labels is not UNSET:
-        if len(wanted.labels) > 64:
-            errors.append(FieldError("$.labels", "more than 64 labels"))
-        for key, value in wanted.labels.items():
-            if not 0 < len(key) <= 128 or len(value or "") > 256:
-                errors.append(
-                    FieldError("$.labels", f"label {key[:40]!r}: a key has 1-128 characters, a value 256 at most")
-                )
+        errors += label_errors(wanted.labels)
     if wanted.queue is not UNSET and wanted.queue not in await call.services.queue_names(call.caller):
         errors.append(FieldError("$.queue", f"there is no queue {wanted.queue[:64]!r}"))
     if wanted.timeout is not UNSET and wanted.timeout < 1:

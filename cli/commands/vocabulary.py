@@ -86,6 +86,10 @@ WORKER: Final = Noun(
         worker={
             "list": "List workers.",
             "show": "Show one worker.",
+            "register": "Make a join token for a new worker.",
+            "update": "Set labels of a worker.",
+            "delete": "Delete a worker that has no jobs.",
+            "revoke": "Take a worker's key back.",
             "cordon": "Give a worker no new jobs.",
             "uncordon": "Let a worker take jobs again.",
             "drain": "Give a worker no new jobs and let its jobs end.",

@@ -1,4 +1,4 @@
-"""`worker`: list, show, cordon, uncordon, drain."""
+"""`worker`: list, show, register, update, delete, revoke, cordon, uncordon, drain."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from cli.arguments import Name
 from cli.bundles import bundled, examples
 from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
 from cli.profiles import connect
+from cli.spec_flags import pairs
 
 app = typer.Typer()
 
@@ -64,6 +65,54 @@ def show(name: Name, view: OneView) -> None:
     """Show one worker."""
     with connect() as client:
         show_one(view, client.get(worker_path(name)), to_yaml)
+
+
+@app.command(
+    "register", epilog=examples("consumer worker register", "consumer worker register --name gpu-7 --minutes 60")
+)
+@bundled
+def register(
+    *,
+    view: OneView,
+    name: Annotated[str, typer.Option("--name", help="Only for this name, also where another key has it.")] = "",
+    minutes: Annotated[int | None, typer.Option("--minutes", min=1, max=1440, help="How long it holds (10).")] = None,
+) -> None:
+    """Make a join token; prints the command to type on the machine that shall become a worker."""
+    wanted = {**({"name": name} if name else {}), **({"minutes": minutes} if minutes else {})}
+    with connect() as client:
+        made = client.call("POST", "/v1/workers", wanted)
+    show_one(view, made, lambda made: f"{made['command']}\n")
+
+
+@app.command("update", epilog=examples("consumer worker update NAME -l zone=eu -l rack-"))
+def update(
+    name: Name,
+    label: Annotated[list[str], typer.Option("-l", "--label", metavar="KEY=VALUE", help="KEY- takes it back.")],
+) -> None:
+    """Set labels of a worker; they win over those that it says of itself."""
+    labels: dict[str, str | None] = {}
+    for text in label:
+        if text.endswith("-") and "=" not in text:
+            labels[text[:-1]] = None
+        else:
+            labels |= pairs([text], "--label")
+    with connect() as client:
+        worker = client.call("PATCH", worker_path(name), {"labels": labels})
+    emit(f"{cells.plain(worker['name'])}\n")
+
+
+@app.command("delete", epilog=examples("consumer worker delete NAME"))
+def delete(name: Name) -> None:
+    """Delete a worker that has no jobs, and its key."""
+    with connect() as client:
+        client.call("DELETE", worker_path(name))
+    emit(f"{name}\n")
+
+
+@app.command("revoke", epilog=examples("consumer worker revoke NAME"))
+def revoke(name: Name) -> None:
+    """Take a worker's key back: it is cut off at once, and its jobs run elsewhere when their leases have ended."""
+    _act(name, "revoke")
 
 
 @app.command("cordon", epilog=examples("consumer worker cordon NAME"))

@@ -9,7 +9,7 @@ from engine.harvester.registry import Registry
 from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState
 from swarmsync.protocol.messages import AssignmentEnded, Ended, ToScheduler
-from swarmsync.store import jobs
+from swarmsync.store import dependencies, jobs
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -34,6 +34,26 @@ class Ends:
         self.over: set[int] = set()  # jobs that are final now: others may wait for them
         self.requeued = False  # some are queued again: the feed has news
         self.must_resync = False
+
+    async def follow(self) -> bool:
+        """See to what ends mean for others: the rest of an array, the array itself, jobs that waited for them.
+
+        Tells whether the feed has news.
+        """
+        news = False
+        if self.arrays:
+            arrays, self.arrays = self.arrays, set()
+            news = bool(await jobs.stop_overrun(self._store, sorted(arrays)))
+            for array_id in await jobs.finish_arrays(self._store, sorted(arrays)):
+                self._registry.stop_over(array_id)
+                self.changed.append(array_id)
+                self.over.add(array_id)
+        if self.over:
+            released = await dependencies.release(self._store, sorted(self.over))
+            self.over.clear()
+            self.changed += released.changed
+            news |= bool(released.changed)
+        return news
 
     async def settle_gone(self, batch: Sequence[Settlement]) -> None:
         if not batch:

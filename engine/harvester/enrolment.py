@@ -9,14 +9,20 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from nats.aio.msg import Msg
 
-from swarmsync.errors import NotAllowed
+from swarmsync.bus import Bus
+from swarmsync.errors import NotAllowed, Unavailable
 from swarmsync.nats_config import NatsConfig
+from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.enrolment import statement
 from swarmsync.protocol.messages import Enroll, Enrolled, Refusal
 from swarmsync.protocol.subjects import WORKER_NAME
 from swarmsync.store import worker_keys
 from swarmsync.store.pool import Store
+
+ENROLLING_MAX = 256
+_decode = codec.decoder_of(Enroll)
 
 
 class Enrolment:
@@ -42,6 +48,21 @@ class Enrolment:
             self._keys = keys
             for name in gone:
                 self._journal("warning", f"worker {name} has no key any more and was cut off")
+
+    async def listen(self, bus: Bus) -> None:
+        """Bring NATS to the keys in force, and answer who asks: one after the other, their transactions decide."""
+        await self.refresh()
+
+        async def on_enroll(message: Msg) -> None:
+            try:
+                answer = await self.answer(_decode(message.data))
+                await bus.publish(message.reply, codec.encode(answer))
+            except codec.DecodeError:
+                self._journal("warning", "a machine asked to be enrolled in words that are none")
+            except Unavailable:
+                return  # it asks again
+
+        await bus.subscribe(subjects.ENROLL, on_enroll, pending_max=ENROLLING_MAX)
 
     async def answer(self, word: Enroll) -> Enrolled | Refusal:
         """Enroll, or say why not."""

@@ -100,6 +100,12 @@ class Registry:
         for entry in live:
             self._add(entry)
 
+    def forget(self, name: str) -> int:
+        """Drop a worker whose row was deleted; return its id."""
+        worker_id = self.workers.pop(name).view.worker_id
+        self.names.pop(worker_id, None)
+        return worker_id
+
     def offered(self, said: Offered) -> None:
         known = self.live.get(said.ref.job_id)
         if known is not None and known.ref == said.ref:

@@ -29,7 +29,6 @@ from swarmsync.nats_config import NatsConfig
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     Changed,
-    Enroll,
     JobsSubmitted,
     Join,
     LimitsChanged,
@@ -55,8 +54,6 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 FEED_MAX = 5_000
-ENROLLING_MAX = 256
-_decode_enroll = codec.decoder_of(Enroll)
 REPORTS_PER_TURN = 4_000
 MESSAGES_WAITING_MAX = 100_000
 REFUSED_MS = 1_000  # a job that a worker refused waits so long
@@ -110,7 +107,7 @@ class HarvesterService(Service):
         for subject in (subjects.ALL_JOINS, subjects.ALL_PULSES, subjects.ALL_REPORTS):
             await self._bus.subscribe(subject, self._on_worker)
         await self._enrolment.refresh()
-        await self._bus.subscribe(subjects.ENROLL, self._on_enroll, pending_max=ENROLLING_MAX)
+        await self._enrolment.listen(self._bus)
         await self._bus.subscribe(subjects.CHANGED, self._on_changed)
         await self._questions.listen(self._bus)
         await self._bus.subscribe(subjects.WORKERS_CHANGED, self._on_workers_changed)
@@ -129,15 +126,6 @@ class HarvesterService(Service):
             if message.subject == subjects.up(name, "join") and message.reply:
                 await self._reply(message, Refusal(f"the join cannot be read: {problem}"))
         self.poke()
-
-    async def _on_enroll(self, message: Msg) -> None:
-        """Answered at once and one after the other: it is rare, and its transaction decides between rivals."""
-        try:
-            await self._reply(message, await self._enrolment.answer(_decode_enroll(message.data)))
-        except codec.DecodeError:
-            self.journal("warning", "a machine asked to be enrolled in words that are none")
-        except Unavailable:
-            return  # it asks again
 
     async def _on_changed(self, _message: Msg) -> None:
         self._look_at_feed = True
@@ -297,23 +285,8 @@ class HarvesterService(Service):
             self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
         if len(entries) >= FEED_MAX:
             self._look_at_feed = True
-        await self._follow_ends()
+        self._look_at_feed |= await self._ends.follow()
         return len(entries)
-
-    async def _follow_ends(self) -> None:
-        """What the ends of jobs mean for others: the rest of an array, the array itself, jobs that waited for them."""
-        if self._ends.arrays:
-            arrays, self._ends.arrays = self._ends.arrays, set()
-            self._look_at_feed |= bool(await jobs.stop_overrun(self._store, sorted(arrays)))
-            for array_id in await jobs.finish_arrays(self._store, sorted(arrays)):
-                self._registry.stop_over(array_id)
-                self._ends.changed.append(array_id)
-                self._ends.over.add(array_id)
-        if self._ends.over:
-            released = await dependencies.release(self._store, sorted(self._ends.over))
-            self._ends.over.clear()
-            self._ends.changed += released.changed
-            self._look_at_feed |= bool(released.changed)
 
     async def _sweep(self) -> None:
         if self._must_resync or self._ends.must_resync:
@@ -347,13 +320,20 @@ class HarvesterService(Service):
             self._check_workers = True
 
     async def _load_eligibility(self) -> None:
-        for view, session in await worker_store.load(self._store):
+        rows = await worker_store.load(self._store)
+        for name in self._registry.workers.keys() - {view.name for view, _ in rows}:
+            self._say([WorkerLost(self._registry.forget(name))])
+            self._must_resync = True  # a worker that was deleted counts no more
+        for view, session in rows:
             known = self._registry.workers.get(view.name)
             if known is None:  # it joined, but the answer of PostgreSQL was lost
                 self._registry.load([Known(view, session, self.clock.monotonic_ms())], [])
             elif known.view.eligibility is not view.eligibility:
                 self._registry.changed(view.worker_id, view.eligibility)
                 self._say([WorkerChanged(view.worker_id, known.view.liveness, view.eligibility)])
+            if known is not None and known.view.labels != view.labels:
+                known.view.labels = view.labels
+                self._tell_room(view.worker_id)
 
     async def _load_limits(self) -> None:
         """Tell the Scheduler what limits there are, when they changed; one that begins anew reads them itself."""

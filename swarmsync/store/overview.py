@@ -12,7 +12,8 @@ from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
 
 _WORKERS: Final = """
-SELECT w.id, w.name, w.cpus_milli, w.memory_bytes, w.gpus, w.disk_bytes, w.labels, w.runtime, w.version, w.liveness,
+SELECT w.id, w.name, w.cpus_milli, w.memory_bytes, w.gpus, w.disk_bytes, w.runtime, w.version, w.liveness,
+    w.labels || w.set_labels AS labels,
     w.eligibility, w.joined_at, w.last_pulse_at, b.jobs, b.cpus_used, b.memory_used, b.gpus_used, b.disk_used
 FROM workers w
 CROSS JOIN LATERAL (
@@ -63,7 +64,8 @@ class Stats(Struct, frozen=True):
 
 async def workers(store: Store, caller: Caller, *, after: str, limit: int, labels: str | None) -> list[Row]:
     """Return up to `limit` + 1 workers by name."""
-    query = f"{_WORKERS} WHERE w.name > $1 AND ($3::jsonb IS NULL OR w.labels @> $3::jsonb) ORDER BY w.name LIMIT $2"
+    labelled = "($3::jsonb IS NULL OR (w.labels || w.set_labels) @> $3::jsonb)"
+    query = f"{_WORKERS} WHERE w.name > $1 AND {labelled} ORDER BY w.name LIMIT $2"
     rows: list[Row] = await store.run(lambda c: c.fetch(query, after, limit + 1, labels), **caller.settings)
     return rows
 

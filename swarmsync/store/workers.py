@@ -47,7 +47,7 @@ async def join(store: Store, new_id: int, offer: WorkerOffer, session: str) -> W
         row["id"],
         offer.name,
         capacity,
-        dict(offer.labels),
+        msgspec.json.decode(row["labels"], type=dict[str, str]),
         Liveness.READY,
         Eligibility(row["eligibility"]),
         runtime=offer.runtime,

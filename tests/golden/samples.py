@@ -82,6 +82,8 @@ SAMPLES: tuple[Struct, ...] = (
     m.Orders(7, 41, (RUN, STOP), {9: b'{"image":"alpine:3.20"}'}),
     m.Receipt(7, 41, ((REF, "it has no room: cpus"),), stale=True),
     HOLDING,
+    m.Enroll("ss_join_x", "w1", "U" + "A" * 55, b"\x01" * 64),
+    m.Enrolled("w1"),
     m.Join("5f1d6c0a9b3e7788", OFFER, (HOLDING,), "join-token", "0d1c2b3a-boot", 90_000),
     m.Pulse("5f1d6c0a9b3e7788", 12, 7, 41, (HOLDING,), leaving=True),
     SPENT,

@@ -23,3 +23,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON join_tokens, worker_keys TO swarmsync_en
 GRANT SELECT, INSERT ON join_tokens TO swarmsync_operator;
 GRANT SELECT ON worker_keys TO swarmsync_operator;
 GRANT UPDATE (revoked_at) ON worker_keys TO swarmsync_operator;
+
+-- Labels that people gave a worker; they win over those that it says itself.
+ALTER TABLE workers ADD COLUMN set_labels jsonb NOT NULL DEFAULT '{}';

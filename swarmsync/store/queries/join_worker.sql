@@ -7,11 +7,11 @@ WITH known AS (
     ON CONFLICT (name) DO UPDATE SET cpus_milli = $3, memory_bytes = $4, gpus = $5, disk_bytes = $6, labels = $7,
         runtime = $8, version = $9, liveness = 'ready', session = $10, joined_at = clock_timestamp(),
         last_pulse_at = clock_timestamp()
-    RETURNING w.id, w.eligibility
+    RETURNING w.id, w.eligibility, w.labels || w.set_labels AS labels
 ), ended AS (
     UPDATE worker_sessions s SET ended_at = clock_timestamp() FROM known WHERE s.worker_id = known.id AND s.ended_at IS NULL
 ), begun AS (
     INSERT INTO worker_sessions (worker_id, session) SELECT id, $10 FROM known
     ON CONFLICT (worker_id, session) DO UPDATE SET ended_at = NULL
 )
-SELECT id, eligibility FROM known
+SELECT id, eligibility, labels FROM known

@@ -155,7 +155,7 @@ async def test_a_join_tells_the_scheduler_what_core_knows_and_not_what_the_worke
     """What a worker brings of assignments that are over would be taken for placed, and never end."""
     monkeypatch.setattr("engine.harvester.service.subjects.worker_of", lambda _subject: "w1")
     harvester.service._registry.offered(offered(A))
-    harvester.store.answers["join_worker"] = [[{"id": 1, "eligibility": "open"}]]
+    harvester.store.answers["join_worker"] = [[{"id": 1, "eligibility": "open", "labels": "{}"}]]
     holds = tuple(Holding(ref, AssignmentState.RUNNING, NEED) for ref in (A, B))
     hears(harvester, Join("s2", WorkerOffer("w1", CAPACITY), holds, "t"), "join")
     await harvester.service.duty()

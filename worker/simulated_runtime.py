@@ -83,7 +83,7 @@ class SimulatedRuntime:
     async def _pause(self, seconds: float) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         call_later = self._call_later or asyncio.get_running_loop().call_later
-        timer = call_later(seconds, lambda: over.done() or over.set_result(None))
+        timer = call_later(seconds, lambda: None if over.done() else over.set_result(None))
         try:
             await over
         finally:

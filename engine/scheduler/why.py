@@ -204,7 +204,7 @@ def answer(books: Books, reserved: Reservation | None, ask: Ask) -> bytes:
     """Answer a question about one job; changes nothing."""
     job = ask.job
     if ask.kind == "why" and job.job_id in books.cluster.placed:
-        return write(Explanation())
+        return write(Explanation(verdict="placed"))
     case = _case(books, job)
     found = blockers(books, reserved, case)
     hard = [entry for entry in found if entry.blocking and entry.reason is not WaitReason.EVALUATING]
@@ -212,17 +212,17 @@ def answer(books: Books, reserved: Reservation | None, ask: Ask) -> bytes:
     if not hard:
         machine = choose(books, reserved, case)
         name = None if machine is None else machine.view.name
-        return write(Explanation(position=position, verdict="now", worker=name, starts_in_ms=0))
+        return write(Explanation(position=position, verdict="now", worker=name, start_in_ms=0))
     never = any(entry.reason is WaitReason.UNSATISFIABLE for entry in hard)
     shown = tuple(
-        explanation.Blocker(entry.reason, entry.message, entry.until)
+        explanation.Blocker(
+            entry.reason, entry.message, entry.blocking, tuple(map(encode, entry.holders[:HOLDERS_SHOWN]))
+        )
         for entry in found
         if entry.reason is not WaitReason.EVALUATING
     )
     helps = tuple(dict.fromkeys(entry.until for entry in hard if entry.until))
-    return write(
-        Explanation(shown, position, helps, "never" if never else "later", starts_in_ms=_start_in(books, hard))
-    )
+    return write(Explanation(shown, position, helps, "never" if never else "waits", start_in_ms=_start_in(books, hard)))
 
 
 def _case(books: Books, job: Waiting) -> Case:

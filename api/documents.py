@@ -1,13 +1,14 @@
 """Rows to the JSON documents of the contract. Ids become text, times RFC 3339 UTC, amounts plain numbers."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 
 from swarmsync import ids
 from swarmsync.clock import rfc3339
-from swarmsync.model.lifecycle import FINAL, PLACED, JobState, WaitReason
+from swarmsync.model.lifecycle import FINAL, PLACED, JobState, Liveness, WaitReason
 from swarmsync.store.lists import JobDetail, Row
 from swarmsync.store.submit import NewJob, Submission
 from swarmsync.store.users import Caller
@@ -49,6 +50,7 @@ def job(row: Row) -> Document:
         "fence": row["fence"],
         "worker": row["worker"] if state in _PLACED or state in _FINAL else None,
         "exit_code": row["exit_code"],
+        "image": row["image"],
         "stop_reason": row["stop_reason"],
         "rerun_of": text_id(row["rerun_of"]),
         "schedule_id": text_id(row["schedule_id"]),
@@ -58,6 +60,16 @@ def job(row: Row) -> Document:
         "result": result if state in _FINAL else None,
         "output_bytes": _output_bytes(result, {}),
     }
+
+
+def gone_by(row: Row, lease_ms: int) -> str | None:
+    """By when a container that is to stop will have ended although nobody reaches its worker: the end of its lease."""
+    if row["state"] != JobState.STOPPING or row["worker_liveness"] in (None, Liveness.READY):
+        return None
+    if row["worker_pulse_at"] is None:
+        return None
+    lease = max(lease_ms, 2 * int(row["grace_ms"]) + 10_000)
+    return rfc3339(row["worker_pulse_at"] + timedelta(milliseconds=lease))
 
 
 def waiting_reason(row: Row) -> tuple[str, str]:
@@ -151,8 +163,8 @@ def new_job(caller: Caller, submission: Submission, entry: NewJob, rerun_of: int
 
 
 _NEW: Final = (
-    "started_at", "finished_at", "worker", "exit_code", "stop_reason", "schedule_id", "array_id", "array_index",
-    "result", "assignment_state", "offered_at", "shape_reason", "shape_message",
+    "started_at", "finished_at", "worker", "exit_code", "image", "stop_reason", "schedule_id", "array_id",
+    "array_index", "result", "assignment_state", "offered_at", "shape_reason", "shape_message",
 )  # fmt: skip
 
 
@@ -201,6 +213,8 @@ def worker(row: Row, *, with_use: bool) -> Document:
         "name": row["name"],
         "liveness": row["liveness"],
         "eligibility": row["eligibility"],
+        "note": row["note"],
+        "drain_until": rfc3339(row["drain_until"]),
         "capacity": _amounts(row, "cpus_milli", "memory_bytes", "gpus", "disk_bytes"),
         "used": None,
         "jobs": None,
@@ -208,6 +222,7 @@ def worker(row: Row, *, with_use: bool) -> Document:
         "labels": msgspec.Raw(row["labels"].encode()),
         "runtime": row["runtime"],
         "version": row["version"],
+        "images": list(row["images"]),
         "joined_at": rfc3339(row["joined_at"]),
         "last_pulse_at": rfc3339(row["last_pulse_at"]),
     }

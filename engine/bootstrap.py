@@ -111,6 +111,8 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
         "requests_per_s": settings.api.requests_per_s,
         "requests_burst": 2 * settings.api.requests_per_s,
         "audiences": _audiences(settings),
+        "lease_ms": settings.workers.lease_ms,
+        "lease_slack_ms": settings.workers.lease_slack_ms,
         "server_id": servers.passwords["instance"],
     }
     write_private(path, json.dumps(document))

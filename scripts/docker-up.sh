@@ -24,6 +24,8 @@ if ! answers; then
         fi
     fi
 fi
+# The tests of registries run one of their own on loopback.
+command -v docker-registry >/dev/null || { [ "$(id -u)" -eq 0 ] && install_packages docker-registry; }
 if ! answers; then
     {
         echo "=================================================================="

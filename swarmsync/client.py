@@ -42,6 +42,7 @@ class Job(TypedDict):
     reason: str
     message: str
     since: str
+    gone_by: str | None
     priority: int
     labels: dict[str, str]
     spec: Document

@@ -219,8 +219,8 @@ class Agent:
         if begin:
             self._note()  # before a container exists
         for run in begin:
-            own = self._reactor.held[run.ref.job_id].terms
-            plan = plan_of(specs[run.spec_id], run, own, worker=self.name, session=self.session)
+            own, spec = self._reactor.held[run.ref.job_id].terms, specs[run.spec_id]
+            plan = plan_of(spec, run, own, worker=self.name, session=self.session, logins=orders.logins)
             self._begin(run.ref, own, plan=plan, missing=run.missing)
         with contextlib.suppress(Unavailable):  # without a receipt the orders come again
             await self._bus.publish(subjects.up(self.name, "receipt"), codec.encode(receipt))

@@ -25,6 +25,8 @@ USAGE_EVERY_S = 10.0
 #: What is cut off still fills the engine's disk until the container is removed: beyond this, truncating is no answer.
 FLOOD_BYTES = 1 << 30
 KILL_AGAIN_S = 10.0
+PULL_MAX_S = 900.0
+CREATE_MAX_S = 120.0
 
 
 def wall_ms() -> int:
@@ -66,6 +68,7 @@ class Assignment:
         self._interrupted = False
         self._sampling: asyncio.Task[None] | None = None
         self._streams: tuple[Stream, Stream] | None = None
+        self._image = ""  # the digest that the plan's tag meant here
         self._spent = Stopwatch()
 
     def stop(self, order: StopJob) -> None:
@@ -87,7 +90,7 @@ class Assignment:
         try:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
-            end, exit_ = End(problem.reason, problem.message, problem.exit_code), None
+            end, exit_ = steps.problem_end(problem), None
             await self._surely_down()
         except asyncio.CancelledError:
             raise
@@ -153,11 +156,21 @@ class Assignment:
         )
         try:
             with self._spent.measure("pull_ms"):
-                await self._runtime.ensure_image(self._plan.image, self._plan.registry_auth)
+                async with asyncio.timeout(PULL_MAX_S):
+                    found = await self._runtime.ensure_image(self._plan.image, self._plan.registry_auth)
+        except TimeoutError:
+            why = f"the image {self._plan.image} was not there after {PULL_MAX_S / 60:g} minutes of pulling"
+            raise RuntimeProblem(EndReason.IMAGE_PULL_FAILED, why, retryable=True) from None
         finally:
             slow.cancel()
-        with self._spent.measure("create_ms"):
-            self.container_id = await self._runtime.create(self._plan)
+        self._image = found.reference if "@" in found.reference else ""
+        try:
+            with self._spent.measure("create_ms"):
+                async with asyncio.timeout(CREATE_MAX_S):
+                    self.container_id = await self._runtime.create(self._plan)
+        except TimeoutError:
+            why = f"the container was not made within {CREATE_MAX_S:g} s"
+            raise RuntimeProblem(EndReason.CREATE_FAILED, why, retryable=True) from None
         self._seen = Seen.CREATED
 
     async def _start(self) -> None:
@@ -166,7 +179,7 @@ class Assignment:
             await self._runtime.start(self.container_id)
         self._seen = Seen.RUNNING
         self._started_ms = wall_ms()
-        self._say(Started(self.ref, self._started_ms, spent=self._spent.read()))
+        self._say(Started(self.ref, self._started_ms, self._image, spent=self._spent.read()))
 
     async def _watch(self) -> tuple[End, Exit]:
         assert self.container_id is not None

@@ -1,5 +1,7 @@
 """From a spec to a container's plan. Pure. The spec may only ask; what is allowed was decided before it came here."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -7,10 +9,11 @@ from msgspec import Struct
 
 from swarmsync import ids
 from swarmsync.model.job import JobRef
+from swarmsync.model.registries import RegistryLogin, login_for
 from swarmsync.model.resources import Need
 from swarmsync.model.spec import JobSpec, VolumeSpec, need, read_volume
 from swarmsync.protocol.messages import RunJob
-from worker.container_runtime import ContainerPlan, Mount, SecretFile
+from worker.container_runtime import ContainerPlan, Mount, RegistryAuth, SecretFile
 
 #: Grace a container gets on a worker that does not know its spec any more.
 GRACE_UNKNOWN_MS: Final = 10_000
@@ -53,15 +56,24 @@ def read_terms(note: str) -> Terms:
         return Terms(Need())
 
 
-def plan_of(spec: JobSpec, order: RunJob, terms: Terms, *, worker: str, session: str) -> ContainerPlan:
+def plan_of(
+    spec: JobSpec,
+    order: RunJob,
+    terms: Terms,
+    *,
+    worker: str,
+    session: str,
+    logins: Mapping[str, RegistryLogin] = MappingProxyType({}),
+) -> ContainerPlan:
     """Return the container that runs this assignment."""
+    login = login_for(order.image or spec.image, logins)
     job = ids.encode(order.ref.job_id)
     return ContainerPlan(
         job=job,
         attempt=order.ref.fence,
         fence=order.ref.fence,
         session=session,
-        image=spec.image,
+        image=order.image or spec.image,
         entrypoint=tuple(spec.entrypoint) if spec.entrypoint is not None else None,
         command=tuple(spec.command) if spec.command is not None else None,
         environment={**spec.environment, **_environment(job, order, worker)},
@@ -79,6 +91,7 @@ def plan_of(spec: JobSpec, order: RunJob, terms: Terms, *, worker: str, session:
         stop_grace_s=terms.grace_ms / 1000,
         secrets=tuple(SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets),
         note=write_terms(terms),
+        registry_auth=None if login is None else RegistryAuth(login.username, login.password),
     )
 
 

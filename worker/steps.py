@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import format_duration, format_size
-from worker.container_runtime import NO_EXIT_CODE, Exit, Seen
+from worker.container_runtime import NO_EXIT_CODE, Exit, RuntimeProblem, Seen
 
 R = EndReason
 
@@ -68,6 +68,14 @@ def end_of(exit_: Exit, cause: EndReason | None, *, memory_bytes: int, timeout_m
     if name:
         return End(R.SIGNAL, f"exit code {code}: ended by {name}", code)
     return End(R.EXIT_CODE, f"exit code {code}" + (f" ({exit_.error})" if exit_.error else ""), code)
+
+
+def problem_end(problem: RuntimeProblem) -> End:
+    """What a call that failed means: where Docker failed, and not what was asked for, it is not the job's failure."""
+    reason = problem.reason
+    if problem.retryable and reason in (R.CREATE_FAILED, R.START_FAILED):
+        reason = R.DOCKER_ERROR
+    return End(reason, problem.message, problem.exit_code)
 
 
 def never_started(cause: EndReason) -> End:

@@ -69,7 +69,8 @@ class OneJob(Resource):
         if call.query.wait:
             await _wait_until_final(call, job_id, job)
         detail, past = await read_past(call, job_id, job)
-        return documents.job_detail(detail) | _told(detail, past)
+        gone_by = documents.gone_by(detail.job, call.services.config.lease_ms)
+        return documents.job_detail(detail) | _told(detail, past) | ({"gone_by": gone_by} if gone_by else {})
 
     @endpoint(Access.USER, "Change what may change", body=JobChanges, answer="the job")
     async def on_patch(self, call: Call, job: str) -> Any:

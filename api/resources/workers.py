@@ -11,6 +11,7 @@ from api.query_strings import label_errors
 from swarmsync import ids
 from swarmsync.clock import rfc3339
 from swarmsync.errors import Conflict, FieldError, NotFound, SpecError
+from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import Eligibility
 from swarmsync.protocol.subjects import WORKER_NAME
 from swarmsync.store import fleet, overview, users
@@ -35,6 +36,12 @@ class Registration(Struct, frozen=True, forbid_unknown_fields=True):
 
 class WorkerChanges(Struct, frozen=True, forbid_unknown_fields=True):
     labels: dict[str, str | None]
+
+
+class Drain(Struct, frozen=True, forbid_unknown_fields=True):
+    """`deadline`: what still runs after so long is stopped, and queued again for other workers."""
+
+    deadline: Duration | None = None
 
 
 class Workers(Resource):
@@ -111,9 +118,17 @@ class OneWorker(Resource):
     async def on_post_cordon(self, call: Call, worker: str) -> Any:
         return await _set(call, worker, _E.CORDONED, (_E.OPEN,))
 
-    @endpoint(Access.OPERATOR, "Give a worker no new jobs; drained when its last one has ended", answer="the worker")
+    @endpoint(
+        Access.OPERATOR,
+        "Give a worker no new jobs; drained when its last one has ended, or was stopped at the deadline",
+        body=Drain,
+        answer="the worker",
+    )
     async def on_post_drain(self, call: Call, worker: str) -> Any:
-        return await _set(call, worker, _E.DRAINING, (_E.OPEN, _E.CORDONED))
+        wanted = await call.document(Drain, optional=True)
+        within_ms = None if wanted.deadline is None else int(wanted.deadline)
+        sources = (_E.OPEN, _E.CORDONED, _E.QUARANTINED, *(() if within_ms is None else (_E.DRAINING,)))
+        return await _set(call, worker, _E.DRAINING, sources, within_ms)
 
     @endpoint(Access.OPERATOR, "Let a worker take jobs again", answer="the worker")
     async def on_post_uncordon(self, call: Call, worker: str) -> Any:
@@ -130,11 +145,13 @@ async def _find(call: Call, text: str) -> Row:
     return row
 
 
-async def _set(call: Call, text: str, wanted: Eligibility, sources: tuple[Eligibility, ...]) -> Any:
+async def _set(
+    call: Call, text: str, wanted: Eligibility, sources: tuple[Eligibility, ...], within_ms: int | None = None
+) -> Any:
     """Change the eligibility; asking for what is so already is fine."""
     services, caller = call.services, call.caller
     worker_id = (await _find(call, text))["id"]
-    changed = await overview.set_eligibility(services.store, caller, worker_id, wanted, sources)
+    changed = await overview.set_eligibility(services.store, caller, worker_id, wanted, sources, within_ms)
     row = await _find(call, text)
     if not changed and row["eligibility"] != wanted:
         raise Conflict(f"the worker {row['name']} is {row['eligibility']}; it cannot become {wanted.value}")

@@ -62,13 +62,31 @@ def cancel(
     wait: Annotated[bool, typer.Option("--wait", help="Until they have ended.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Stop jobs gracefully, or take them out of the line."""
+    """Stop jobs gracefully, or take them out of the line.
+
+    With --wait it returns when their containers are gone; where a worker cannot be reached it says by when it will
+    have ended its container by itself.
+    """
 
     def one(client: "Client", job_id: str) -> str:
         job = client.cancel(job_id, reason)
-        return client.wait(job_id)["id"] if wait else job["id"]
+        return _until_gone(client, job_id) if wait else job["id"]
 
     _each(jobs, one, ask=None if yes else "Cancel")
+
+
+def _until_gone(client: "Client", job_id: str) -> str:
+    """Wait for the end; say once by when that is, where only a lease will bring it about."""
+    told = False
+    while True:
+        try:
+            return str(client.wait(job_id, timeout_s=2 if not told else None)["id"])
+        except TimeoutError:
+            job = client.job(job_id)
+            if job.get("gone_by"):
+                told = True
+                sentence = f"job {job_id}: worker {job['worker']} cannot be reached; it ends the container by itself"
+                exits.say(f"{sentence} by {job['gone_by']}, when its lease is over")
 
 
 @app.command("kill", epilog=examples("consumer job kill last"))

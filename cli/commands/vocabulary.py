@@ -138,6 +138,16 @@ LIMIT: Final = Noun(
         }
     ),
 )
+REGISTRY: Final = Noun(
+    "Logins of image registries (operators).",
+    _verbs(
+        registry={
+            "add": "Set the login with which workers pull a registry's images.",
+            "list": "List the registries that Core has a login for.",
+            "remove": "Forget the login of a registry.",
+        }
+    ),
+)
 INSPECT: Final = Noun(
     "Watch jobs, workers and the engine live, or as they were.",
     _verbs(
@@ -209,6 +219,7 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "log": LOG,
     "queue": QUEUE,
     "limit": LIMIT,
+    "registry": REGISTRY,
     "inspect": INSPECT,
     "user": USER,
     "token": TOKEN,

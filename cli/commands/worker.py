@@ -13,6 +13,7 @@ from cli.profiles import connect
 from cli.spec_flags import pairs
 
 app = typer.Typer()
+LOOK_S = 0.3
 
 
 def _cpus(worker: Document, _now: datetime) -> str:
@@ -44,6 +45,7 @@ COLUMNS = (
     Column("runtime"),
     Column("version", wide=True),
     Column("labels", wide=True),
+    Column("note", wide=True),
     Column("joined", lambda worker, now: cells.age(worker.get("joined_at"), now), wide=True),
 )
 
@@ -127,10 +129,30 @@ def uncordon(name: Name) -> None:
     _act(name, "uncordon")
 
 
-@app.command("drain", epilog=examples("consumer worker drain NAME"))
-def drain(name: Name) -> None:
+@app.command("drain", epilog=examples("consumer worker drain NAME", "consumer worker drain --wait --deadline 10m NAME"))
+def drain(
+    name: Name,
+    deadline: Annotated[
+        str,
+        typer.Option("--deadline", help="Stop what still runs after so long: 90s, 15m. It is tried again."),
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is drained.")] = False,
+) -> None:
     """Give a worker no new jobs and let its jobs end; it is drained when it has none."""
-    _act(name, "drain")
+    import time
+
+    from cli import exits
+
+    with connect() as client:
+        body = {"deadline": deadline} if deadline else None
+        worker = client.call("POST", worker_path(name, "drain"), body, repeatable=True)
+        while wait and worker["eligibility"] == "draining":
+            time.sleep(LOOK_S)
+            worker = client.get(worker_path(name))
+    emit(f"{cells.plain(worker['name'])}  {cells.plain(worker['eligibility'])}\n")
+    if wait and worker["eligibility"] != "drained":
+        exits.say(f"somebody made the worker {worker['eligibility']} meanwhile")
+        raise typer.Exit(exits.ANSWER_IS_NO)
 
 
 def _act(name: str, verb: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 from nats.aio.msg import Msg
 
 from engine.dispatcher.inflight import InFlight
+from engine.dispatcher.logins import Logins
 from engine.dispatcher.secret_values import SecretValues
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
@@ -74,6 +75,7 @@ class DispatcherService(Service):
         self._ids: dict[str, int] = {}
         self._specs: dict[int, bytes] = {}
         self._receipts: list[tuple[str, bytes]] = []
+        self._logins = Logins(store, sealer, self.journal)
         self._words: list[Any] = []
         self._in_doubt = False
 
@@ -179,6 +181,7 @@ class DispatcherService(Service):
         await self._know_workers({entry.worker_id for entry in won})
         await self._know_specs({entry.spec_id for entry in won})
         secrets = await self._secrets.of(won, self._specs)
+        await self._logins.refresh(self.clock.monotonic_ms())
         messages: dict[tuple[int, int], list[Dispatched]] = {}
         for entry in won:
             messages.setdefault((entry.worker_id, entry.orders_seq), []).append(entry)
@@ -213,7 +216,8 @@ class DispatcherService(Service):
             return  # the worker was deleted; its assignments end with their leases
         spec_ids = {order.spec_id for order in orders if isinstance(order, RunJob)}
         specs = {spec_id: self._specs[spec_id] for spec_id in spec_ids if spec_id in self._specs}
-        payload = codec.encode(Orders(self._inflight.epoch, seq, tuple(orders), specs))
+        logins = self._logins.of_orders(specs, orders)
+        payload = codec.encode(Orders(self._inflight.epoch, seq, tuple(orders), specs, logins))
         try:
             await self._bus.publish(subjects.orders(name), payload)
         except Unavailable as problem:
@@ -289,4 +293,5 @@ def _run_job(entry: Dispatched, secrets: tuple[SecretValue, ...], missing: str) 
         entry.array_size,
         secrets,
         missing,
+        entry.image,
     )

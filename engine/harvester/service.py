@@ -243,7 +243,8 @@ class HarvesterService(Service):
         if starts:
             fresh = [(start.ref, max(0, now_ms - start.at_ms)) for start in starts]
             spent = {start.ref: settlements.spent_of(start.spent) for start in starts}
-            self._ends.changed += await jobs.started(self._store, fresh, spent)
+            images = {start.ref: start.image for start in starts if start.image}
+            self._ends.changed += await jobs.started(self._store, fresh, spent, images)
         if steps:
             await jobs.progress(self._store, steps)
         await self._ends.settle(await self._ends.judge(ends))
@@ -309,12 +310,11 @@ class HarvesterService(Service):
             self._ends.over.update(await dependencies.overlooked(self._store))
 
     async def _finish_drains(self) -> None:
-        """A draining worker that holds nothing any more is drained."""
-        done = [
-            known.view.worker_id
-            for known in self._registry.workers.values()
-            if known.view.eligibility is Eligibility.DRAINING and not self._registry.taken(known.view.worker_id)
-        ]
+        """A draining worker that holds nothing any more is drained; what is too late there is stopped."""
+        draining = [k for k in self._registry.workers.values() if k.view.eligibility is Eligibility.DRAINING]
+        done = [known.view.worker_id for known in draining if not self._registry.taken(known.view.worker_id)]
+        if len(done) < len(draining) and self.due(Beat.MEDIUM):
+            self._ends.changed += await worker_store.stop_drained(self._store)
         if done:
             await worker_store.save_drained(self._store, done)
             self._check_workers = True

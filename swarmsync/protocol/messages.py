@@ -12,6 +12,7 @@ from swarmsync.model.bounds import Amount, ExitStatus, Id, Sentence, TimeMs, Wor
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
 from swarmsync.model.limits import QueueLimits, UserLimits
+from swarmsync.model.registries import RegistryLogin
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer, WorkerView
 
@@ -227,6 +228,7 @@ class RunJob(_Word, frozen=True):
     array_size: int | None = None
     secrets: tuple[SecretValue, ...] = ()
     missing: str = ""
+    image: Word = ""  # what the first attempt's tag meant: NAME@DIGEST; empty: the spec's own
 
 
 class StopJob(_Word, frozen=True):
@@ -251,6 +253,7 @@ class Orders(_Word, frozen=True):
     seq: int
     orders: tuple[Order, ...]
     specs: dict[int, bytes] = field(default_factory=dict)  # JSON documents
+    logins: dict[Word, RegistryLogin] = field(default_factory=dict)  # by registry: of these orders' images only
 
 
 class Receipt(_Word, frozen=True):

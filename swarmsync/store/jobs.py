@@ -35,6 +35,7 @@ class Dispatched(Struct, frozen=True):
     array_index: int | None
     array_size: int | None
     user_id: int
+    image: str = ""
 
 
 class Settled(Struct, frozen=True):
@@ -93,6 +94,7 @@ def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
             row["array_index"],
             row["array_size"],
             row["user_id"],
+            row["image"] or "",
         )
         for row in rows
     ]
@@ -142,18 +144,23 @@ async def next_epoch(store: Store) -> int:
 
 
 async def started(
-    store: Store, rows: Sequence[tuple[JobRef, int]], spent: Mapping[JobRef, Mapping[str, int]] | None = None
+    store: Store,
+    rows: Sequence[tuple[JobRef, int]],
+    spent: Mapping[JobRef, Mapping[str, int]] | None = None,
+    images: Mapping[JobRef, str] | None = None,
 ) -> list[int]:
     """Note that containers run since so many milliseconds; return the ids of jobs (and arrays) that changed.
 
-    `spent` is what their workers measured before (`Spent`).
+    `spent` is what their workers measured before (`Spent`); `images` what their tags meant: later attempts of these
+    jobs get that very image.
     """
     ordered = sorted(rows)
     ids, fences = [ref.job_id for ref, _ in ordered], [ref.fence for ref, _ in ordered]
     ago = [ago_ms for _, ago_ms in ordered]
     prepared = [encode_json((spent or {}).get(ref, {})).decode() for ref, _ in ordered]
+    digests = [(images or {}).get(ref, "") for ref, _ in ordered]
     guard = [state for state in sources(JobState.RUNNING, by=Actor.HARVESTER) if state in _PLACED]
-    won = await store.run(lambda c: c.fetch(sql("started"), ids, fences, ago, guard, prepared))
+    won = await store.run(lambda c: c.fetch(sql("started"), ids, fences, ago, guard, prepared, digests))
     return [row["id"] for row in won]
 
 

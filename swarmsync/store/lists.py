@@ -31,7 +31,8 @@ SELECT j.id, j.user_id, u.username, j.name, j.queue, j.state, j.reason, j.messag
     j.schedule_id, j.array_id, j.array_index, j.array_size, j.run_at, j.expires_at, j.result, j.stop_reason,
     j.assignment_state, j.offered_at, j.prepared, j.cpus_milli, j.memory_bytes, j.gpus, j.disk_bytes,
     p.reason AS shape_reason, p.message AS shape_message, p.since AS shape_since,
-    j.shape, j.line, j.rules, j.concurrency_key, j.deadline_at
+    j.shape, j.line, j.rules, j.concurrency_key, j.deadline_at, j.image, j.grace_ms,
+    w.liveness AS worker_liveness, w.last_pulse_at AS worker_pulse_at
 FROM jobs j
 JOIN users u ON u.id = j.user_id
 JOIN specs s ON s.id = j.spec_id

@@ -13,8 +13,8 @@ from swarmsync.store.users import Caller
 
 _WORKERS: Final = """
 SELECT w.id, w.name, w.cpus_milli, w.memory_bytes, w.gpus, w.disk_bytes, w.runtime, w.version, w.liveness,
-    w.labels || w.set_labels AS labels,
-    w.eligibility, w.joined_at, w.last_pulse_at, b.jobs, b.cpus_used, b.memory_used, b.gpus_used, b.disk_used
+    w.labels || w.set_labels AS labels, w.eligibility, w.note, w.drain_until, w.images, w.joined_at, w.last_pulse_at,
+    b.jobs, b.cpus_used, b.memory_used, b.gpus_used, b.disk_used
 FROM workers w
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs, COALESCE(sum(j.cpus_milli), 0) AS cpus_used,
@@ -77,12 +77,21 @@ async def worker(store: Store, caller: Caller, *, worker_id: int | None, name: s
 
 
 async def set_eligibility(
-    store: Store, caller: Caller, worker_id: int, wanted: Eligibility, sources: tuple[Eligibility, ...]
+    store: Store,
+    caller: Caller,
+    worker_id: int,
+    wanted: Eligibility,
+    sources: tuple[Eligibility, ...],
+    within_ms: int | None = None,
 ) -> bool:
-    """Change what people let a worker take; False where it is in none of the `sources`."""
-    query = "UPDATE workers SET eligibility = $2 WHERE id = $1 AND eligibility = ANY ($3::text[])"
+    """Change what people let a worker take; False where it is in none of the `sources`. `within_ms` ends a drain."""
+    query = (
+        "UPDATE workers SET eligibility = $2, note = '', drain_until = CASE"
+        " WHEN $4::bigint IS NOT NULL THEN clock_timestamp() + $4 * interval '1 millisecond'"
+        " WHEN eligibility = $2 THEN drain_until END WHERE id = $1 AND eligibility = ANY ($3::text[])"
+    )
     status = await store.run(
-        lambda c: c.execute(query, worker_id, wanted.value, [s.value for s in sources]), **caller.settings
+        lambda c: c.execute(query, worker_id, wanted.value, [s.value for s in sources], within_ms), **caller.settings
     )
     return str(status) != "UPDATE 0"
 

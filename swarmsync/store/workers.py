@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import asyncpg
 import msgspec
 
-from swarmsync.model.lifecycle import Eligibility, Liveness
+from swarmsync.model.lifecycle import Actor, Eligibility, EndReason, JobState, Liveness, sources
 from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.store.jobs import need_of
 from swarmsync.store.pool import Store
@@ -69,6 +69,13 @@ async def save_drained(store: Store, worker_ids: Sequence[int]) -> None:
     ids = sorted(worker_ids)
     query = "UPDATE workers SET eligibility = 'drained' WHERE id = ANY ($1::bigint[]) AND eligibility = 'draining'"
     await store.run(lambda c: c.execute(query, ids))
+
+
+async def stop_drained(store: Store) -> list[int]:
+    """Ask for the stop of what still runs where a drain's deadline has passed; return those jobs."""
+    guard = sources(JobState.STOPPING, by=Actor.HARVESTER)
+    rows = await store.run(lambda c: c.fetch(sql("drain_late"), guard, EndReason.WORKER_DRAINED.value))
+    return [row["id"] for row in rows]
 
 
 async def save_pulses(store: Store, ages: Sequence[tuple[int, int]]) -> None:

@@ -5,6 +5,7 @@ from msgspec import Struct
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
 from swarmsync.model.limits import QueueLimits, UserLimits
+from swarmsync.model.registries import RegistryLogin
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import Pace, Rules, Slots, Wish
 from swarmsync.model.worker import WorkerOffer, WorkerView
@@ -40,7 +41,9 @@ ENDED = m.Ended(
     SPENT,
 )
 SECRET = m.SecretValue("db-password", b"\x00not text\xff", "DB_PASSWORD")
-RUN = m.RunJob(REF, 9, "nightly", 256 << 20, 7, 20, (SECRET,), "the secret x was deleted")
+RUN = m.RunJob(
+    REF, 9, "nightly", 256 << 20, 7, 20, (SECRET,), "the secret x was deleted", "127.0.0.1:5000/app@sha256:77726ef6"
+)
 RULES = Rules(
     ("worker.label.zone == eu",), (Wish("image.local", 50),), "alpine:3.20", Slots("customer-17", 2),
     Pace("api-x", 10, 60_000), 50, 10, 7_200_000,
@@ -79,7 +82,7 @@ SAMPLES: tuple[Struct, ...] = (
     SECRET,
     RUN,
     STOP,
-    m.Orders(7, 41, (RUN, STOP), {9: b'{"image":"alpine:3.20"}'}),
+    m.Orders(7, 41, (RUN, STOP), {9: b'{"image":"alpine:3.20"}'}, {"127.0.0.1:5000": RegistryLogin("user", "secret")}),
     m.Receipt(7, 41, ((REF, "it has no room: cpus"),), stale=True),
     HOLDING,
     m.Enroll("ss_join_x", "w1", "U" + "A" * 55, b"\x01" * 64),

@@ -9,7 +9,7 @@ WITH won AS (
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS i (id, worker_id, seq)
     WHERE j.id = i.id AND j.state = ANY ($5::text[])
     RETURNING j.id, j.fence, j.worker_id, j.user_id, j.orders_seq, j.name, j.spec_id, j.cpus_milli, j.memory_bytes,
-        j.gpus, j.disk_bytes, j.grace_ms, j.array_index, j.array_size
+        j.gpus, j.disk_bytes, j.grace_ms, j.array_index, j.array_size, j.image
 ), told AS (
     INSERT INTO job_events (job_id, user_id, state, fence, worker_id)
     SELECT id, user_id, 'starting', fence, worker_id FROM won

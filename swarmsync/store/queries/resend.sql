@@ -5,4 +5,4 @@ SET orders_epoch = $4, orders_seq = i.seq
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS i (id, fence, seq)
 WHERE j.id = i.id AND j.fence = i.fence AND j.state || '' IN ('starting', 'stopping') AND j.assignment_state = 'offered'
 RETURNING j.id, j.fence, j.worker_id, j.user_id, j.orders_seq, j.name, j.spec_id, j.cpus_milli, j.memory_bytes,
-    j.gpus, j.disk_bytes, j.grace_ms, j.array_index, j.array_size
+    j.gpus, j.disk_bytes, j.grace_ms, j.array_index, j.array_size, j.image

@@ -244,7 +244,7 @@ async def test_of_two_placements_of_a_job_the_one_that_loses_is_void():
     numbers = {"id": A.job_id, "fence": 1, "worker_id": 1, "orders_seq": 1, "name": "", "spec_id": 5, "grace_ms": 0}
     numbers["user_id"] = 7
     need = {"cpus_milli": 1_000, "memory_bytes": 1 << 30, "gpus": 0, "disk_bytes": 0}
-    rig.store.answers["dispatch"] = [[{**numbers, **need, "array_index": None, "array_size": None}]]
+    rig.store.answers["dispatch"] = [[{**numbers, **need, "array_index": None, "array_size": None, "image": None}]]
     rig.store.answers["load_workers"] = [[worker_row(), worker_row(worker_id=2)]]
     rig.store.answers["SELECT"] = [[{"id": 5, "document": '{"image": "i"}'}]]
     await rig.service.duty()

@@ -19,7 +19,7 @@ class Look(Struct, frozen=True):
 
 
 class RingGauge:
-    """One ring, looked at about twice a second."""
+    """One ring, looked at a few times a second."""
 
     def __init__(self) -> None:
         self._looks: deque[Look] = deque(maxlen=LOOKS_MAX)

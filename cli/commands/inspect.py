@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from cli import cells
 from cli.bundles import bundled, examples
+from cli.completions import queues, states, users, workers
 from cli.output import Document, aligned, emit, to_json, to_yaml
 from cli.profiles import connect
 from cli.times import since_filter
@@ -40,10 +41,12 @@ class SnapshotView(Struct, frozen=True):
 
 
 class JobFilters(Struct, frozen=True):
-    user: Annotated[str, typer.Option("--user", "-u", help="Jobs of this user.")] = ""
-    state: Annotated[str, typer.Option("--state", "-s", help="A state, or active, waiting, placed.")] = ""
-    queue: Annotated[str, typer.Option("--queue", help="Jobs of this queue.")] = ""
-    worker: Annotated[str, typer.Option("--worker", help="Jobs on this worker.")] = ""
+    user: Annotated[str, typer.Option("--user", "-u", help="Jobs of this user.", autocompletion=users)] = ""
+    state: Annotated[
+        str, typer.Option("--state", "-s", help="A state, or active, waiting, placed.", autocompletion=states)
+    ] = ""
+    queue: Annotated[str, typer.Option("--queue", help="Jobs of this queue.", autocompletion=queues)] = ""
+    worker: Annotated[str, typer.Option("--worker", help="Jobs on this worker.", autocompletion=workers)] = ""
     text: Annotated[str, typer.Option("--text", help="Jobs with this in id, name, reason or worker.")] = ""
 
 

@@ -8,6 +8,7 @@ import typer
 
 from cli import cells
 from cli.bundles import bundled, examples
+from cli.completions import job_names, labels, queues, states, users, workers
 from cli.output import Column, Document, ListView, pages_of, show_list
 
 app = typer.Typer()
@@ -65,14 +66,18 @@ def list_jobs(
     view: ListView,
     everything: Annotated[bool, typer.Option("-a", "--all", help="Plainly the newest, in whatever state.")] = False,
     state: Annotated[
-        list[str] | None, typer.Option("--state", "-s", help="A state, or waiting, active, finished; repeatable.")
+        list[str] | None,
+        typer.Option("--state", "-s", help="A state, or waiting, active, finished; repeatable.", autocompletion=states),
     ] = None,
-    user: Annotated[str, typer.Option("--user", "-u", help="Jobs of this user.")] = "",
-    queue: Annotated[str, typer.Option("--queue", help="Jobs of this queue.")] = "",
-    name: Annotated[str, typer.Option("--name", help="Jobs of this name.")] = "",
-    label: Annotated[list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="Repeatable.")] = None,
+    user: Annotated[str, typer.Option("--user", "-u", help="Jobs of this user.", autocompletion=users)] = "",
+    queue: Annotated[str, typer.Option("--queue", help="Jobs of this queue.", autocompletion=queues)] = "",
+    name: Annotated[str, typer.Option("--name", help="Jobs of this name.", autocompletion=job_names)] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("-l", "--label", metavar="KEY=VALUE", help="Repeatable.", autocompletion=labels),
+    ] = None,
     schedule: Annotated[str, typer.Option("--schedule", help="Jobs that this schedule made.")] = "",
-    worker: Annotated[str, typer.Option("--worker", help="Jobs on this worker.")] = "",
+    worker: Annotated[str, typer.Option("--worker", help="Jobs on this worker.", autocompletion=workers)] = "",
     since: Annotated[str, typer.Option("--since", help="Submitted since: 2h, or a time.")] = "",
     array: Annotated[str, typer.Option("--array", metavar="JOB", help="The members of an array.")] = "",
 ) -> None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from cli import cells
 from cli.bundles import bundled, examples
+from cli.completions import levels, modules
 from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, styled, to_yaml
 from cli.profiles import connect
 from cli.times import since_filter
@@ -27,8 +28,12 @@ COLUMNS = (
 
 
 class LogFilters(Struct, frozen=True):
-    source: Annotated[str, typer.Option("--source", help="Records of this source, such as Scheduler.")] = ""
-    level: Annotated[str, typer.Option("--level", help="This level or above: debug, info, warning, error.")] = ""
+    source: Annotated[
+        str, typer.Option("--source", help="Records of this source, such as scheduler.", autocompletion=modules)
+    ] = ""
+    level: Annotated[
+        str, typer.Option("--level", help="This level or above: debug, info, warning, error.", autocompletion=levels)
+    ] = ""
     job: Annotated[str, typer.Option("--job", help="Records about this job.")] = ""
     since: Annotated[str, typer.Option("--since", help="Since: 2h, or a time.")] = ""
 

@@ -46,7 +46,7 @@ JOB: Final = Noun(
             "why": "Explain why a job does not run yet.",
             "result": "Show how a job ended: exit code, times, usage, checksums.",
         },
-        job_logs={"logs": "Print what a job wrote; -f goes on until it ends."},
+        job_logs={"logs": "Print or search what jobs wrote; -f goes on until the end."},
         job_wait={"wait": "Wait until jobs end."},
         job_change={
             "update": "Change name, labels, priority, time-out or queue.",
@@ -228,6 +228,7 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "audit": AUDIT,
     "secret": SECRET,
     "main-menu": Verb("cli.commands.inspect", "main-menu", "Everything on one screen, by keyboard or mouse."),
+    "doctor": Verb("cli.commands.doctor", "doctor", "Check everything that a user would have to check."),
     "stats": Verb("cli.commands.status", "stats", "Counts, rates and latencies."),
     "events": Verb("cli.commands.status", "events", "State changes as they happen."),
     "login": Verb("cli.commands.session", "login", "Log in and keep the token in the profile."),

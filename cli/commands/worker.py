@@ -8,6 +8,7 @@ import typer
 from cli import cells
 from cli.arguments import Name
 from cli.bundles import bundled, examples
+from cli.completions import worker_labels
 from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
 from cli.profiles import connect
 from cli.spec_flags import pairs
@@ -54,7 +55,10 @@ COLUMNS = (
 @bundled
 def list_workers(
     view: ListView,
-    label: Annotated[list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="Repeatable.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("-l", "--label", metavar="KEY=VALUE", help="Repeatable.", autocompletion=worker_labels),
+    ] = None,
 ) -> None:
     """List workers."""
     with connect() as client:

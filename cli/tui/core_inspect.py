@@ -8,8 +8,8 @@ from cli.tui import core_board
 from cli.tui.lines import Line, Page, chosen, frame, keys, spread, style_of, table, text, wrapped
 from cli.tui.screens import Answer, Ask, Document, Failed, Leave, Message, Prompt, Quit, Wishes
 
-#: The supervisor writes its figures about twice a second.
-FIGURES_S: Final = 0.5
+#: The supervisor writes its figures about three times a second.
+FIGURES_S: Final = 0.25
 LOGS_S: Final = 1.0
 RECORDS_MAX: Final = 500
 LEVELS: Final = ("debug", "info", "warning", "error")

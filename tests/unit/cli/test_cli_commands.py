@@ -304,3 +304,33 @@ def test_stats_queues_events_and_version(consumer, core, capsys):
     assert capsys.readouterr().out == 'default\n{"job":"x","state":"queued"}\n'
     assert consumer("--version") == 0
     assert capsys.readouterr().out.startswith("consumer 0.")
+
+
+def two_jobs(core):
+    core.on("GET", "/v1/jobs", {"items": [job(id=OTHER), job()], "next_cursor": None})
+    core.on("GET", f"{PATH}/logs", Stream([chunk(b"fine\nbad thing\n"), chunk(b"bad end", stream="stderr"), end()]))
+    core.on("GET", f"/v1/jobs/{OTHER}/logs", Stream([chunk(b"also bad\n"), end()]))
+
+
+def test_logs_are_searched_across_jobs(consumer, core, capsysbinary):
+    two_jobs(core)
+    assert consumer("job", "logs", "--grep", "bad", "--label", "team=ml", "--state", "failed", "--limit", "7") == 0
+    out, err = capsysbinary.readouterr()
+    assert out.decode() == f"{ID}: bad thing\n{OTHER}: also bad\n"
+    assert err.decode() == f"{ID}: bad end\n"
+    (asked,) = core.asked("GET", "/v1/jobs")
+    assert (asked.query["label"], asked.query["state"], asked.query["limit"]) == (["team=ml"], ["failed"], ["7"])
+
+
+def test_logs_of_several_jobs_name_their_job(consumer, core, capsysbinary):
+    two_jobs(core)
+    assert consumer("job", "logs", "--stdout", ID, OTHER) == 0
+    out, _ = capsysbinary.readouterr()
+    assert out.decode().splitlines()[0] == f"{ID}: fine"
+    assert f"{OTHER}: also bad" in out.decode()
+
+
+@pytest.mark.parametrize("words", [[], ["-f", ID, OTHER], [ID, "--label", "a=b"]])
+def test_logs_need_jobs_or_a_choice_and_follow_one(consumer, core, words):
+    two_jobs(core)
+    assert consumer("job", "logs", *words) == 2

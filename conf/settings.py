@@ -82,6 +82,7 @@ class WorkerPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     lease_ms: Positive = 30_000
     lease_slack_ms: Positive = 5_000
     crash_limit: Positive = 5
+    quarantine_jobs: Annotated[int, Meta(ge=0, le=1_000)] = 5
     join_token: str = ""
 
     def __repr__(self) -> str:
@@ -98,6 +99,7 @@ class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     memory: str = ""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     simulated_count: Positive = 1
+    images_max: str = ""
 
 
 class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -87,6 +87,7 @@ def _build(role: Role, settings: Settings, site: Site, store: Store, common: dic
                 limits=Limits(limits.suspect_ms, limits.lost_ms, limits.lease_ms, limits.lease_slack_ms),
                 pulse_ms=limits.pulse_ms,
                 crash_limit=limits.crash_limit,
+                quarantine_jobs=limits.quarantine_jobs,
                 join_token=site.join_token,
                 nats_config=site.nats_config,
                 **common,

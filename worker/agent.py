@@ -43,6 +43,7 @@ from worker.lease_file import boot_id, boot_ms
 from worker.leases import key_of
 from worker.output import OutputSender
 from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of
+from worker.probe import PROBE_JOB, probe
 from worker.reactor import Reactor
 from worker.watch import Watch
 
@@ -54,6 +55,7 @@ REMOVERS_MAX: Final = 16
 #: Turns of the loop before a message of reports: what ends at once is told as ended, and not as started before.
 TURNS_TO_END: Final = 4
 SENTENCE_MAX: Final = 4_096
+IMAGES_EVERY_S: Final = 15.0
 
 log = structlog.get_logger()
 
@@ -65,7 +67,13 @@ class Agent:
     """One worker. `run` returns after `stop`, or raises ConfigError when Core will not have it."""
 
     def __init__(
-        self, bus: Bus, runtime: ContainerRuntime, offer: WorkerOffer, token: str, watch: Watch | None = None
+        self,
+        bus: Bus,
+        runtime: ContainerRuntime,
+        offer: WorkerOffer,
+        token: str,
+        watch: Watch | None = None,
+        images_max: int | None = None,
     ) -> None:
         self.name = offer.name
         self.session = secrets.token_hex(8)
@@ -74,6 +82,11 @@ class Agent:
         self._runtime = runtime
         self._offer = offer
         self._token = token
+        self._images_max = images_max
+        self._images: tuple[str, ...] = ()
+        self._images_told: tuple[str, ...] | None = None
+        self._probes = 0
+        self._probing: asyncio.Task[str] | None = None
         self._watch = watch  # None where containers end with this process
         before = watch.heard_before() if watch is not None else None
         self._reactor = Reactor(offer.capacity, now_ms=monotonic_ms() if before is None else before)
@@ -98,7 +111,7 @@ class Agent:
         await self._adopt()
         await self._join()
         await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
-        works = [self._pulses, self._reports, self._output.run]
+        works = [self._pulses, self._reports, self._output.run, self._look_after_images]
         if self._watch is not None:
             works.append(self._watch.keep)
         loops = [asyncio.create_task(loop()) for loop in works]
@@ -125,6 +138,9 @@ class Agent:
         for seen in sorted(found, key=lambda seen: seen.fence, reverse=True):
             ref = ref_of(seen.job, seen.fence)
             if ref is None:
+                if seen.job == PROBE_JOB:
+                    with contextlib.suppress(RuntimeProblem):
+                        await self._runtime.remove(seen.container_id)
                 continue
             state = AssignmentState.RUNNING if seen.state is Seen.RUNNING else AssignmentState.COLLECTING
             if seen.state is Seen.CREATED or ref.job_id in self._reactor.held:
@@ -148,7 +164,15 @@ class Agent:
         while True:
             self._stop_all(self._reactor.lease_ends(monotonic_ms()))  # no pulse does it while we wait here
             sent_ms = monotonic_ms()
-            word = Join(self.session, self._offer, self._reactor.joining(), self._token, self._boot, self._began_ms)
+            word = Join(
+                self.session,
+                self._offer,
+                self._reactor.joining(),
+                self._token,
+                self._boot,
+                self._began_ms,
+                self._images,
+            )
             try:
                 answer = await self._ask("join", word)
             except Unavailable:
@@ -183,10 +207,11 @@ class Agent:
         self._pulse_seq += 1
         holds, everything = self._reactor.holds_if_changed(), self._reactor.holds()
         epoch, seq = self._reactor.high
+        probed = self._probing.result() if self._probing is not None and self._probing.done() else None
+        images = None if self._images == self._images_told else self._images
+        word = Pulse(self.session, self._pulse_seq, epoch, seq, holds, self._reactor.draining, probed, images)
         try:
-            answer = await self._ask(
-                "pulse", Pulse(self.session, self._pulse_seq, epoch, seq, holds, self._reactor.draining)
-            )
+            answer = await self._ask("pulse", word)
         except Unavailable:
             self._reactor.told(None)
             return
@@ -196,7 +221,23 @@ class Agent:
             self._reactor.heard(sent_ms)
             self._note()
             self._reactor.told(None if answer.send_holds else everything)
+            self._images_told = self._images if images is None else images
+            if probed is not None:
+                self._probing = None
+            elif answer.probe and self._probing is None:
+                self._probes += 1
+                self._probing = asyncio.create_task(probe(self._runtime, answer.probe, self._probes, self.session))
             self._want_stopped(answer.stop)
+
+    async def _look_after_images(self) -> None:
+        """Notice which images are here, for placement; give up those beyond the budget."""
+        while True:
+            with contextlib.suppress(RuntimeProblem):  # another time
+                if self._images_max is not None:
+                    for image_id in await self._runtime.trim_images(self._images_max):
+                        log.info("removed an image: those pulled here took too much disk", image=image_id)
+                self._images = await self._runtime.images()
+            await asyncio.sleep(IMAGES_EVERY_S)
 
     # ------------------------------------------------ orders
 

@@ -248,6 +248,14 @@ class ContainerRuntime(Protocol):
         """What it has used; None where that is not known. Docker forgets it at the end: ask while it runs."""
         ...
 
+    async def images(self) -> tuple[str, ...]:
+        """The names of the images that are here, sorted, as jobs write them; bounded."""
+        ...
+
+    async def trim_images(self, budget: int) -> builtins.list[str]:
+        """Remove what was pulled here beyond `budget` bytes, least recently used first; return the ids that went."""
+        ...
+
     async def list(self) -> builtins.list[Observed]:
         """Every container of ours, stopped ones too, in no order."""
         ...

@@ -1,16 +1,22 @@
 """Images of one engine: found locally, else pulled, once per image however many jobs ask."""
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from weakref import WeakValueDictionary
+
+import msgspec
 
 from swarmsync.model.lifecycle import EndReason
 from worker.container_runtime import ImageRef, RegistryAuth, RuntimeProblem
 from worker.docker_config import auth_header, image_path, pull_query
 from worker.docker_engine import DockerEngine, EngineAway
 from worker.docker_errors import engine_away, engine_problem, pull_problem
+from worker.docker_image_budget import PulledImage, names_of, surplus
 
 PULL_ATTEMPTS_MAX: Final = 4
 PULL_PAUSE_S: Final = 1.0  # doubled after each attempt
@@ -18,12 +24,19 @@ PULL_PAUSE_S: Final = 1.0  # doubled after each attempt
 PULL_SILENCE_S: Final = 300.0
 #: For this long an image that was here is not looked for again; `create` says so if it went away meanwhile.
 FRESH_S: Final = 5.0
+#: For so long after a job asked for an image it counts as due: its container is being made.
+DUE_S: Final = 300.0
 
 
 class DockerImages:
     """`pause` sleeps between attempts; tests replace it."""
 
-    def __init__(self, engine: DockerEngine, pause: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self, engine: DockerEngine, pause: Callable[[float], Awaitable[None]], pulled: Path | None = None
+    ) -> None:
+        self._file = pulled
+        self._pulled = _read(pulled)  # image id -> Unix time of its last use, of those that were pulled here
+        self._asked: dict[str, float] = {}  # image id -> when a job asked for it here
         self._engine = engine
         self._pause = pause
         self._fresh: dict[str, tuple[float, ImageRef]] = {}
@@ -34,6 +47,7 @@ class DockerImages:
         """As ContainerRuntime.ensure_image. A caller that is cancelled does not end the pull for the others."""
         seen_at, reference = self._fresh.get(image, (0.0, None))
         if reference is not None and asyncio.get_running_loop().time() - seen_at < FRESH_S:
+            self._used(reference.image_id)
             return reference
         key = (image, auth)
         fetch = self._fetches.get(key)
@@ -66,14 +80,75 @@ class DockerImages:
             if found is None:
                 await self._pull(image, auth)
                 found = await self._local(image, path)
+                if found is not None:
+                    self._pulled[found.image_id] = time.time()
+                    self._save()
             if found is None:
                 raise RuntimeProblem(
                     EndReason.IMAGE_PULL_FAILED, f"the image {image} was pulled but is not here", retryable=True
                 )
         if len(self._fresh) >= 1000:
             self._fresh.clear()
+        self._used(found.image_id)
         self._fresh[image] = (asyncio.get_running_loop().time(), found)
         return found
+
+    # ------------------------------------------------ what is here, and how much of it
+
+    def _used(self, image_id: str) -> None:
+        now_s = time.time()
+        self._asked[image_id] = now_s
+        if image_id in self._pulled:
+            self._pulled[image_id] = now_s
+
+    async def _listed(self) -> list[dict[str, Any]]:
+        try:
+            answer = await self._engine.call("GET", "/images/json")
+        except EngineAway as away:
+            raise engine_away("list images", str(away)) from None
+        if not answer.ok:
+            raise engine_problem("list images", answer.status, answer.message)
+        listed: list[dict[str, Any]] = answer.document
+        return listed
+
+    async def names(self) -> tuple[str, ...]:
+        return names_of(await self._listed())
+
+    async def trim(self, in_use: set[str], budget: int) -> list[str]:
+        """Remove images; Docker itself refuses one that a container has meanwhile."""
+        listed = {entry["Id"]: entry for entry in await self._listed()}
+        self._pulled = {image_id: used_s for image_id, used_s in self._pulled.items() if image_id in listed}
+        due = {image_id for image_id, asked_s in self._asked.items() if time.time() - asked_s < DUE_S}
+        self._asked = {image_id: self._asked[image_id] for image_id in due}
+        images = [PulledImage(i, int(listed[i].get("Size", 0)), used_s) for i, used_s in self._pulled.items()]
+        gone = []
+        for image_id in surplus(images, in_use | due, budget):
+            names = [*(listed[image_id].get("RepoTags") or ()), *(listed[image_id].get("RepoDigests") or ())]
+            if await self._remove([name for name in names if not name.startswith("<none>")] or [image_id]):
+                del self._pulled[image_id]
+                gone.append(image_id)
+        self._save()
+        return gone
+
+    async def _remove(self, names: list[str]) -> bool:
+        removed = True
+        for name in names:
+            self.forget(name)
+            try:
+                answer = await self._engine.call("DELETE", f"/images/{image_path(name) or name}")
+            except EngineAway as away:
+                raise engine_away("remove an image", str(away)) from None
+            removed = removed and (answer.ok or answer.status == 404)
+        return removed
+
+    def _save(self) -> None:
+        """Remember for the next agent; on a full disk it forgets, and keeps those images."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                fresh = self._file.with_suffix(".new")
+                fresh.write_text(json.dumps(self._pulled))
+                fresh.replace(self._file)
 
     async def _local(self, image: str, path: str) -> ImageRef | None:
         try:
@@ -119,6 +194,13 @@ class DockerImages:
                         raise pull_problem(image, 0, message, with_credentials=auth is not None)
         except EngineAway as away:
             raise engine_away(f"pull the image {image}", str(away)) from None
+
+
+def _read(file: Path | None) -> dict[str, float]:
+    try:
+        return {} if file is None else msgspec.json.decode(file.read_bytes(), type=dict[str, float])
+    except (OSError, msgspec.DecodeError):
+        return {}
 
 
 def _error_in(line: bytes) -> str | None:

@@ -44,6 +44,7 @@ class DockerRuntime:
     """`owner` keeps workers that share one engine apart; `bind_roots` are the machine's paths that jobs may mount.
 
     `url` is written as DOCKER_HOST is; None looks where the docker command would. `pause` sleeps between attempts.
+    `pulled` is the file that remembers which images it pulled; without it none is ever removed.
     `sweeps` False is for a second process beside the agent: it must not take what the agent is making for left-overs.
     """
 
@@ -58,6 +59,7 @@ class DockerRuntime:
         secrets_dir: Path = Path("/dev/shm/swarmsync-secrets"),  # noqa: S108 a tmpfs on every Linux; owner is checked
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         sweeps: bool = True,
+        pulled: Path | None = None,
     ) -> None:
         self._owner = owner
         self._sweeps = sweeps
@@ -65,7 +67,7 @@ class DockerRuntime:
         self._pause = pause
         self._secrets = SecretFiles(secrets_dir / (owner or "any"))
         self._engine = DockerEngine(url)
-        self._images = DockerImages(self._engine, pause)
+        self._images = DockerImages(self._engine, pause, pulled)
         self._fresh: set[str] = set()  # created here and not started yet: they need no look before the start
         self._usages: dict[str, Usage] = {}
         self._looks = DockerLooks(self._engine, pause)
@@ -256,6 +258,14 @@ class DockerRuntime:
         usage = Usage(memory_peak_bytes=peak, cpu_s=cpu["cpu_usage"]["total_usage"] / 1e9)
         self._usages[container_id] = usage
         return usage
+
+    async def images(self) -> tuple[str, ...]:
+        return await self._images.names()
+
+    async def trim_images(self, budget: int) -> list[str]:
+        answer = await self._looks.ask("list containers", "GET", "/containers/json", {"all": "1"})
+        expect_ok(answer, "list containers")
+        return await self._images.trim({entry["ImageID"] for entry in answer.document}, budget)
 
     async def list(self) -> list[Observed]:
         return await self._looks.list(self._owner)

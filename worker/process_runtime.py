@@ -227,6 +227,12 @@ class ProcessRuntime:
         end = self._read(container_id, "exit")
         return Usage(end["memory_peak_bytes"], end["cpu_s"]) if end else None
 
+    async def images(self) -> tuple[str, ...]:
+        return ()
+
+    async def trim_images(self, budget: int) -> list[str]:  # noqa: ARG002 no images
+        return []
+
     async def list(self) -> list[Observed]:
         names = [name for name in self._names() if not name.startswith(".")]
         return [observed for observed in map(self._observe, names) if observed is not None]

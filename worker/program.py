@@ -16,6 +16,7 @@ from conf.settings import LocalWorkerSettings, WorkerSite
 from swarmsync import collector
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError
+from swarmsync.model.resources import parse_size
 from worker import identity
 from worker.agent import Agent
 from worker.capacity import default_name, offer_of
@@ -47,7 +48,7 @@ async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple
         simulated = SimulatedRuntime()
         return simulated, await simulated.open()
     if settings.runtime in ("auto", "docker"):
-        docker = DockerRuntime(owner=owner)
+        docker = DockerRuntime(owner=owner, pulled=Path(site.state_dir) / f"{owner}.images.json")
         try:
             info = await docker.open()
         except RuntimeProblem as problem:
@@ -93,6 +94,13 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
             await agent.close()
 
 
+def _images_max(settings: LocalWorkerSettings) -> int | None:
+    try:
+        return parse_size(settings.images_max) if settings.images_max else None
+    except ValueError as problem:
+        raise ConfigError(f"worker.images_max: {problem}") from None
+
+
 def _each(settings: LocalWorkerSettings) -> list[LocalWorkerSettings]:
     """One worker, or as many simulated ones as wanted, each with a name of its own."""
     if settings.runtime != "simulated" or settings.simulated_count == 1:
@@ -110,7 +118,7 @@ async def _agent(bus: Bus, settings: LocalWorkerSettings, site: WorkerSite) -> A
     watch = None  # simulated containers end with this process
     if runtime.name != "simulated":
         watch = Watch(Path(site.state_dir), runtime.name, owner_of(offer.name, site.join_token))
-    return Agent(bus, runtime, offer, site.join_token, watch)
+    return Agent(bus, runtime, offer, site.join_token, watch, _images_max(settings))
 
 
 if __name__ == "__main__":

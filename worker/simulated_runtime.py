@@ -177,6 +177,12 @@ class SimulatedRuntime:
             return None
         return Usage(memory_peak_bytes=0, cpu_s=0.0)
 
+    async def images(self) -> tuple[str, ...]:
+        return ()
+
+    async def trim_images(self, budget: int) -> list[str]:  # noqa: ARG002 no images
+        return []
+
     async def list(self) -> list[Observed]:
         return [_observed(container_id, container) for container_id, container in self._containers.items()]
 

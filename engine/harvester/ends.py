@@ -1,7 +1,7 @@
 """What the Harvester does with ends: judge them, write the verdicts, and believe the row where a write did not pass."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine.harvester import settlements
@@ -24,9 +24,10 @@ class Ends:
         crash_limit: int,
         say: Callable[[list[ToScheduler]], None],
         journal: Callable[..., Any],
+        written: Callable[[Iterable[tuple[Settlement, jobs.Settled]]], None] = lambda _: None,
     ) -> None:
         self._store, self._registry, self._crash_limit = store, registry, crash_limit
-        self._say, self._journal = say, journal
+        self._say, self._journal, self._written = say, journal, written
         self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
         self.in_doubt: set[JobRef] = set()  # their verdicts may have been committed although the answer was lost
         self.arrays: set[int] = set()  # arrays of which a member ended
@@ -103,6 +104,7 @@ class Ends:
                 self.requeued = True
             else:
                 self.over.add(entry.ref.job_id)
+        self._written((unique[entry.ref], entry) for entry in won)
         passed = {entry.ref for entry in won}
         for row in unique.values():
             if row.crashes and row.ref in passed:

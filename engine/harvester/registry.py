@@ -57,6 +57,7 @@ class Known(Struct):
     holds: dict[int, int] | None = None  # job id -> fence
     orders: tuple[int, int] = (0, 0)  # of the order messages up to here it has taken what it ever will
     sent: tuple[int, int] = (0, 0)  # the newest order message for it; void in its next session, however late it comes
+    probe: str = ""  # it is asked to try a container of this image
 
 
 class Gone(Struct, frozen=True):
@@ -75,7 +76,18 @@ class LivenessChanged(Struct, frozen=True):
     liveness: Liveness
 
 
-Effect: TypeAlias = Gone | LivenessChanged
+class Probed(Struct, frozen=True):
+    """A worker tried what it was asked to; `problem` is empty when it worked."""
+
+    worker_id: int
+    problem: str
+
+
+class ImagesChanged(Struct, frozen=True):
+    worker_id: int
+
+
+Effect: TypeAlias = Gone | LivenessChanged | Probed | ImagesChanged
 
 
 class Registry:
@@ -211,10 +223,16 @@ class Registry:
             effects += self._set_liveness(known, Liveness.OFFLINE)
         elif known.view.liveness is not Liveness.READY:
             effects += self._set_liveness(known, Liveness.READY)
+        if said.probed is not None:
+            known.probe = ""
+            effects.append(Probed(known.view.worker_id, said.probed))
+        if said.images is not None and said.images != known.view.images:
+            known.view.images = said.images
+            effects.append(ImagesChanged(known.view.worker_id))
         if said.holds is None and known.holds is None:
-            return PulseAnswer(send_holds=True), effects
+            return PulseAnswer(send_holds=True, probe=known.probe), effects
         stops, gone = self._reconcile(known, said.holds)
-        return PulseAnswer(stop=tuple(stops)), effects + gone
+        return PulseAnswer(stop=tuple(stops), probe=known.probe), effects + gone
 
     def tick(self, now_ms: int) -> list[Effect]:
         """Look at the silent ones; call about once a second."""

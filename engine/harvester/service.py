@@ -17,6 +17,7 @@ from engine.harvester.ends import Ends
 from engine.harvester.enrolment import Enrolment
 from engine.harvester.questions import Questions
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
+from engine.harvester.standing import Standing
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
 from engine.service_channels import Role
@@ -24,7 +25,7 @@ from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
 from swarmsync.model.job import Settlement
-from swarmsync.model.lifecycle import FINAL, Eligibility, EndReason, JobState, Liveness
+from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
 from swarmsync.nats_config import NatsConfig
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
@@ -70,6 +71,7 @@ class HarvesterService(Service):
         limits: Limits,
         pulse_ms: int,
         crash_limit: int,
+        quarantine_jobs: int = 5,
         join_token: str,
         nats_config: NatsConfig | None = None,
         **kwargs: Any,
@@ -89,7 +91,8 @@ class HarvesterService(Service):
         self._unsaved: set[int] = set()  # workers whose liveness is not yet in their rows
         self._enrolment = Enrolment(store, nats_config, self.journal)
         self._registry = Registry(limits)
-        self._ends = Ends(store, self._registry, crash_limit, self._say, self.journal)
+        self._standing = Standing(store, self._registry, quarantine_jobs, self._say, self.journal)
+        self._ends = Ends(store, self._registry, crash_limit, self._say, self.journal, self._standing.ended)
         self._void: list[int] = []  # jobs of void placements, which may have been queued again meanwhile
 
     # ------------------------------------------------ start
@@ -206,6 +209,8 @@ class HarvesterService(Service):
             await self._reply(message, Refusal(refusal))
             return []
         view = await worker_store.join(self._store, self._ids.next(), word.offer, word.session)
+        view.images = word.images
+        self._standing.joined(view.worker_id)
         high, stops, effects = self._registry.joined(view, word.session, word.holds, self.clock.monotonic_ms())
         self._say([WorkerJoined(view, self._registry.taken(view.worker_id))])
         welcome = Welcome(view.worker_id, self._pulse_ms, self._limits.lease_ms, high[0], high[1], tuple(stops))
@@ -215,6 +220,7 @@ class HarvesterService(Service):
 
     def _keep(self, effects: Sequence[Effect]) -> list[Gone]:
         """Note whose liveness changed, until it is saved and told, whatever fails meanwhile; return the rest."""
+        self._standing.note(effects)
         self._unsaved.update(effect.worker_id for effect in effects if isinstance(effect, LivenessChanged))
         return [effect for effect in effects if isinstance(effect, Gone)]
 
@@ -240,6 +246,7 @@ class HarvesterService(Service):
             return
         starts, steps, ends = settlements.last_words([self._own(message, word) for message, word in messages])
         now_ms = self.clock.wall_ms()
+        self._standing.began(starts)
         if starts:
             fresh = [(start.ref, max(0, now_ms - start.at_ms)) for start in starts]
             spent = {start.ref: settlements.spent_of(start.spent) for start in starts}
@@ -293,7 +300,11 @@ class HarvesterService(Service):
         if self._must_resync or self._ends.must_resync:
             self._must_resync = self._ends.must_resync = False
             self._say([Resync()])
-        await self._finish_drains()
+        drained, stopped = await self._standing.finish_drains(look_at_deadlines=self.due(Beat.MEDIUM))
+        self._check_workers |= drained
+        self._ends.changed += stopped
+        await self._standing.act(self.clock.monotonic_ms())
+        await self._standing.save_images(self._tell_room)
         slow = self.due(Beat.SLOW)
         if slow or self._check_workers:
             self._check_workers = False
@@ -306,18 +317,9 @@ class HarvesterService(Service):
             ages = [(k.view.worker_id, now_ms - k.last_ms) for k in self._registry.workers.values()]
             if ages:
                 await worker_store.save_pulses(self._store, ages)
+            await self._standing.ask_for_probes()
             self._ends.arrays.update(row["id"] for row in await self._store.fetch(sql("open_arrays")))
             self._ends.over.update(await dependencies.overlooked(self._store))
-
-    async def _finish_drains(self) -> None:
-        """A draining worker that holds nothing any more is drained; what is too late there is stopped."""
-        draining = [k for k in self._registry.workers.values() if k.view.eligibility is Eligibility.DRAINING]
-        done = [known.view.worker_id for known in draining if not self._registry.taken(known.view.worker_id)]
-        if len(done) < len(draining) and self.due(Beat.MEDIUM):
-            self._ends.changed += await worker_store.stop_drained(self._store)
-        if done:
-            await worker_store.save_drained(self._store, done)
-            self._check_workers = True
 
     async def _load_eligibility(self) -> None:
         rows = await worker_store.load(self._store)
@@ -330,6 +332,7 @@ class HarvesterService(Service):
                 self._registry.load([Known(view, session, self.clock.monotonic_ms())], [])
             elif known.view.eligibility is not view.eligibility:
                 self._registry.changed(view.worker_id, view.eligibility)
+                self._standing.changed(view.worker_id, view.eligibility)
                 self._say([WorkerChanged(view.worker_id, known.view.liveness, view.eligibility)])
             if known is not None and known.view.labels != view.labels:
                 known.view.labels = view.labels

@@ -16,6 +16,9 @@ from swarmsync.model.registries import RegistryLogin
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer, WorkerView
 
+#: Names of a machine's images.
+Images: TypeAlias = Annotated[tuple[Word, ...], Meta(max_length=256)]
+
 
 class _Word(Struct, frozen=True, tag=True, array_like=True):
     """Arrays on the wire: half the bytes and a third less time than maps (measured, decision 0003)."""
@@ -306,6 +309,7 @@ class Join(_Word, frozen=True):
     token: Word = ""
     boot: Word = ""
     began_ms: Id = 0
+    images: Images = ()
 
 
 class Pulse(_Word, frozen=True):
@@ -317,6 +321,8 @@ class Pulse(_Word, frozen=True):
     orders_seq: Id
     holds: tuple[Holding, ...] | None = None
     leaving: bool = False  # a clean stop: expect no more pulses
+    probed: Sentence | None = None  # what the probe that Core asked for came to: "" passed, else why not
+    images: Images | None = None  # None: as said before
 
 
 class Spent(_Word, frozen=True):
@@ -428,6 +434,7 @@ class PulseAnswer(_Word, frozen=True):
 
     send_holds: bool = False
     stop: tuple[StopJob, ...] = ()
+    probe: str = ""  # try a container of this image, and say in a pulse how that went
 
 
 class ReportsAck(_Word, frozen=True):

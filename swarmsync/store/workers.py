@@ -20,6 +20,7 @@ def view_of(row: asyncpg.Record) -> WorkerView:
         msgspec.json.decode(row["labels"], type=dict[str, str]),
         Liveness(row["liveness"]),
         Eligibility(row["eligibility"]),
+        images=tuple(row["images"]),
         runtime=row["runtime"],
     )
 
@@ -76,6 +77,36 @@ async def stop_drained(store: Store) -> list[int]:
     guard = sources(JobState.STOPPING, by=Actor.HARVESTER)
     rows = await store.run(lambda c: c.fetch(sql("drain_late"), guard, EndReason.WORKER_DRAINED.value))
     return [row["id"] for row in rows]
+
+
+async def quarantine(store: Store, worker_id: int, why: str, job_id: int) -> bool:
+    """Take an open worker out; False where people have decided otherwise. A probe tries the job's image."""
+    query = (
+        "UPDATE workers SET eligibility = 'quarantined', note = $2, probe_image = COALESCE((SELECT COALESCE(j.image,"
+        " s.document::jsonb ->> 'image') FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = $3), '')"
+        " WHERE id = $1 AND eligibility = 'open'"
+    )
+    return str(await store.run(lambda c: c.execute(query, worker_id, why[:4096], job_id))) != "UPDATE 0"
+
+
+async def lift(store: Store, worker_id: int) -> bool:
+    query = "UPDATE workers SET eligibility = 'open', note = '' WHERE id = $1 AND eligibility = 'quarantined'"
+    return str(await store.run(lambda c: c.execute(query, worker_id))) != "UPDATE 0"
+
+
+async def probes(store: Store) -> list[tuple[int, str]]:
+    """Quarantined workers, each with the image that its probe tries."""
+    rows = await store.fetch("SELECT id, probe_image FROM workers WHERE eligibility = 'quarantined'")
+    return [(row["id"], row["probe_image"]) for row in rows]
+
+
+async def save_images(store: Store, images: Mapping[int, Sequence[str]]) -> None:
+    query = (
+        "UPDATE workers w SET images = ARRAY(SELECT jsonb_array_elements_text(i.names))"
+        " FROM unnest($1::bigint[], $2::jsonb[]) AS i (id, names) WHERE w.id = i.id"
+    )
+    names = [msgspec.json.encode(images[worker_id]).decode() for worker_id in sorted(images)]
+    await store.run(lambda c: c.execute(query, sorted(images), names))
 
 
 async def save_pulses(store: Store, ages: Sequence[tuple[int, int]]) -> None:

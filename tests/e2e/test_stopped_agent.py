@@ -44,6 +44,8 @@ echo $SWARMSYNC_FENCE
 def start_other_worker(core: CoreProcess, directory: Path) -> subprocess.Popen:
     """A second worker of this Core on the same engine."""
     site = json.loads((core.data_dir / "private" / "worker.json").read_text())
+    made = core.client().call("POST", "/v1/workers", {})
+    site |= {"nats_url": made["nats_url"], "enroll_token": made["token"]}
     site["worker"] |= {"name": "other"}
     site["state_dir"] = str(directory / "other")
     path = directory / "other.json"

@@ -123,7 +123,14 @@ def view(liveness=Liveness.READY, worker_id=1):
 
 def worker_row(liveness="ready", worker_id=1, session="s"):
     need = {"cpus_milli": 8_000, "memory_bytes": 8 << 30, "gpus": 0, "disk_bytes": 0}
-    standing = {"labels": "{}", "liveness": liveness, "eligibility": "open", "session": session, "runtime": "docker"}
+    standing = {
+        "labels": "{}",
+        "liveness": liveness,
+        "eligibility": "open",
+        "session": session,
+        "runtime": "docker",
+        "images": [],
+    }
     return {"id": worker_id, "name": f"w{worker_id}", **need, **standing}
 
 

@@ -132,13 +132,13 @@ def _helps(
 ) -> list[str]:
     """What would take the blockers away: the Scheduler's own words where it has some."""
     whole = [] if answer is None else list(answer.would_start_if)
-    known = set() if answer is None else {blocker.reason.value for blocker in answer.blockers}
+    told = set() if answer is None else {b.reason.value for b in answer.blockers if b.help or not b.blocking}
     helps = []
     for blocker in blockers:
         reason = str(blocker["reason"])
         if reason == W.DEPENDENCY:
             helps += [f"job {ids.encode(p.job_id)} has {p.condition}" for p in parents[:PARENTS_NAMED] if p.met is None]
-        elif reason in _REMEDIES and not (whole and reason in known):
+        elif reason in _REMEDIES and reason not in told:
             helps.append(_REMEDIES[reason](row))
     return list(dict.fromkeys(helps + whole))
 

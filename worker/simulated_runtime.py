@@ -82,8 +82,13 @@ class SimulatedRuntime:
 
     async def _pause(self, seconds: float) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end() -> None:
+            if not over.done():
+                over.set_result(None)
+
         call_later = self._call_later or asyncio.get_running_loop().call_later
-        timer = call_later(seconds, lambda: None if over.done() else over.set_result(None))
+        timer = call_later(seconds, end)
         try:
             await over
         finally:

@@ -204,7 +204,8 @@ def answer(books: Books, reserved: Reservation | None, ask: Ask) -> bytes:
     """Answer a question about one job; changes nothing."""
     job = ask.job
     if ask.kind == "why" and job.job_id in books.cluster.placed:
-        return write(Explanation(verdict="placed"))
+        machine = books.cluster.machines.get(books.cluster.placed[job.job_id])
+        return write(Explanation(verdict="placed", worker=None if machine is None else machine.view.name))
     case = _case(books, job)
     found = blockers(books, reserved, case)
     hard = [entry for entry in found if entry.blocking and entry.reason is not WaitReason.EVALUATING]
@@ -212,17 +213,20 @@ def answer(books: Books, reserved: Reservation | None, ask: Ask) -> bytes:
     if not hard:
         machine = choose(books, reserved, case)
         name = None if machine is None else machine.view.name
-        return write(Explanation(position=position, verdict="now", worker=name, start_in_ms=0))
+        return write(Explanation(_shown(found), position, (), "now", name, 0))
     never = any(entry.reason is WaitReason.UNSATISFIABLE for entry in hard)
-    shown = tuple(
-        explanation.Blocker(
-            entry.reason, entry.message, entry.blocking, tuple(map(encode, entry.holders[:HOLDERS_SHOWN]))
-        )
-        for entry in found
-        if entry.reason is not WaitReason.EVALUATING
-    )
     helps = tuple(dict.fromkeys(entry.until for entry in hard if entry.until))
-    return write(Explanation(shown, position, helps, "never" if never else "waits", start_in_ms=_start_in(books, hard)))
+    return write(
+        Explanation(_shown(found), position, helps, "never" if never else "waits", start_in_ms=_start_in(books, hard))
+    )
+
+
+def _shown(found: Iterable[Blocker]) -> tuple[explanation.Blocker, ...]:
+    return tuple(
+        explanation.Blocker(b.reason, b.message, b.blocking, tuple(map(encode, b.holders[:HOLDERS_SHOWN])), b.until)
+        for b in found
+        if b.reason is not WaitReason.EVALUATING
+    )
 
 
 def _case(books: Books, job: Waiting) -> Case:

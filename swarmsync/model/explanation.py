@@ -11,13 +11,14 @@ from swarmsync.model.lifecycle import WaitReason
 class Blocker(Struct, frozen=True, omit_defaults=True):
     """One thing that stands between a job and its start or, where it is not `blocking`, is worth knowing.
 
-    `holders` are the ids of jobs that have what it waits for.
+    `help` says what would take it away, `holders` are the ids of jobs that have what it waits for.
     """
 
     reason: WaitReason
     message: str
     blocking: bool = True
     holders: tuple[str, ...] = ()
+    help: str = ""
 
     @property
     def hinders(self) -> bool:

@@ -14,9 +14,13 @@ from swarmsync.protocol.messages import Ask
 pytestmark = pytest.mark.integration
 
 FULL = Explanation(
-    (Blocker(WaitReason.USER_QUOTA, "2 of 2 jobs run", holders=("0abc",)), Blocker(WaitReason.RESOURCES, "busy")),
+    (
+        Blocker(WaitReason.USER_QUOTA, "2 of 2 jobs run", holders=("0abc",), help="job 0abc ends"),
+        Blocker(WaitReason.PRIORITY, "3 jobs of higher priority wait, too"),
+        Blocker(WaitReason.RESOURCES, "busy", help="job 0xyz ends on w1"),
+    ),
     position=4,
-    would_start_if=("job 0abc ends",),
+    would_start_if=("job 0abc ends", "job 0xyz ends on w1"),
     verdict="waits",
     start_in_ms=60_000,
 )
@@ -58,8 +62,13 @@ def reasons(answer):
 async def test_a_queued_job_has_the_schedulers_blockers_its_position_and_what_would_help(ann, scheduler):
     job = await ann.submit(priority=70, resources={"cpus": 2})
     answer = await why(ann, job["id"])
-    assert (answer["state"], reasons(answer), answer["position"]) == ("queued", ["UserQuota", "Resources"], 4)
-    assert answer["would_start_if"] == ["job 0abc ends"]
+    assert (answer["state"], reasons(answer), answer["position"]) == (
+        "queued",
+        ["UserQuota", "Priority", "Resources"],
+        4,
+    )
+    priority = "the jobs of higher priority before it have started, or its priority is raised"
+    assert answer["would_start_if"] == [priority, "job 0abc ends", "job 0xyz ends on w1"]
     assert answer["blockers"][0]["holders"] == ["0abc"]
     (asked,) = scheduler.asked
     assert (asked.kind, asked.job.priority, asked.job.need.cpus_milli) == ("why", 70, 2_000)
@@ -86,7 +95,7 @@ async def test_a_held_job_waits_for_its_release_its_time_its_parents_and_all_the
     job = await ann.submit(after=after, delay="2h")
     await ann.post(f"/v1/jobs/{job['id']}/hold")
     answer = await why(ann, job["id"])
-    assert reasons(answer) == ["Held", "StartTime", "Dependency", "UserQuota", "Resources"]
+    assert reasons(answer) == ["Held", "StartTime", "Dependency", "UserQuota", "Priority", "Resources"]
     parents = answer["blockers"][2]["parents"]
     assert parents == [
         {"job": first["id"], "condition": "succeeded", "state": "queued"},
@@ -150,7 +159,11 @@ async def test_a_plan_changes_nothing(ann, engine, scheduler):
 
 async def test_a_plan_says_later_with_blockers_and_when(ann, scheduler):
     answer = await plan(ann)
-    assert (answer["verdict"], reasons(answer), answer["position"]) == ("later", ["UserQuota", "Resources"], 4)
+    assert (answer["verdict"], reasons(answer), answer["position"]) == (
+        "later",
+        ["UserQuota", "Priority", "Resources"],
+        4,
+    )
     assert answer["starts_at"] is not None
     assert answer["message"] == "it would wait: UserQuota, 2 of 2 jobs run"
     assert scheduler.asked[-1].kind == "plan"

@@ -21,9 +21,15 @@ app = typer.Typer(
 #: In the order of `bench all`, each with its line of help.
 SCENARIOS = {
     "rings": "bytes between two processes: our ring beside Pipe, Queue, SimpleQueue, ZeroMQ and faster-fifo",
+    "placement": "decisions/s of the Scheduler's pure core, 100 to 100,000 workers",
+    "backlog": "the same with 10,000 to 3,000,000 waiting jobs; start-up with a million rows",
     "throughput": "durable jobs/s from HTTP to the verdict, simulated workers",
-    "latency": "submit to container start, beside docker run",
+    "api": "requests/s and latency of the hot routes, durable",
+    "latency": "submit to container start at open-loop rates, simulated and Docker, beside docker run",
+    "containers": "containers/s on one worker, beside raw aiodocker calls; our CPU a container",
+    "logs": "bytes/s of output from a container to PostgreSQL and to a follower",
     "schedules": "how late fires are, alone and 1,000 at once, beside 99,000 that sleep",
+    "cli": "start-up times of the command line",
 }
 
 Quick = Annotated[bool, typer.Option("--quick", help="fewer rounds: an impression, not a figure")]
@@ -76,6 +82,16 @@ def rings(quick: Quick = False, json: Json = False, out: Out = None) -> None:
     run_scenario("rings", quick=quick, as_json=json, out=out)
 
 
+@app.command(help=SCENARIOS["placement"])
+def placement(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("placement", quick=quick, as_json=json, out=out)
+
+
+@app.command(help=SCENARIOS["backlog"])
+def backlog(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("backlog", quick=quick, as_json=json, out=out)
+
+
 @app.command(help=SCENARIOS["throughput"])
 def throughput(
     quick: Quick = False,
@@ -86,9 +102,39 @@ def throughput(
     run_scenario("throughput", quick=quick, as_json=json, out=out, jobs=jobs)
 
 
+@app.command(help=SCENARIOS["api"])
+def api(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("api", quick=quick, as_json=json, out=out)
+
+
 @app.command(help=SCENARIOS["latency"])
-def latency(quick: Quick = False, json: Json = False, out: Out = None) -> None:
-    run_scenario("latency", quick=quick, as_json=json, out=out)
+def latency(
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+    docker: Annotated[bool, typer.Option(help="also with containers")] = True,
+) -> None:
+    run_scenario("latency", quick=quick, as_json=json, out=out, docker=docker)
+
+
+@app.command(help=SCENARIOS["containers"])
+def containers(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("containers", quick=quick, as_json=json, out=out)
+
+
+@app.command(help=SCENARIOS["logs"])
+def logs(
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+    docker: Annotated[bool, typer.Option(help="also with containers")] = True,
+) -> None:
+    run_scenario("logs", quick=quick, as_json=json, out=out, docker=docker)
+
+
+@app.command(help=SCENARIOS["cli"])
+def cli(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("cli", quick=quick, as_json=json, out=out)
 
 
 @app.command(help=SCENARIOS["schedules"])

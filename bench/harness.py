@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from swarmsync.client import Client
 
@@ -25,8 +25,12 @@ class Core(Struct):
     data_dir: Path
     process: "subprocess.Popen[bytes]"
 
+    clients: list[Client] = field(default_factory=list)
+
     def client(self) -> Client:
-        return Client(self.url, self.token)
+        """Return a client of its own; all are closed with the Core."""
+        self.clients.append(Client(self.url, self.token))
+        return self.clients[-1]
 
 
 @contextmanager
@@ -57,7 +61,13 @@ def core(worker: str, *, config: str = "") -> Iterator[Core]:
             profile = json.loads((directory / "config" / "swarmsync" / "profiles.json").read_text())["profiles"][
                 "local"
             ]
-            yield Core(profile["url"], profile["token"], directory / "data", process)
+            there = Core(profile["url"], profile["token"], directory / "data", process)
+            there.client().get("/v1/stats")  # asks again until the API listens
+            try:
+                yield there
+            finally:
+                for client in there.clients:
+                    client.close()
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

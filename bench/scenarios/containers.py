@@ -1,0 +1,127 @@
+"""Containers a second on one worker, beside raw aiodocker calls on the same engine with the same settings.
+
+*raw*: create, start, wait, read the output, delete, with exactly the body that our worker sends for such a job, so many
+at a time. *swarmsync*: as many jobs in one batch on a worker that takes so many at a time; from the request to the last
+durable verdict. CPU is what our own processes (Core, its servers, the worker) used per container; Docker's own is not
+in it. Rounds of both alternate. Networks: Docker's bridge, and none.
+"""
+
+import asyncio
+import statistics
+import time
+from typing import Any, Final
+
+import aiodocker
+
+from bench.harness import Core, core, wait_until
+from bench.plots import Chart
+from bench.results import Say
+from bench.scenarios.throughput import cpu_s
+from swarmsync.client import Client
+from swarmsync.model.job import JobRef
+from swarmsync.protocol.codec import convert_spec
+from swarmsync.protocol.messages import RunJob
+from worker.demo_image import TAG
+from worker.docker_config import create_body
+from worker.plans import plan_of, terms_of
+
+CONCURRENT: Final = 4
+#: Quick or not: containers per round, rounds, networks.
+_SIZES: Final = {True: (4, 1, ("none",)), False: (40, 3, ("bridge", "none"))}
+
+
+def measure(*, quick: bool, say: Say) -> dict[str, Any]:
+    count, rounds, networks = _SIZES[quick]
+    figures: dict[str, Any] = {}
+    # One worker; its cpus bound how many containers it has at a time.
+    with core("docker", config=f"cpus = {CONCURRENT}\n") as there:
+        client = there.client()
+        wait_until(lambda: any(w["liveness"] == "ready" for w in client.get("/v1/workers")["items"]), 30)
+        for network in networks:
+            spec = _spec(network)
+            _ours(there, client, spec, CONCURRENT)  # warm
+            asyncio.run(_raw(spec, CONCURRENT, CONCURRENT))
+            raw: list[float] = []
+            ours: list[float] = []
+            cpu_ms: list[float] = []
+            for number in range(rounds):
+                say(f"network {network}, round {number + 1} of {rounds}")
+                raw.append(count / asyncio.run(_raw(spec, count, CONCURRENT)))
+                took_s, used_s = _ours(there, client, spec, count)
+                ours.append(count / took_s)
+                cpu_ms.append(used_s * 1_000 / count)
+            figures[f"network {network}"] = {
+                "raw_per_s": round(statistics.median(raw), 2),
+                "swarmsync_per_s": round(statistics.median(ours), 2),
+                "ratio": round(statistics.median(ours) / statistics.median(raw), 3),
+                "our_cpu_ms": round(statistics.median(cpu_ms), 1),
+                "spread": {"raw": [round(x, 2) for x in raw], "swarmsync": [round(x, 2) for x in ours]},
+            }
+    return {"unit": "containers/s", "concurrent": CONCURRENT, "containers": count, **figures}
+
+
+def _spec(network: str) -> dict[str, Any]:
+    return {
+        "image": TAG,
+        "command": ["true"],
+        "network": network,
+        "resources": {"cpus": 1, "memory": "32MiB"},
+    }
+
+
+def _ours(there: Core, client: Client, spec: dict[str, Any], count: int) -> tuple[float, float]:
+    """Return seconds and CPU seconds."""
+    used = sum(cpu_s(there).values())
+    began = time.perf_counter()
+    job_ids = client.submit_many([spec] * count)
+    for job_id in job_ids:
+        state = client.wait(job_id, timeout_s=300)["state"]
+        if state != "succeeded":
+            raise RuntimeError(f"job {job_id} is {state}")
+    took_s = time.perf_counter() - began
+    return took_s, sum(cpu_s(there).values()) - used
+
+
+async def _raw(spec: dict[str, Any], count: int, concurrent: int) -> float:
+    """Return the seconds that so many containers took through plain calls."""
+    docker = aiodocker.Docker()
+    bodies = iter([_body(spec, number) for number in range(count)])
+
+    async def run_on() -> None:
+        for body in bodies:
+            container = await docker.containers.create(body)
+            await container.start()
+            await container.wait()
+            await container.log(stdout=True, stderr=True)
+            await container.delete()
+
+    began = time.perf_counter()
+    try:
+        await asyncio.gather(*(run_on() for _ in range(concurrent)))
+    finally:
+        await docker.close()
+    return time.perf_counter() - began
+
+
+def _body(spec: dict[str, Any], number: int) -> dict[str, Any]:
+    """What our worker would send; without a name, and as nobody's container."""
+    made = convert_spec(spec)
+    order = RunJob(JobRef(number + 1, 1), 1, "", 0)
+    plan = plan_of(made, order, terms_of(made, order), worker="bench", session="bench")
+    body = create_body(plan, owner="bench-raw")
+    body["Labels"] = {"bench": "raw"}
+    return body
+
+
+def charts(figures: dict[str, Any]) -> list[Chart]:
+    networks = [key for key in figures if key.startswith("network ")]
+    return [
+        Chart(
+            f"Containers a second, {figures['concurrent']} at a time",
+            "containers/s",
+            {
+                name: [(network, figures[network][key]) for network in networks]
+                for name, key in (("raw aiodocker calls", "raw_per_s"), ("SwarmSync", "swarmsync_per_s"))
+            },
+        )
+    ]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 _END: Final = b"\r\n\r\n"
+_REST: Final = b"Host: bench\r\n\r\n"
 
 
 class Answer(Struct, frozen=True):
@@ -72,10 +73,10 @@ class Connection(asyncio.Protocol):
 
 def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
     """Return the bytes of one request."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nAuthorization: Bearer {token}\r\n"
     if body or method == "POST":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    return head.encode() + b"\r\n" + body
+    return head.encode() + _REST + body
 
 
 async def closed_loop(

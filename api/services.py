@@ -12,8 +12,9 @@ from api.rates import Rates
 from swarmsync.clock import SystemClock
 from swarmsync.errors import TooMany, Unavailable
 from swarmsync.ids import IdSource
+from swarmsync.model.policy import Allowance
 from swarmsync.seal import Sealer
-from swarmsync.store import overview
+from swarmsync.store import overview, policies
 from swarmsync.store.pool import Store
 from swarmsync.store.sessions import Sessions, open_redis
 from swarmsync.store.throttle import Throttle
@@ -43,6 +44,7 @@ class Services:
         self.stopping: Callable[[], bool] = lambda: False
         self._ids: IdSource | None = None
         self._queues: tuple[int, frozenset[str]] = (0, frozenset())
+        self._policies: tuple[int, dict[tuple[str, str], Allowance]] = (0, {})
         self._streams: Counter[int] = Counter()
 
     @classmethod
@@ -87,10 +89,18 @@ class Services:
             self._queues = (now_ms + QUEUES_CACHE_MS, await overview.queue_names(self.store, caller))
         return self._queues[1]
 
+    async def policies(self, caller: Caller) -> dict[tuple[str, str], Allowance]:
+        """Return what users' and queues' jobs may loosen, at most 5 s old."""
+        now_ms = self.clock.monotonic_ms()
+        if now_ms >= self._policies[0]:
+            self._policies = (now_ms + QUEUES_CACHE_MS, await policies.allowances(self.store, caller))
+        return self._policies[1]
+
     def forget_queues(self) -> bool:
-        """Read the queues anew when they are asked for next; False where they were read just now."""
+        """Read queues and policies anew when they are asked for next; False where they were read just now."""
         fresh = self._queues[0] > self.clock.monotonic_ms() + QUEUES_CACHE_MS - QUEUES_FRESH_MS
         self._queues = (0, frozenset())
+        self._policies = (0, {})
         return not fresh
 
     def check_streams(self, caller: Caller) -> None:

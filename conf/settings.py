@@ -98,6 +98,11 @@ class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cpus: Annotated[float, Meta(ge=0, le=100_000)] = 0
     memory: str = ""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    allow_paths: list[str] = msgspec.field(default_factory=list)
+    allow_capabilities: list[str] = msgspec.field(default_factory=list)
+    allow_devices: list[str] = msgspec.field(default_factory=list)
+    allow_machine_network: bool = False
+    allow_privileged: bool = False
     simulated_count: Positive = 1
     images_max: str = ""
 

@@ -89,6 +89,11 @@ class ContainerPlan(Struct, frozen=True):
     disk_bytes: int | None
     stop_signal: str
     stop_grace_s: float
+    strict: bool = False
+    read_only_root: bool = False
+    capabilities: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    privileged: bool = False
     secrets: tuple[SecretFile, ...] = ()
     registry_auth: RegistryAuth | None = None
     note: str = ""  # for the agent that comes after this one: kept with the container, shown by `list`

@@ -10,11 +10,12 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from swarmsync.model.policy import Allowance, bare_capability, inside_any
 from worker.container_runtime import ContainerPlan, Exit, Mount, Observed, RegistryAuth, Seen
 
 LABEL_JOB: Final = "swarmsync.job"
@@ -24,6 +25,9 @@ LABEL_SESSION: Final = "swarmsync.session"
 LABEL_NOTE: Final = "swarmsync.note"
 LABEL_OWNER: Final = "swarmsync.owner"
 SECRETS_TARGET: Final = "/run/secrets"
+#: The strict profile: nobody, and a small /tmp where the root is read-only.
+STRICT_USER: Final = "65534:65534"
+STRICT_TMP_BYTES: Final = 64 << 20
 
 #: Taken from Docker's 14 default capabilities. NET_RAW forges packets on the bridge that jobs share (ping still works:
 #: Docker opens ICMP sockets by sysctl); MKNOD makes devices; AUDIT_WRITE forges the kernel's audit log; SETFCAP writes
@@ -47,9 +51,12 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SHARES_THE_MACHINE: Final = "shares the worker's own network; use none, bridge or a named network"
 
 
-def refusal(plan: ContainerPlan, bind_roots: Sequence[str]) -> str | None:
-    """Say why this plan must not run here, or None. Bind sources are absolute with symbolic links resolved already."""
-    if plan.network == "host":
+def refusal(plan: ContainerPlan, allowed: Allowance) -> str | None:
+    """Say why this plan must not run here, or None. Bind sources are absolute with symbolic links resolved already.
+
+    `allowed` is the worker's own word: it holds whatever Core's policies say.
+    """
+    if plan.network == "host" and not allowed.machine_network:
         return f"the network {plan.network!r} {_SHARES_THE_MACHINE}"
     if not _NAME.fullmatch(plan.network):
         return f"{plan.network[:80]!r} is not the name of a network"
@@ -63,14 +70,21 @@ def refusal(plan: ContainerPlan, bind_roots: Sequence[str]) -> str | None:
             return f"{mount.target[:80]!r} is not a place to mount something"
         if mount.kind == "volume" and mount.source and not _NAME.fullmatch(mount.source):
             return f"{mount.source[:80]!r} is not the name of a volume"
-        if mount.kind == "bind" and not any(_inside(mount.source, root) for root in bind_roots):
+        if mount.kind == "bind" and not inside_any(mount.source, allowed.paths):
             return f"the path {mount.source[:200]!r} of the worker's machine is not open to jobs"
+    return _loosening(plan, allowed)
+
+
+def _loosening(plan: ContainerPlan, allowed: Allowance) -> str | None:
+    if plan.privileged and not allowed.privileged:
+        return "this worker runs no privileged containers"
+    for capability in plan.capabilities:
+        if capability not in map(bare_capability, allowed.capabilities):
+            return f"this worker gives no job the capability {capability}"
+    for device in plan.devices:
+        if device not in allowed.devices:
+            return f"this worker gives no job the device {device}"
     return None
-
-
-def _inside(path: str, root: str) -> bool:
-    inner, outer = posixpath.normpath(path), posixpath.normpath(root)
-    return path.startswith("/") and (inner == outer or inner.startswith(outer.rstrip("/") + "/"))
 
 
 def create_body(plan: ContainerPlan, *, owner: str = "", secrets_path: str | None = None) -> dict[str, Any]:
@@ -95,8 +109,8 @@ def create_body(plan: ContainerPlan, *, owner: str = "", secrets_path: str | Non
         body["Cmd"] = list(plan.command)
     if plan.working_dir is not None:
         body["WorkingDir"] = plan.working_dir
-    if plan.user is not None:
-        body["User"] = plan.user
+    if plan.user is not None or plan.strict:
+        body["User"] = plan.user or STRICT_USER
     return body
 
 
@@ -126,10 +140,22 @@ def _limits(plan: ContainerPlan, secrets_path: str | None) -> dict[str, Any]:
         "RestartPolicy": {"Name": "no"},
         "LogConfig": dict(LOG_CONFIG),
         "SecurityOpt": ["no-new-privileges"],
-        "CapDrop": list(CAPABILITIES_DROPPED),
+        "CapDrop": ["ALL"] if plan.strict else list(CAPABILITIES_DROPPED),
         "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
         "Mounts": mounts,
     }
+    if plan.capabilities:
+        limits["CapAdd"] = list(plan.capabilities)
+    if plan.devices:
+        limits["Devices"] = [
+            {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"} for path in plan.devices
+        ]
+    if plan.privileged:
+        limits |= {"Privileged": True, "SecurityOpt": [], "CapDrop": []}
+    if plan.read_only_root:
+        limits["ReadonlyRootfs"] = True
+        if all(mount.target != "/tmp" for mount in plan.mounts):  # noqa: S108 a path in the container
+            mounts.append(_mount(Mount("tmpfs", "", "/tmp", size_bytes=STRICT_TMP_BYTES)))  # noqa: S108 the same
     if plan.gpus:
         limits["DeviceRequests"] = [{"Driver": "", "Count": plan.gpus, "Capabilities": [["gpu"]]}]
     if plan.disk_bytes is not None:

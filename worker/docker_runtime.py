@@ -6,13 +6,14 @@ has run, and waiting and reading go on by themselves when the engine comes back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from swarmsync.model.lifecycle import EndReason
+from swarmsync.model.policy import NOTHING, Allowance
 from worker import docker_config, docker_errors
 from worker.container_runtime import (
     ContainerPlan,
@@ -41,7 +42,7 @@ NEWLINES_KEPT_SINCE: Final = 23  # see docker_logs.py
 
 
 class DockerRuntime:
-    """`owner` keeps workers that share one engine apart; `bind_roots` are the machine's paths that jobs may mount.
+    """`owner` keeps workers that share one engine apart; `allowed` is what this worker lets jobs loosen.
 
     `url` is written as DOCKER_HOST is; None looks where the docker command would. `pause` sleeps between attempts.
     `pulled` is the file that remembers which images it pulled; without it none is ever removed.
@@ -55,7 +56,7 @@ class DockerRuntime:
         url: str | None = None,
         *,
         owner: str = "",
-        bind_roots: Iterable[str] = (),
+        allowed: Allowance = NOTHING,
         secrets_dir: Path = Path("/dev/shm/swarmsync-secrets"),  # noqa: S108 a tmpfs on every Linux; owner is checked
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         sweeps: bool = True,
@@ -63,7 +64,7 @@ class DockerRuntime:
     ) -> None:
         self._owner = owner
         self._sweeps = sweeps
-        self._bind_roots = tuple(bind_roots)
+        self._allowed = allowed
         self._pause = pause
         self._secrets = SecretFiles(secrets_dir / (owner or "any"))
         self._engine = DockerEngine(url)
@@ -99,7 +100,7 @@ class DockerRuntime:
 
     async def create(self, plan: ContainerPlan) -> str:
         plan = _with_real_paths(plan)
-        refused = docker_config.refusal(plan, self._bind_roots)
+        refused = docker_config.refusal(plan, self._allowed)
         if refused is not None:
             raise RuntimeProblem(EndReason.CREATE_FAILED, refused)
         try:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from swarmsync import ids
 from swarmsync.model.job import JobRef
+from swarmsync.model.policy import bare_capability
 from swarmsync.model.registries import RegistryLogin, login_for
 from swarmsync.model.resources import Need
 from swarmsync.model.spec import JobSpec, VolumeSpec, need, read_volume
@@ -89,6 +90,11 @@ def plan_of(
         disk_bytes=terms.need.disk_bytes or None,
         stop_signal=terms.stop_signal,
         stop_grace_s=terms.grace_ms / 1000,
+        strict=spec.security.profile == "strict",
+        read_only_root=spec.security.read_only or spec.security.profile == "strict",
+        capabilities=tuple(map(bare_capability, spec.security.capabilities)),
+        devices=spec.security.devices,
+        privileged=spec.security.privileged,
         secrets=tuple(SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets),
         note=write_terms(terms),
         registry_auth=None if login is None else RegistryAuth(login.username, login.password),

@@ -16,8 +16,8 @@ from conf.settings import LocalWorkerSettings, WorkerSite
 from swarmsync import collector
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError
-from swarmsync.model.resources import parse_size
-from worker import identity
+        images = Path(site.state_dir) / f"{owner}.images.json"
+        docker = DockerRuntime(owner=owner, pulled=images, allowed=allowance_of(settings))
 from worker.agent import Agent
 from worker.capacity import default_name, offer_of
 from worker.container_runtime import ContainerRuntime, RuntimeInfo, RuntimeProblem
@@ -48,7 +48,11 @@ async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple
         simulated = SimulatedRuntime()
         return simulated, await simulated.open()
     if settings.runtime in ("auto", "docker"):
+<<<<<<< HEAD
         docker = DockerRuntime(owner=owner, pulled=Path(site.state_dir) / f"{owner}.images.json")
+=======
+        docker = DockerRuntime(owner=owner, allowed=allowance_of(settings))
+>>>>>>> 57a25af (Containers may be loosened only where an admin's policy and the worker both say so; the strict profile; link-local addresses are closed)
         try:
             info = await docker.open()
         except RuntimeProblem as problem:
@@ -57,9 +61,21 @@ async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple
                 raise ConfigError(f"Docker does not answer: {problem.message}") from None
             log.warning("no Docker engine answers: jobs run as plain processes, without isolation", why=problem.message)
         else:
-            return docker, info
+            warning = await egress.close_link_local()
+            return docker, info if warning is None else structs.replace(info, warnings=(*info.warnings, warning))
     process = ProcessRuntime(Path(site.state_dir) / owner)
     return process, await process.open()
+
+
+def allowance_of(settings: LocalWorkerSettings) -> Allowance:
+    """What this machine's owner lets jobs loosen."""
+    return Allowance(
+        tuple(settings.allow_paths),
+        tuple(settings.allow_capabilities),
+        tuple(settings.allow_devices),
+        settings.allow_machine_network,
+        settings.allow_privileged,
+    )
 
 
 def owner_of(name: str, join_token: str) -> str:

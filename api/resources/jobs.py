@@ -96,9 +96,8 @@ async def _read_with(call: Call, body: bytes, now: datetime) -> tuple[list[Draft
         return drafts, False
     drafts = await reader.batch(members, call.services.config.batch_jobs_max)
     check_size(drafts)
-    await check_inputs(
-        call, [(f"$.jobs[{index}]", entry.spec) for index, entry in enumerate(drafts) if entry.spec.secrets]
-    )
+    places = {id(entry): (f"$.jobs[{index}]", entry.spec) for index, entry in reversed(list(enumerate(drafts)))}
+    await check_inputs(call, list(places.values()))  # drafts of the same text are one, and checked once
     return drafts, True
 
 

@@ -211,11 +211,17 @@ SECRET: Final = Noun(
     ),
 )
 
+POLICY: Final = Noun(
+    "Say what the jobs of a user or a queue may loosen (admins).",
+    _verbs(policy={"list": "List policies.", "set": "Allow or demand something.", "delete": "Take a policy back."}),
+)
+
 COMMANDS: Final[dict[str, Noun | Verb]] = {
     "run": Verb("cli.commands.run", "run", "Run a container to its end, as docker run does."),
     "job": JOB,
     "schedule": SCHEDULE,
     "worker": WORKER,
+    "policy": POLICY,
     "log": LOG,
     "queue": QUEUE,
     "limit": LIMIT,

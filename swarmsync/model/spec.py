@@ -137,6 +137,16 @@ class Affinity(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[int, Meta(ge=-100, le=100)] = 50
 
 
+class Security(Struct, frozen=True, forbid_unknown_fields=True):
+    """`strict` drops all capabilities, makes the root read-only and runs as nobody. The rest needs a policy."""
+
+    profile: Literal["standard", "strict"] = "standard"
+    read_only: bool = False
+    capabilities: tuple[Annotated[str, Meta(pattern=r"^(CAP_)?[A-Z_]{3,32}$")], ...] = ()
+    devices: tuple[Annotated[str, Meta(pattern=r"^/dev/[a-zA-Z0-9._/-]{1,128}$")], ...] = ()
+    privileged: bool = False
+
+
 class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     image: Annotated[str, Meta(min_length=1, max_length=512)]
     name: Annotated[str, Meta(max_length=NAME_MAX)] = ""
@@ -149,6 +159,7 @@ class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     init: bool = True
     volumes: tuple[str | VolumeSpec, ...] = ()
     network: Annotated[str, Meta(min_length=1, max_length=128)] = "bridge"
+    security: Security = Security()
     resources: Resources = Resources()
     queue: Name = "default"
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
@@ -234,10 +245,20 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
     for entry in spec.retry.not_on_exit:
         if not _EXIT_RANGE.fullmatch(str(entry)):
             yield ".retry.not_on_exit", f"{str(entry)[:20]!r} is no exit code; write 2 or 64-78"
+    if spec.security.profile == "strict":
+        yield from _strict_problems(spec)
     for index, volume in enumerate(spec.volumes):
         problem = _volume_problem(volume)
         if problem:
             yield f".volumes[{index}]", problem
+
+
+def _strict_problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if spec.user is not None and spec.user.split(":")[0] in ("0", "root"):
+        yield ".user", "the strict profile does not run as root"
+    for name in ("capabilities", "devices", "privileged"):
+        if getattr(spec.security, name):
+            yield f".security.{name}", "does not go with the strict profile"
 
 
 def _placement_problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
@@ -273,8 +294,8 @@ def _volume_problem(volume: str | VolumeSpec) -> str | None:
         return str(error)
     if not mount.target.startswith("/"):
         return f"the target {mount.target[:80]!r} must be an absolute path"
-    if mount.type == "bind":
-        return "paths of the worker's machine are not allowed; use a named volume"
+    if mount.type == "bind" and (not mount.source.startswith("/") or ".." in mount.source.split("/")):
+        return f"the path {mount.source[:80]!r} must be absolute, without '..'"
     if mount.type == "volume" and not _VOLUME.fullmatch(mount.source):
         return f"{mount.source[:80]!r} is not a volume name"
     return None

@@ -37,6 +37,7 @@ SENTENCES: Final[dict[str, dict[str, str]]] = {
         "init": "Run a small init as process 1, so that signals reach the command and no zombies stay.",
         "volumes": "`name:/target[:ro]`, or a volume or tmpfs as an object.",
         "network": "none, bridge, or the name of a network of the workers.",
+        "security": "How tightly the container is held.",
         "resources": "What is requested and enforced.",
         "queue": "The line to wait in.",
         "priority": "0 to 100, higher first; may be changed while the job waits.",
@@ -56,6 +57,13 @@ SENTENCES: Final[dict[str, dict[str, str]]] = {
         "delay": "Start not before this has passed.",
         "outputs": "Files to collect when the container has ended.",
         "logs": "How much output is kept, and for how long.",
+    },
+    "Security": {
+        "profile": "standard: what ordinary images need; strict: no capabilities, read-only root, user nobody.",
+        "read_only": "Make the container's root read-only.",
+        "capabilities": "Capabilities to add; an admin's policy must allow each.",
+        "devices": "Devices of the worker's machine; an admin's policy must allow each.",
+        "privileged": "All of the worker's machine; an admin's policy must allow it.",
     },
     "Resources": {
         "cpus": "CPUs, in parts of a thousand.",

@@ -4,6 +4,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from swarmsync.model.policy import Allowance
 from worker import docker_config
 from worker.container_runtime import ContainerPlan, Exit, Mount, RegistryAuth, SecretFile, Seen
 from worker.docker_info import describe
@@ -120,10 +121,15 @@ def test_a_secret_is_a_variable_only_where_it_asks_to_be():
         {"secrets": (SecretFile("../x", b""),)},
         {"secrets": (SecretFile("x", b"\xff", env="X"),)},
         {"secrets": (SecretFile("x", b"a\0b", env="X"),)},
+        {"privileged": True},
+        {"capabilities": ("SYS_ADMIN",)},
+        {"devices": ("/dev/sda",)},
     ],
 )
 def test_refused(changes):
-    assert docker_config.refusal(replace(PLAN, **changes), ["/opened"])
+    """Whatever Core's policies say: this is the worker's own word."""
+    allowed = Allowance(paths=("/opened",), capabilities=("CAP_SYS_PTRACE",), devices=("/dev/fuse",))
+    assert docker_config.refusal(replace(PLAN, **changes), allowed)
 
 
 @pytest.mark.parametrize(
@@ -135,10 +141,32 @@ def test_refused(changes):
         {"mounts": (Mount("bind", "/opened", "/x"), Mount("bind", "/opened/deep/er", "/y"))},
         {"mounts": (Mount("volume", "", "/anonymous"), Mount("volume", "named", "/named"))},
         {"secrets": (SecretFile("x", b"\xff"), SecretFile("y", "ä".encode(), env="Y"))},
+        {"privileged": True, "capabilities": ("SYS_PTRACE",), "devices": ("/dev/fuse",), "network": "host"},
     ],
 )
 def test_allowed(changes):
-    assert docker_config.refusal(replace(PLAN, **changes), ["/opened/"]) is None
+    allowed = Allowance(("/opened/",), ("CAP_SYS_PTRACE",), ("/dev/fuse",), machine_network=True, privileged=True)
+    assert docker_config.refusal(replace(PLAN, **changes), allowed) is None
+
+
+def test_the_strict_profile_takes_everything_that_can_be_taken():
+    body = docker_config.create_body(replace(PLAN, strict=True, read_only_root=True, user=None))
+    limits = body["HostConfig"]
+    assert (limits["CapDrop"], limits["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])
+    assert (limits["ReadonlyRootfs"], body["User"]) == (True, "65534:65534")
+    (tmp,) = [mount for mount in limits["Mounts"] if mount["Target"] == "/tmp"]
+    assert (tmp["Type"], tmp["TmpfsOptions"]["SizeBytes"]) == ("tmpfs", 64 << 20)
+    assert docker_config.create_body(replace(PLAN, strict=True, user="1000"))["User"] == "1000"
+
+
+def test_what_was_allowed_is_given_and_no_more():
+    limits = docker_config.create_body(replace(PLAN, capabilities=("SYS_PTRACE",), devices=("/dev/fuse",)))[
+        "HostConfig"
+    ]
+    assert limits["CapAdd"] == ["SYS_PTRACE"]
+    assert [device["PathOnHost"] for device in limits["Devices"]] == ["/dev/fuse"]
+    assert "no-new-privileges" in limits["SecurityOpt"]
+    assert not limits.get("Privileged")
 
 
 @pytest.mark.parametrize(

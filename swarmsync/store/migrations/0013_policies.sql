@@ -1,0 +1,11 @@
+-- What an admin lets the jobs of a user or of a queue loosen; model/policy.py: Allowance as JSON.
+
+CREATE TABLE policies (
+    scope      text NOT NULL CHECK (scope IN ('user', 'queue')),
+    name       text NOT NULL,
+    allows     jsonb NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (scope, name)
+);
+GRANT SELECT ON policies TO swarmsync_engine, swarmsync_member;
+GRANT SELECT, INSERT, UPDATE, DELETE ON policies TO swarmsync_operator;

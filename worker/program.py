@@ -16,8 +16,9 @@ from conf.settings import LocalWorkerSettings, WorkerSite
 from swarmsync import collector
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError
-        images = Path(site.state_dir) / f"{owner}.images.json"
-        docker = DockerRuntime(owner=owner, pulled=images, allowed=allowance_of(settings))
+from swarmsync.model.policy import Allowance
+from swarmsync.model.resources import parse_size
+from worker import egress, identity
 from worker.agent import Agent
 from worker.capacity import default_name, offer_of
 from worker.container_runtime import ContainerRuntime, RuntimeInfo, RuntimeProblem
@@ -48,11 +49,8 @@ async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple
         simulated = SimulatedRuntime()
         return simulated, await simulated.open()
     if settings.runtime in ("auto", "docker"):
-<<<<<<< HEAD
-        docker = DockerRuntime(owner=owner, pulled=Path(site.state_dir) / f"{owner}.images.json")
-=======
-        docker = DockerRuntime(owner=owner, allowed=allowance_of(settings))
->>>>>>> 57a25af (Containers may be loosened only where an admin's policy and the worker both say so; the strict profile; link-local addresses are closed)
+        images = Path(site.state_dir) / f"{owner}.images.json"
+        docker = DockerRuntime(owner=owner, pulled=images, allowed=allowance_of(settings))
         try:
             info = await docker.open()
         except RuntimeProblem as problem:

@@ -226,7 +226,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(core, admin):
     assert core.consumer("queue", "delete", "night").returncode == 0
 
 
-def test_limits_of_a_queue_and_of_a_user_hold_while_the_scheduler_dies(core, admin, person):
+def test_limits_of_a_queue_and_of_a_user_hold_while_modules_die(core, admin, person):
     zoe, max_ = person("zoe"), person("max")
     assert (
         core.consumer("queue", "create", "shared", "--max-running", "5", "--max-running-per-user", "4").returncode == 0
@@ -235,9 +235,9 @@ def test_limits_of_a_queue_and_of_a_user_hold_while_the_scheduler_dies(core, adm
     of_zoe = set(zoe.submit_many([spec("80ms", queue="shared")] * 25 + [spec("80ms")] * 15))
     of_max = set(max_.submit_many([spec("80ms", queue="shared")] * 25))
     with Sampler(core, "queue", "shared") as sampler:
-        for _ in range(4):
+        for name in ("scheduler", "dispatcher", "scheduler", "harvester", "scheduler"):
             held = len(starts(admin, of_zoe | of_max))
-            killed(core, "scheduler")
+            killed(core, name)
             wait_until(lambda held=held: len(starts(admin, of_zoe | of_max)) > held, 30)
         assert ended(admin, of_zoe | of_max) == {"succeeded"}
     assert sampler.most <= 5

@@ -36,6 +36,8 @@ class ApiConfig(Struct, frozen=True):
     requests_burst: Positive = 2_000
     tries_per_address: Positive = 60
     audiences: tuple[str, ...] = ("http://127.0.0.1:8420",)
+    tls_cert: str = ""
+    tls_key: str = ""
     bind: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8420
     processes: Positive = 2

@@ -29,6 +29,7 @@ class Profile(Struct, frozen=True):
     name: str = DEFAULT_NAME
     url: str = DEFAULT_URL
     token: str = ""
+    ca: str = ""  # the authority's certificate, where it is a private one
 
 
 def select(environ: Mapping[str, str], path: Path) -> Profile:
@@ -40,7 +41,8 @@ def select(environ: Mapping[str, str], path: Path) -> Profile:
         raise RequestError(f"there is no profile {name!r} in {path}; make it with: consumer login --url URL")
     stored = stored or {}
     url = environ.get("SWARMSYNC_URL") or stored.get("url") or DEFAULT_URL
-    return Profile(name, url, environ.get("SWARMSYNC_TOKEN") or _token_for(url, stored))
+    authority = environ.get("SWARMSYNC_CA") or stored.get("ca", "")
+    return Profile(name, url, environ.get("SWARMSYNC_TOKEN") or _token_for(url, stored), authority)
 
 
 def _token_for(url: str, stored: Mapping[str, str]) -> str:
@@ -51,7 +53,11 @@ def _token_for(url: str, stored: Mapping[str, str]) -> str:
 def save(profile: Profile, path: Path) -> None:
     """Store a login and make it the current one; other profiles stay. The file is replaced in one step, mode 0600."""
     document = _read(path)
-    document["profiles"][profile.name] = {"url": profile.url, "token": profile.token}
+    document["profiles"][profile.name] = {
+        "url": profile.url,
+        "token": profile.token,
+        **({"ca": profile.ca} if profile.ca else {}),
+    }
     document["current"] = profile.name
     _write(document, path)
 
@@ -97,4 +103,6 @@ def connect(patience_s: float = PATIENCE_S) -> "Client":
     from swarmsync.client import Client
 
     profile, _ = current()
-    return Client(profile.url, profile.token, patience_s=patience_s, fresh_token=lambda: current()[0].token)
+    return Client(
+        profile.url, profile.token, patience_s=patience_s, fresh_token=lambda: current()[0].token, ca=profile.ca
+    )

@@ -24,6 +24,8 @@ except ConfigError as error:
 
 wsgi_app = f"api.app:from_file({_path!r})"
 bind = f"{_config.bind}:{_config.port}"
+certfile = _config.tls_cert or None
+keyfile = _config.tls_key or None
 workers = _config.processes
 worker_class = "asgi"
 asgi_loop = "uvloop"

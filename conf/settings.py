@@ -42,7 +42,14 @@ class DatabaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[nats]: empty `url` means the embedded NATS; the rest is about that one."""
+
     url: str = ""
+    bind: str = "127.0.0.1"
+    port: Port = 0
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
 
 
 class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +66,10 @@ class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
     batch_jobs_max: Positive = 10_000
     session_hours: Positive = 12
     public_url: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    plain: bool = False
     requests_per_s: Positive = 1_000
 
 
@@ -172,6 +183,13 @@ VARIABLES: Final[Mapping[str, str]] = {
     "SWARMSYNC_API_BIND": "api.bind",
     "SWARMSYNC_API_PORT": "api.port",
     "SWARMSYNC_API_PUBLIC_URL": "api.public_url",
+    "SWARMSYNC_API_PLAIN": "api.plain",
+    "SWARMSYNC_API_TLS_CERT": "api.tls_cert",
+    "SWARMSYNC_API_TLS_KEY": "api.tls_key",
+    "SWARMSYNC_NATS_BIND": "nats.bind",
+    "SWARMSYNC_NATS_PORT": "nats.port",
+    "SWARMSYNC_NATS_TLS_CERT": "nats.tls_cert",
+    "SWARMSYNC_NATS_TLS_KEY": "nats.tls_key",
     "SWARMSYNC_JOIN_TOKEN": "workers.join_token",
     "SWARMSYNC_SEAL_KEY": "seal.keys",
     "SWARMSYNC_WORKER_RUNTIME": "worker.runtime",
@@ -219,7 +237,27 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **
         raise ConfigError(f"a setting is wrong: {error}") from None
     if settings.worker.runtime not in ("auto", "docker", "process", "simulated"):
         raise ConfigError(f"worker.runtime is {settings.worker.runtime!r}; it is auto, docker, process or simulated")
+    _check_tls(settings)
     return settings
+
+
+def _check_tls(settings: Settings) -> None:
+    """Raise ConfigError where something would listen beyond this machine in plain text."""
+    for name, section in (("api", settings.api), ("nats", settings.nats)):
+        if bool(section.tls_cert) != bool(section.tls_key):
+            raise ConfigError(f"{name}.tls_cert and {name}.tls_key go together")
+    remedy = "make certificates with swarmsyncd certs and set"
+    if not _is_loopback(settings.api.bind) and not settings.api.tls_cert and not settings.api.plain:
+        raise ConfigError(
+            f"api.bind is {settings.api.bind}: {remedy} api.tls_cert and api.tls_key, or set api.plain = true"
+            " where a proxy speaks TLS for it"
+        )
+    if not settings.nats.url and not _is_loopback(settings.nats.bind) and not settings.nats.tls_cert:
+        raise ConfigError(f"nats.bind is {settings.nats.bind}: {remedy} nats.tls_cert and nats.tls_key")
+
+
+def _is_loopback(address: str) -> bool:
+    return address in ("localhost", "::1") or address.startswith("127.")
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:

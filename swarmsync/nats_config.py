@@ -12,6 +12,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -26,6 +27,10 @@ class NatsConfig(Struct, frozen=True):
     home: str
     port: int
     passwords: dict[str, str]
+    bind: str = "127.0.0.1"
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
     shared_worker: bool = False  # one login for all workers: for simulated ones, of which a process runs many
 
     def __repr__(self) -> str:
@@ -38,6 +43,13 @@ class NatsConfig(Struct, frozen=True):
     @property
     def _kept(self) -> Path:
         return Path(self.home) / "workers.json"
+
+    def login_url(self, kind: str, address: str = "127.0.0.1", *, trust: bool = True) -> str:
+        """Return the URL of a login; `trust` names the authority's file, which is on this machine only."""
+        scheme, query = ("tls" if self.tls_cert else "nats"), ""
+        if self.tls_cert and self.tls_ca and trust:
+            query = f"?ca={quote(self.tls_ca, safe='/')}"
+        return f"{scheme}://{kind}:{quote(self.passwords[f'nats_{kind}'], safe='')}@{address}:{self.port}{query}"
 
     def known_keys(self) -> dict[str, str]:
         """Return the keys that were written last, by worker: what a server starts with before PostgreSQL was asked."""
@@ -78,20 +90,26 @@ class NatsConfig(Struct, frozen=True):
         ]
         lines = "\n    ".join(users)
         return f"""
-host: 127.0.0.1
+host: {json.dumps(self.bind)}
 port: {self.port}
 server_name: swarmsync
 pid_file: {json.dumps(str(Path(self.home) / "nats.pid"))}
 max_payload: 8MB
 max_pending: 128MB
 ping_interval: "10s"
-ping_max: 2
+ping_max: 2{self._tls()}
 authorization {{
   users: [
     {lines}
   ]
 }}
 """
+
+    def _tls(self) -> str:
+        if not self.tls_cert:
+            return ""
+        files = f"cert_file: {json.dumps(self.tls_cert)}, key_file: {json.dumps(self.tls_key)}"
+        return f'\ntls {{ {files}, min_version: "1.2" }}'
 
 
 def _password(

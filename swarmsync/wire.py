@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from select import POLLIN, poll
 from socket import IPPROTO_TCP, SHUT_RDWR, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from swarmsync import errors
 from swarmsync.errors import FieldError, RequestError, SwarmError, Unavailable
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 Filters = Mapping[str, Any]
 #: A silent stream is dropped and resumed after this long; a dead peer is noticed earlier by TCP keep-alive.
@@ -33,12 +36,13 @@ class NotSentError(Exception):
 class Wire:
     """Bytes to Core and back over one kept-alive connection, plus one per stream."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, authority: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RequestError(f"{url!r} is not the address of a Core; write it like http://127.0.0.1:8420")
         self.url = url.rstrip("/")
         self.token = token
+        self._authority = authority
         self._parts = parts
         self._kept: HTTPConnection | None = None
         self._streams: set[HTTPConnection] = set()
@@ -97,8 +101,12 @@ class Wire:
         return self._connect(timeout_s)
 
     def _connect(self, timeout_s: float) -> HTTPConnection:
-        kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=min(timeout_s, 10.0))
+        name, port, patience_s = self._parts.hostname or "", self._parts.port, min(timeout_s, 10.0)
+        connection: HTTPConnection
+        if self._parts.scheme == "https":
+            connection = HTTPSConnection(name, port, timeout=patience_s, context=_trust(self._authority))
+        else:
+            connection = HTTPConnection(name, port, timeout=patience_s)
         try:
             connection.connect()
         except OSError as error:
@@ -120,6 +128,16 @@ class Wire:
         if content is not None:
             headers["Content-Type"] = "application/json"
         return headers
+
+
+def _trust(authority: str) -> "SSLContext":
+    """Trust this authority's certificates only, or the system's where none is named. Raises RequestError."""
+    from ssl import create_default_context  # noqa: PLC0415 slow to import, and not needed without TLS
+
+    try:
+        return create_default_context(cafile=authority or None)
+    except OSError as error:
+        raise RequestError(f"cannot read the authority's certificate {authority}: {error}") from None
 
 
 def _split_lines(response: HTTPResponse) -> Iterator[bytes]:

@@ -28,6 +28,7 @@ def login(
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
     key: Annotated[str, typer.Option("--key", metavar="FILE", help="Log in with this key, without a password.")] = "",
     url: Annotated[str, typer.Option("--url", help="The address of Core, such as http://127.0.0.1:8420.")] = "",
+    ca: Annotated[str, typer.Option("--ca", metavar="FILE", help="Certificate of a private authority.")] = "",
 ) -> None:
     """Log in and keep the token in the profile, which only you can read.
 
@@ -40,13 +41,14 @@ def login(
     name, url, path = _target(url)
     private = load_private(Path(key).expanduser()) if key else None
     username = username or typer.prompt("Username", err=True)
-    with Client(url, patience_s=SUBMIT_PATIENCE_S) as client:
+    authority = str(Path(ca).expanduser().absolute()) if ca else os.environ.get("SWARMSYNC_CA", "")
+    with Client(url, patience_s=SUBMIT_PATIENCE_S, ca=authority) as client:
         if private is not None:
             public_key = private.public_key().public_bytes_raw()
             token = client.login_with_key(username, public_key, private.sign)["token"]
         else:
             token = client.login(username, ask_password("Password", stdin=password_stdin, confirm=False))["token"]
-    save(Profile(name, url, token), path)
+    save(Profile(name, url, token, authority), path)
     print(f"logged in to {url} as {username} (profile {name})", file=sys.stderr)
 
 

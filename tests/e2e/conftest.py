@@ -51,7 +51,7 @@ class CoreProcess:
     def client(self) -> Client:
         profiles = json.loads((self.directory / "config" / "swarmsync" / "profiles.json").read_text())
         local = profiles["profiles"]["local"]
-        client = Client(local["url"], local["token"], patience_s=30)
+        client = Client(local["url"], local["token"], patience_s=30, ca=local.get("ca", ""))
         self._clients.append(client)
         return client
 

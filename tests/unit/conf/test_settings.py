@@ -48,10 +48,30 @@ def test_the_file_replaces_defaults_and_leaves_the_rest(written):
 
 
 def test_the_environment_wins_over_the_file_and_the_command_line_over_both(written):
-    text, environ = "[api]\nport = 9000\nbind = '::'\n", {"SWARMSYNC_API_PORT": "9001", "SWARMSYNC_DATA_DIR": "/env"}
+    text, environ = "[api]\nport = 9000\nbind = '::1'\n", {"SWARMSYNC_API_PORT": "9001", "SWARMSYNC_DATA_DIR": "/env"}
     assert written(text, environ).api.port == 9001
     settings = written(text, environ, api__port=9002, data_dir=None)
-    assert (settings.api.port, settings.api.bind, settings.data_dir) == (9002, "::", "/env")
+    assert (settings.api.port, settings.api.bind, settings.data_dir) == (9002, "::1", "/env")
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [
+        ("[api]\nbind = '0.0.0.0'", False),
+        ("[api]\nbind = '10.0.0.7'\nplain = true", True),
+        ("[api]\nbind = '10.0.0.7'\ntls_cert = 'c'\ntls_key = 'k'", True),
+        ("[api]\ntls_cert = 'c'", False),
+        ("[api]\nbind = '127.0.0.9'", True),
+        ("[nats]\nbind = '::'", False),
+        ("[nats]\nbind = '::'\nurl = 'nats://elsewhere'", True),
+    ],
+)
+def test_beyond_loopback_there_is_tls_or_nothing(written, text, fine):
+    if fine:
+        written(text)
+        return
+    with pytest.raises(ConfigError, match="tls_cert"):
+        written(text)
 
 
 @pytest.mark.parametrize(

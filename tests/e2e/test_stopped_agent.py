@@ -41,7 +41,7 @@ echo $SWARMSYNC_FENCE
 """
 
 
-def start_other_worker(core: CoreProcess, directory: Path) -> subprocess.Popen:
+def start_other_worker(core: CoreProcess, directory: Path, **environ: str) -> subprocess.Popen:
     """A second worker of this Core on the same engine."""
     site = json.loads((core.data_dir / "private" / "worker.json").read_text())
     made = core.client().call("POST", "/v1/workers", {})
@@ -51,7 +51,8 @@ def start_other_worker(core: CoreProcess, directory: Path) -> subprocess.Popen:
     path = directory / "other.json"
     path.write_text(json.dumps(site))
     with (directory / "other.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", "worker.program", path], stdout=log, stderr=log)
+        command = [sys.executable, "-m", "worker.program", path]
+        return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environ})
 
 
 def lives(client: docker.DockerClient, since: float, jobs: set[str]) -> dict[str, dict[int, list[float]]]:

@@ -16,7 +16,7 @@ from api.access import Access, Identity
 from api.problems import WrongMediaType
 from api.query_strings import NoQuery
 from api.services import Services
-from swarmsync.errors import FieldError, NotAllowed, SpecError
+from swarmsync.errors import FieldError, NotAllowed, NotFound, SpecError
 from swarmsync.model.fields import dec_hook
 from swarmsync.protocol.codec import encode_json, explain
 from swarmsync.store import users
@@ -142,6 +142,7 @@ def endpoint(
         async def responder(self: Any, request: Request, response: Response, **path: str) -> None:
             services: Services = self._services()
             identity = await services.gate.admit(request, access)
+            _check_path(path)
             call = Call(request, response, services, identity, query_strings.read(request, query))
             response.status = status
             result = await handler(self, call, **path)
@@ -154,6 +155,13 @@ def endpoint(
         return responder
 
     return wrap
+
+
+def _check_path(path: dict[str, str]) -> None:
+    """Raise NotFound for an address that no name can have: PostgreSQL takes neither NUL nor what is no Unicode."""
+    for text in path.values():
+        if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise NotFound("there is nothing at this address")
 
 
 def declared(responder: Any) -> Endpoint | None:

@@ -42,13 +42,30 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/schedules/{schedule}/trigger"): {},
     ("POST", "/v1/secrets"): {"name": "matrix", "value": "x"},
     ("PUT", "/v1/secrets/{secret}"): {"value": "x"},
+    ("POST", "/v1/workers"): {},
+    ("PATCH", "/v1/workers/{worker}"): {"labels": {"zone": "eu"}},
+    ("POST", "/v1/workers/{worker}/drain"): {},
+    ("PUT", "/v1/registries/{registry}"): {"username": "x", "password": "y"},
+    ("POST", "/v1/queues"): {"name": "matrix"},
+    ("PATCH", "/v1/queues/{queue}"): {"weight": 2},
+    ("POST", "/v1/queues/{queue}/pause"): {},
+    ("POST", "/v1/queues/{queue}/resume"): {},
+    ("PATCH", "/v1/users/{user}/limits"): {"max_running": 100},
     ("POST", "/v1/logs"): {"level": "info", "message": "x"},
     ("PATCH", "/v1/logs/{record}"): {"level": "info"},
 }
-#: Streams end at once.
-QUERIES = {"/v1/events": "follow=0&after=0"}
+#: What a route cannot do without; streams end at once.
+QUERIES = {"/v1/events": "follow=0&after=0", "/v1/limits/holders": "kind=queue&name=default"}
 #: Path parameters that name what no user owns.
-SHARED = {"worker": "matrix", "record": "0000000000001", "module": "scheduler"}
+SHARED = {
+    "worker": "matrix",
+    "record": "0000000000001",
+    "module": "scheduler",
+    "queue": "matrix",
+    "registry": "registry.example",
+    "kind": "queue",
+    "name": "default",
+}
 
 
 class Route(Struct, frozen=True):

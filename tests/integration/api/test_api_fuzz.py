@@ -42,8 +42,13 @@ async def owner(servers):
     """The owner's connection; what the requests have changed for everybody is put back at the end."""
     connection = await asyncpg.connect(servers.database_url, server_settings={"search_path": "swarmsync"})
     queues = [row["name"] for row in await connection.fetch("SELECT name FROM queues")]
+    logins = [row["registry"] for row in await connection.fetch("SELECT registry FROM registry_logins")]
     yield connection
     await connection.execute("DELETE FROM queues WHERE NOT name = ANY ($1::text[])", queues)
+    await connection.execute("DELETE FROM registry_logins WHERE NOT registry = ANY ($1::text[])", logins)
+    await connection.execute(
+        "DELETE FROM user_limits WHERE user_id IN (SELECT id FROM users WHERE username LIKE 'fuzz-%')"
+    )
     await connection.execute("UPDATE users SET disabled = false WHERE username LIKE 'fuzz-%'")
     await connection.close()
 

@@ -8,6 +8,7 @@ SHARED = frozenset({"queues", "workers", "waiting_lines", "line_reasons", "engin
 ACROSS_USERS = {
     "tokens_sha256_key": "256 random bits",
     "audit_log_seq": "the place in the chain, chosen by a trigger",
+    "output_tars_job_id_fence_name_key": "a job belongs to one user",
     "schedule_fires_once": "a schedule belongs to one user",
     "schedule_fires_waiting": "a schedule belongs to one user",
 }

@@ -21,10 +21,12 @@ def core(tmp_path_factory):
         tmp_path_factory.mktemp("ledger"),
         '[worker]\nruntime = "simulated"\nname = "sim"\nsimulated_count = 3\ncpus = 4\nmemory = "8GiB"\n',
     )
-    made.start()
-    made.ready(3)
-    yield made
-    made.stop()
+    try:
+        made.start()
+        made.ready(3)
+        yield made
+    finally:
+        made.stop()
 
 
 def job_of(chance: random.Random) -> dict:

@@ -59,6 +59,7 @@ def job(row: Row) -> Document:
         "array_size": row["array_size"],
         "result": result if state in _FINAL else None,
         "output_bytes": _output_bytes(result, {}),
+        "output_truncated": truncated(result),
     }
 
 
@@ -135,6 +136,12 @@ def _output_bytes(result: Any, stored: Mapping[int, int]) -> Document:
     return {"stdout": stored.get(1), "stderr": stored.get(2)}
 
 
+def truncated(result: Any) -> list[str]:
+    """Name the streams of which not everything was kept."""
+    streams = {name: (result or {}).get(name) or {} for name in ("stdout", "stderr")}
+    return [name for name, kept in streams.items() if kept.get("kept", 0) < kept.get("size", 0)]
+
+
 def new_job(caller: Caller, submission: Submission, entry: NewJob, rerun_of: int | None) -> Document:
     """A job that is about to be committed, exactly as it will be read back."""
     draft, start = submission.specs[entry.spec_id]
@@ -169,7 +176,7 @@ _NEW: Final = (
 
 
 def result(detail: JobDetail) -> Document:
-    """How a job ended; `outputs` is empty until outputs are collected."""
+    """How a job ended, and what there is of it: its streams, and its outputs as the worker collected them."""
     row = detail.job
     kept = msgspec.json.decode(row["result"]) if row["result"] else {}
     seconds = None
@@ -192,7 +199,7 @@ def result(detail: JobDetail) -> Document:
         "stderr": _stream(kept.get("stderr")),
         "cpu_ms": kept.get("cpu_ms"),
         "memory_peak_bytes": kept.get("memory_peak_bytes"),
-        "outputs": [],
+        "outputs": kept.get("outputs", []),
     }
     if detail.members is not None:
         document["array"] = {"total": row["array_size"], "by_state": detail.members}
@@ -203,7 +210,8 @@ def _stream(kept: Any) -> Document | None:
     if not kept:
         return None
     size, stored = kept.get("size", 0), kept.get("kept", 0)
-    return {"size": size, "kept": stored, "truncated": stored < size, "sha256": kept.get("sha256") or None}
+    cut = {"kept_sha256": kept["kept_sha256"]} if kept.get("kept_sha256") else {}
+    return {"size": size, "kept": stored, "truncated": stored < size, "sha256": kept.get("sha256") or None, **cut}
 
 
 def worker(row: Row, *, with_use: bool) -> Document:

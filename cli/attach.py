@@ -187,6 +187,7 @@ class Attachment:
 
     def _conclude(self, end: LogEnd) -> int:
         job = end.document()
+        exits.say_truncated(self._job_id, end.output_truncated)
         sentence = exits.verdict(self._job_id, job)
         if sentence:
             exits.say(sentence)

@@ -1,7 +1,7 @@
 """Exit codes: 0-8 for management; what is attached to a job (`run`, `wait --exit-code`) answers for the job."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from swarmsync import errors
@@ -41,6 +41,12 @@ def report(error: errors.SwarmError) -> None:
             say(f"{wrong.path}: {wrong.message}")
         return
     say(str(error) + _remedy(error))
+
+
+def say_truncated(job_id: str, streams: Sequence[str]) -> None:
+    """Say that not everything was kept: nobody shall take a part for the whole."""
+    if streams:
+        say(f"{' and '.join(streams)} of job {job_id} is truncated at the job's logs.max; see consumer job result")
 
 
 def say(sentence: str) -> None:

@@ -41,6 +41,7 @@ class LogEnd(Struct, frozen=True):
     message: str | None = None
     exit_code: int | None = None
     attempt: int | None = None
+    output_truncated: tuple[str, ...] = ()
 
     def document(self) -> Document:
         """The part of a job that exit codes are made from."""

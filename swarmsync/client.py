@@ -13,15 +13,17 @@ be repeated without harm is repeated while Core is away, for `patience_s` in all
 import base64
 import time
 import uuid
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from http.client import HTTPException
-from typing import Any, Final, Literal, NotRequired, Self, TypedDict
+from typing import IO, Any, Final, Literal, NotRequired, Self, TypedDict
 from urllib.parse import quote
 
 import msgspec
 
 from swarmsync import errors
-from swarmsync.errors import SwarmError, Unavailable
+from swarmsync.errors import ChecksumError, SwarmError, Unavailable
 from swarmsync.protocol import challenge
 from swarmsync.wire import Filters, NotSentError, Wire, cause, read_json, refusal, retry_after_s, target
 
@@ -29,6 +31,7 @@ Document = dict[str, Any]
 FINAL_STATES: Final = frozenset({"succeeded", "failed", "timed_out", "cancelled", "expired"})
 PAGE_MAX: Final = 1_000
 LONG_POLL_S: Final = 60
+DOWNLOADS_MAX: Final = 5
 
 
 class Job(TypedDict):
@@ -274,6 +277,39 @@ class Client:
 
     def update(self, job_id: str, changes: Document) -> Job:
         answer: Job = self.call("PATCH", job_path(job_id), changes)
+        return answer
+
+    def outputs(self, job_id: str) -> list[Document]:
+        items: list[Document] = self.get(job_path(job_id, "outputs"))["items"]
+        return items
+
+    def download(self, job_id: str, output: str, into: IO[bytes]) -> str:
+        """Write an output's tar to a file that can seek, and return its SHA-256. Raises ChecksumError."""
+        path, tries = target(job_path(job_id, "outputs", output), None), 0
+        while True:
+            into.seek(0)
+            into.truncate()
+            digest = sha256()
+
+            def take(data: bytes, digest: Any = digest) -> None:
+                digest.update(data)
+                into.write(data)
+
+            try:
+                header = self._wire.download(path, take)
+            except (NotSentError, OSError, HTTPException) as error:
+                tries += 1
+                if tries == DOWNLOADS_MAX:
+                    raise Unavailable(f"the download from {self._wire.url} broke: {cause(error)}") from None
+                self._sleep(0.2 * tries)
+                continue
+            said = header.get("Repr-Digest") or ""
+            if said != f"sha-256=:{b64encode(digest.digest()).decode()}:":
+                raise ChecksumError(f"the output {output} arrived with SHA-256 {digest.hexdigest()}; Core said {said}")
+            return digest.hexdigest()
+
+    def verify(self, job_id: str) -> Document:
+        answer: Document = self.get(job_path(job_id, "verify"), timeout_s=600)
         return answer
 
     def delete(self, job_id: str) -> None:

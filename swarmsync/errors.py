@@ -90,6 +90,10 @@ class Unavailable(SwarmError):
     retryable = True
 
 
+class ChecksumError(SwarmError):
+    """Bytes are not those that were sent; what arrived was not used."""
+
+
 class ConfigError(SwarmError):
     """The settings cannot work; starting again will not help (exit code 3)."""
 

@@ -84,6 +84,24 @@ class Wire:
             with contextlib.suppress(OSError, AttributeError):  # it may be closed at this moment
                 connection.sock.shutdown(SHUT_RDWR)
 
+    def download(self, target: str, take: Callable[[bytes], object]) -> HTTPMessage:
+        """Hand a body over piece by piece; return the header. Raises HTTPException when it breaks off."""
+        connection = self._connect(STREAM_IDLE_S)
+        try:
+            connection.request("GET", self._parts.path.rstrip("/") + target, headers=self._headers({}, None))
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise refusal(response.status, response.headers, response.read())
+            received, expected = 0, int(response.headers.get("Content-Length") or 0)
+            while block := response.read1(1 << 20):
+                take(block)
+                received += len(block)
+            if received != expected:
+                raise HTTPException(f"the body broke off after {received} of {expected} bytes")
+            return response.headers
+        finally:
+            connection.close()
+
     def close(self) -> None:
         if self._kept is not None:
             self._kept.close()

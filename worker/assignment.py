@@ -11,8 +11,9 @@ from typing import Any
 
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason
-from swarmsync.protocol.messages import Ended, Progress, Report, Started, StopJob, StreamSum
+from swarmsync.protocol.messages import Ended, OutputSum, Progress, Report, Started, StopJob, StreamSum
 from worker import steps
+from worker.collecting import Collector, OutputProblem
 from worker.container_runtime import ContainerPlan, ContainerRuntime, Exit, Observed, RuntimeProblem, Seen, Usage
 from worker.output import OutputSender, Stream
 from worker.plans import Terms
@@ -69,6 +70,7 @@ class Assignment:
         self._sampling: asyncio.Task[None] | None = None
         self._streams: tuple[Stream, Stream] | None = None
         self._image = ""  # the digest that the plan's tag meant here
+        self._over_limit = False  # what `logs.on_limit: fail` does not forgive
         self._spent = Stopwatch()
 
     def stop(self, order: StopJob) -> None:
@@ -207,6 +209,8 @@ class Assignment:
                     waiting.cancel()
         by_itself = exit_.finished_at is not None and round(exit_.finished_at * 1000) < self._cause_ms
         cause = None if by_itself else self._cause  # we may be late to notice: this process can be stopped, too
+        if cause is None and self._over_limit:
+            cause = EndReason.LOG_LIMIT  # also where it had ended before its output was read
         end = steps.end_of(exit_, cause, memory_bytes=self.terms.need.memory_bytes, timeout_ms=self.terms.timeout_ms)
         return end, exit_
 
@@ -254,15 +258,30 @@ class Assignment:
             allowance = self.terms.log_max - sum(stream.kept for stream in self._streams)
             await self._output.send(by_name[piece.stream], piece.data, round(piece.at * 1000), allowance)
             over = self.terms.log_fail and allowance < len(piece.data)
+            self._over_limit |= over
             flood = sum(stream.size for stream in self._streams) > max(FLOOD_BYTES, 4 * self.terms.log_max)
             if (over or flood) and self._running and self._cause is None:
                 self.stop(StopJob(self.ref, kill=True, reason=EndReason.LOG_LIMIT))
+
+    async def _collect_outputs(self, end: End, exit_: Exit | None) -> tuple[End, tuple[OutputSum, ...]]:
+        """Bring in the files that the spec wants, also of an attempt that failed; what fails here fails a good one."""
+        outputs = self.terms.wanted_outputs()
+        if not outputs or exit_ is None or exit_.removed or exit_.started_at is None or self.container_id is None:
+            return end, ()
+        self._say(Progress(self.ref, AssignmentState.COLLECTING))
+        try:
+            return end, await Collector(self.ref, self._runtime, self._output).collect(self.container_id, outputs)
+        except (OutputProblem, RuntimeProblem) as problem:
+            if end.reason is EndReason.COMPLETED:
+                return End(problem.reason, problem.message, end.exit_code), ()
+            return End(end.reason, f"{end.message}; its outputs are not kept: {problem.message}", end.exit_code), ()
 
     async def _collect(self, end: End, exit_: Exit | None) -> None:
         """Wait until the output is stored, then report."""
         if self._streams is not None:
             await self._output.flush(self._streams)
             self._output.close(self.ref)
+        end, outputs = await self._collect_outputs(end, exit_)
         usage: Usage | None = None
         if self.container_id is not None:
             with contextlib.suppress(RuntimeProblem):
@@ -276,4 +295,4 @@ class Assignment:
         peak = None if usage is None else usage.memory_peak_bytes
         self._spent.end("collect_ms")
         known = (end.reason, end.message, ended_ms, end.exit_code, started_ms, stdout, stderr, cpu_ms, peak)
-        self._say(Ended(self.ref, *known, self._spent.read()))
+        self._say(Ended(self.ref, *known, self._spent.read(), outputs))

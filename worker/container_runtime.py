@@ -249,6 +249,13 @@ class ContainerRuntime(Protocol):
         """Kill if need be, and delete with output and anonymous volumes. Fine when it is gone already."""
         ...
 
+    def archive(self, container_id: str, path: str) -> AsyncIterator[bytes]:
+        """Yield a tar of a file or a directory of a container that has ended; nothing when there is no such path.
+
+        Names begin with the last part of `path`, as in the Docker API. Not from a tmpfs: that ends with the container.
+        """
+        ...
+
     async def usage(self, container_id: str) -> Usage | None:
         """What it has used; None where that is not known. Docker forgets it at the end: ask while it runs."""
         ...

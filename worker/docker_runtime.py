@@ -38,6 +38,7 @@ START_TIMEOUT_S: Final = 120.0
 REMOVE_TIMEOUT_S: Final = 120.0
 #: A killed container that is still there after this is reported; its process hangs in the kernel.
 KILL_LIMIT_S: Final = 60.0
+ARCHIVE_SILENCE_S: Final = 60.0
 NEWLINES_KEPT_SINCE: Final = 23  # see docker_logs.py
 
 
@@ -243,6 +244,22 @@ class DockerRuntime:
         name = self._looks.forget(container_id)
         if name is not None:
             self._secrets.forget(name)
+
+    async def archive(self, container_id: str, path: str) -> AsyncIterator[bytes]:
+        address = f"/containers/{container_id}/archive"
+        try:
+            async with self._engine.stream("GET", address, {"path": path}, silence_s=ARCHIVE_SILENCE_S) as stream:
+                if stream.refusal is None:
+                    async for data in stream.pieces():
+                        yield data
+                elif stream.refusal.status != 404:
+                    expect_ok(stream.refusal, f"read {path} of a container")
+                elif "no such container" in stream.refusal.message.lower():
+                    raise RuntimeProblem(
+                        EndReason.CONTAINER_REMOVED, "the container was removed before its outputs were read"
+                    )
+        except EngineAway as away:
+            raise docker_errors.engine_away(f"read {path} of a container", str(away)) from None
 
     async def usage(self, container_id: str) -> Usage | None:
         """Peak memory is known with cgroup v1 only; on v2 it is what is used now. After the end: as last measured."""

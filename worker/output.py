@@ -6,6 +6,7 @@ which each stream is in PostgreSQL; all beyond is sent again. Memory is bounded:
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -15,13 +16,22 @@ from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.protocol import codec, subjects
-from swarmsync.protocol.messages import AskLogEnds, LogChunk, LogChunks, LogsAck, StreamSum
+from swarmsync.protocol.messages import (
+    AskLogEnds,
+    CheckOutput,
+    LogChunk,
+    LogChunks,
+    LogsAck,
+    OutputChecked,
+    StreamSum,
+)
 
 PIECE_MAX: Final = 256 << 10
 MESSAGE_MAX: Final = 512 << 10
 CHUNKS_MAX: Final = 256
 AHEAD_MAX: Final = 2 << 20
 ANSWER_S: Final = 5.0
+CHECK_S: Final = 30.0
 _NOTHING: Final = sha256().hexdigest()
 
 
@@ -34,6 +44,7 @@ class Stream:
         self.size = 0
         self.kept = 0
         self.stored = stored  # in PostgreSQL, as far as we know
+        self._kept_sha256 = ""  # of the part that is kept, once something was left out
         self._hash: Any = None  # made with the first byte: most containers leave one stream empty
         self.moved = asyncio.Event()
 
@@ -41,20 +52,26 @@ class Stream:
         """Count `data`; return (offset, the part that is to be sent): what is within the limit and not stored yet."""
         if self._hash is None:
             self._hash = sha256()
-        self._hash.update(data)
         offset = self.kept
         cut = self.kept < self.size  # once something was left out, all that follows is too
         self.size += len(data)
-        if cut or allowance <= 0:
+        kept, rest = (b"", data) if cut else (data[: max(allowance, 0)], data[max(allowance, 0) :])
+        self._hash.update(kept)
+        if rest and not cut:
+            self._kept_sha256 = self._hash.hexdigest()
+        self._hash.update(rest)
+        if not kept:
             return offset, b""
-        data = data[:allowance]
+        data = kept
         self.kept += len(data)
         known = max(0, min(self.stored - offset, len(data)))
         return offset + known, data[known:]
 
     @property
     def sum(self) -> StreamSum:
-        return StreamSum(self.size, self.kept, _NOTHING if self._hash is None else self._hash.hexdigest())
+        return StreamSum(
+            self.size, self.kept, _NOTHING if self._hash is None else self._hash.hexdigest(), self._kept_sha256
+        )
 
 
 class OutputSender(Struct):
@@ -100,9 +117,37 @@ class OutputSender(Struct):
                 stream.moved.clear()
                 await stream.moved.wait()
 
-    async def flush(self, pair: tuple[Stream, Stream]) -> None:
-        """Return when PostgreSQL has all that is kept of both streams."""
-        for stream in pair:
+    async def open_one(self, ref: JobRef, number: int) -> Stream:
+        """Begin the stream of an output; what Core has of it already is not sent again."""
+        while True:
+            try:
+                answer = await self._ask(AskLogEnds(self.session, (ref,)))
+                break
+            except Unavailable:
+                await asyncio.sleep(0.2)
+        ends = {stream: end for _, stream, end in answer.ends}
+        stream = self.streams[ref, number] = Stream(ref, number, ends.get(number, 0))
+        return stream
+
+    def close_one(self, ref: JobRef, number: int) -> None:
+        self.streams.pop((ref, number), None)
+
+    async def check(self, word: CheckOutput) -> OutputChecked:
+        """Ask, for as long as it takes, whether an output is stored as it was sent."""
+        while True:
+            try:
+                payload = await self.bus.request(subjects.up(self.worker, "logs"), codec.encode(word), CHECK_S)
+                answer = codec.decode_to_worker(payload)
+            except (Unavailable, codec.DecodeError):
+                await asyncio.sleep(0.2)
+                continue
+            if isinstance(answer, OutputChecked):
+                return answer
+            await asyncio.sleep(0.2)
+
+    async def flush(self, streams: Sequence[Stream]) -> None:
+        """Return when PostgreSQL has all that is kept of these streams."""
+        for stream in streams:
             while stream.stored < stream.kept:
                 stream.moved.clear()
                 await stream.moved.wait()

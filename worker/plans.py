@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from swarmsync import ids
+from swarmsync.model.fields import Size
+from swarmsync.model.files import Output
 from swarmsync.model.job import JobRef
 from swarmsync.model.policy import bare_capability
 from swarmsync.model.registries import RegistryLogin, login_for
@@ -20,6 +22,10 @@ from worker.container_runtime import ContainerPlan, Mount, RegistryAuth, SecretF
 GRACE_UNKNOWN_MS: Final = 10_000
 
 
+#: An output's path, name and limit in bytes.
+Kept: TypeAlias = tuple[str, str, int]
+
+
 class Terms(Struct, frozen=True):
     """What a worker must know to carry an assignment to its end; kept with the container for a later agent."""
 
@@ -29,6 +35,10 @@ class Terms(Struct, frozen=True):
     timeout_ms: int | None = None
     log_max: int = 50 << 20
     log_fail: bool = False
+    outputs: tuple[Kept, ...] = ()
+
+    def wanted_outputs(self) -> tuple[Output, ...]:
+        return tuple(Output(path, name, Size(most)) for path, name, most in self.outputs)
 
 
 def terms_of(spec: JobSpec, order: RunJob) -> Terms:
@@ -42,6 +52,7 @@ def terms_of(spec: JobSpec, order: RunJob) -> Terms:
         None if spec.timeout is None else int(spec.timeout),
         int(spec.logs.max),
         spec.logs.on_limit == "fail",
+        tuple((output.path, output.name, int(output.max)) for output in spec.outputs),
     )
 
 

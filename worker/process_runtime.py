@@ -36,6 +36,7 @@ from worker.container_runtime import (
     Usage,
     signal_number,
 )
+from worker.local_archive import archive_of
 from worker.process_orders import order, refusal
 from worker.process_signals import killed_group, process_ended, signalled
 
@@ -221,6 +222,14 @@ class ProcessRuntime:
             await self.kill(hidden)
             await self._wait_killed(hidden)
         await asyncio.to_thread(shutil.rmtree, self._root / hidden, ignore_errors=True)
+
+    async def archive(self, container_id: str, path: str) -> AsyncIterator[bytes]:
+        """A job without isolation writes where it runs: `/out` is `out` in its working directory."""
+        working_dir = self._read(container_id, "order").get("working_dir")
+        if working_dir is None:
+            raise RuntimeProblem(EndReason.CONTAINER_REMOVED, "the job's directory was removed before it was read")
+        async for piece in archive_of(Path(working_dir) / path.lstrip("/")):
+            yield piece
 
     async def usage(self, container_id: str) -> Usage | None:
         """Known after the end only; of the command and those of its children that it waited for."""

@@ -8,6 +8,9 @@ does: they may share one object one after another.
 """
 
 import asyncio
+import io
+import posixpath
+import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from typing import Final, Protocol
@@ -174,6 +177,21 @@ class SimulatedRuntime:
         container = self._containers.pop(container_id, None)
         if container is not None:
             self._finish(container, NO_EXIT_CODE, removed=True)
+
+    async def archive(self, container_id: str, path: str) -> AsyncIterator[bytes]:
+        """SIM_OUTPUT=/out/a.txt=text makes one file."""
+        container = self._containers.get(container_id)
+        if container is None:
+            raise RuntimeProblem(EndReason.CONTAINER_REMOVED, "the container was removed before its outputs were read")
+        name, _, text = container.plan.environment.get("SIM_OUTPUT", "").partition("=")
+        parent = posixpath.dirname(path)
+        if name == path or name.startswith(f"{path}/"):
+            made = io.BytesIO()
+            with tarfile.open(fileobj=made, mode="w") as tar:
+                entry = tarfile.TarInfo(posixpath.relpath(name, parent))
+                entry.size = len(text.encode())
+                tar.addfile(entry, io.BytesIO(text.encode()))
+            yield made.getvalue()
 
     async def usage(self, container_id: str) -> Usage | None:
         """As Docker: nothing once it has ended."""

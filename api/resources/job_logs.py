@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from api import query_strings
+from api import documents, query_strings
 from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
@@ -18,6 +18,7 @@ from api.streams import Stream
 from swarmsync.clock import rfc3339
 from swarmsync.errors import Conflict, NotFound
 from swarmsync.store import lists
+from swarmsync.store.lists import Row
 from swarmsync.store.outputs import Chunk
 
 Offset = Annotated[int, Meta(ge=0, le=1 << 62)]
@@ -61,8 +62,14 @@ class Logs(Resource):
         lines = query.format == "jsonl"
         call.response.content_type = "application/x-ndjson" if lines else "text/plain; charset=utf-8"
         call.response.set_header("X-Content-Type-Options", "nosniff")
+        if cut := _truncated(row):
+            call.response.set_header("Output-Truncated", ", ".join(cut))
         call.response.set_header("Cache-Control", "no-store")
         call.response.stream = Stream(call, _lines(reader) if lines else _text(reader))
+
+
+def _truncated(row: Row) -> list[str]:
+    return documents.truncated(msgspec.json.decode(row["result"]) if row["result"] else None)
 
 
 def _wanted(query: LogsQuery) -> Wanted:
@@ -94,6 +101,7 @@ def _document(piece: tuple[int, Chunk] | Note | End) -> dict[str, Any]:
             return {"state": row["state"], "reason": row["reason"], "message": row["message"], "attempt": attempt}
         case End(row, attempt):
             last = {name: row[name] for name in ("state", "reason", "message", "exit_code")}
+            last["output_truncated"] = _truncated(row)
             return {"end": {**last, "attempt": min(attempt, row["fence"])}}
         case (attempt, chunk):
             return _piece(attempt, chunk)

@@ -27,6 +27,11 @@ def _command(job: Document, _now: datetime) -> str:
     return cells.cut(cells.escape(shlex.join(map(str, command))), 60) or "-"
 
 
+def _reason(job: Document, _now: datetime) -> str:
+    cut = job.get("output_truncated")
+    return cells.plain(job.get("reason")) + (f" ({'+'.join(cut)} truncated)" if cut else "")
+
+
 def _image(job: Document, _now: datetime) -> str:
     return cells.plain((job.get("spec") or {}).get("image"))
 
@@ -37,7 +42,7 @@ COLUMNS = (
     Column("name"),
     Column("image", _image),
     Column("state"),
-    Column("reason"),
+    Column("reason", _reason),
     Column("exit", lambda job, _: cells.plain(job.get("exit_code"))),
     Column("age", lambda job, now: cells.age(job.get("submitted_at"), now)),
     Column("time", lambda job, now: cells.duration(job.get("started_at"), job.get("finished_at"), now)),

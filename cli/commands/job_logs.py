@@ -1,13 +1,13 @@
 """`job logs`: what a job's container wrote."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 from msgspec import Struct
 
-from cli import selectors
+from cli import exits, selectors
 from cli.arguments import SomeJobs
 from cli.bundles import bundled, examples
 from cli.completions import job_names, labels, queues, states, users
@@ -100,10 +100,14 @@ def logs(
                 printer = _Printer(timestamps=timestamps, pattern=pattern, job=job_id if several else "")
                 whole = pieces(client, job_id, query)
                 stream = follow_job(client, job_id, query, patience_s=PATIENCE_S) if follow else whole
+                cut: Sequence[str] = ()
                 for piece in stream:
                     if isinstance(piece, LogChunk):
                         printer.print(piece)
+                    else:
+                        cut = piece.output_truncated
                 printer.finish()
+                exits.say_truncated(job_id, cut)
         except BrokenPipeError:
             leave_broken_pipe()
 

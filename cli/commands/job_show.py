@@ -63,6 +63,7 @@ def _describe(job: Document) -> str:
             ("Submitted", _moment(job["submitted_at"], now)),
             ("Started", _moment(job["started_at"], now)),
             ("Finished", _moment(job["finished_at"], now)),
+            ("Output", _output(job)),
             ("Took", cells.duration(job["started_at"], job["finished_at"], now)),
         ]
     )
@@ -74,6 +75,19 @@ def _describe(job: Document) -> str:
         text += "\nAttempts:\n" + "".join(f"  {line}\n" for line in aligned([header, *rows]))
     spec = "".join(f"  {cells.escape(line)}\n" for line in to_yaml(job["spec"]).splitlines())
     return f"{text}\nSpec:\n{spec}"
+
+
+def _output(job: Document) -> str:
+    """Bytes that were written, and which of them were not kept."""
+    sizes, cut = job.get("output_bytes") or {}, job.get("output_truncated") or []
+    known = [
+        f"{name} {cells.size(size)}{' (truncated)' if name in cut else ''}"
+        for name, size in sizes.items()
+        if size is not None
+    ]
+    outputs = ((job.get("result") or {}).get("outputs")) or []
+    known += [f"{cells.plain(entry['name'])} {entry['files']} files, {cells.size(entry['bytes'])}" for entry in outputs]
+    return "; ".join(known)
 
 
 def _attempt(entry: Document, now: datetime) -> list[str]:

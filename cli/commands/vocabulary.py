@@ -46,6 +46,10 @@ JOB: Final = Noun(
             "why": "Explain why a job does not run yet.",
             "result": "Show how a job ended: exit code, times, usage, checksums.",
         },
+        job_get={
+            "get": "Download the files that a job left behind.",
+            "verify": "Compare what is stored of a job with its checksums.",
+        },
         job_logs={"logs": "Print or search what jobs wrote; -f goes on until the end."},
         job_wait={"wait": "Wait until jobs end."},
         job_change={

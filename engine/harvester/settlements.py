@@ -12,7 +12,7 @@ from swarmsync.model.resources import Need
 from swarmsync.model.rules import line_of
 from swarmsync.model.spec import JobSpec, shape_of
 from swarmsync.protocol.codec import decode_stored_spec
-from swarmsync.protocol.messages import Ended, Progress, Reports, Spent, Started, StreamSum
+from swarmsync.protocol.messages import Ended, OutputSum, Progress, Reports, Spent, Started, StreamSum
 
 
 def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progress], list[Ended]]:
@@ -157,7 +157,12 @@ def result_of(end: Ended) -> dict[str, Any]:
         "memory_peak_bytes": end.memory_peak_bytes,
         "ran_ms": ran_ms(end),
         "spent": spent_of(end.spent),
+        **({"outputs": [_output(output) for output in end.outputs]} if end.outputs else {}),
     }
+
+
+def _output(output: OutputSum) -> dict[str, Any]:
+    return {name: getattr(output, name) for name in OutputSum.__struct_fields__}
 
 
 def spent_of(spent: Spent) -> dict[str, int]:
@@ -167,7 +172,8 @@ def spent_of(spent: Spent) -> dict[str, int]:
 
 
 def _stream(stream: StreamSum) -> dict[str, Any]:
-    return {"size": stream.size, "kept": stream.kept, "sha256": stream.sha256}
+    kept = {"kept_sha256": stream.kept_sha256} if stream.kept_sha256 else {}
+    return {"size": stream.size, "kept": stream.kept, "sha256": stream.sha256, **kept}
 
 
 def _outcome(reason: EndReason) -> str:

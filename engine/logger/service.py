@@ -4,23 +4,28 @@ Workers send output here directly and get their answer after the commit: a flood
 placements (docs/decisions/0006).
 """
 
+import asyncio
 from typing import Any, ClassVar
 
 from nats.aio.msg import Msg
 
+from engine.logger.keeping import Keeper
 from engine.logger.sinks import JournalSink, OutputSink
+from engine.logger.tar_sink import TarSink
+from engine.pulse_system.pulses import Beat
 from engine.service import Every, Service
 from engine.service_channels import Role
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.protocol import codec, subjects
-from swarmsync.protocol.messages import AskLogEnds, JournalLine, LogChunks, LogsAck
+from swarmsync.protocol.messages import AskLogEnds, CheckOutput, JournalLine, LogChunks, LogsAck, OutputChecked
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 MESSAGES_PER_TURN = 256
 MESSAGES_WAITING_MAX = 4_096
 LINES_KEPT_MAX = 20_000
+CHECKS_MAX = 8
 HOUR_MS = 3_600_000
 
 
@@ -36,6 +41,9 @@ class LoggerService(Service):
         self._arrived: list[tuple[Msg, Any]] = []
         self._lines: list[JournalLine] = []
         self._journal_sink, self._output_sink = JournalSink(store), OutputSink(store)
+        self._tar_sink = TarSink(store)
+        self._keeper, self._keeping = Keeper(store), False
+        self._checks: dict[tuple[int, int, int], asyncio.Task[None]] = {}
         self.lines_dropped = 0
 
     async def on_start(self) -> None:
@@ -49,10 +57,32 @@ class LoggerService(Service):
         if len(self._arrived) >= MESSAGES_WAITING_MAX:
             return  # no answer: the worker sends it again
         try:
-            self._arrived.append((message, codec.decode_from_worker(message.data)))
+            word = codec.decode_from_worker(message.data)
         except codec.DecodeError as problem:
             self.journal("warning", f"{subjects.worker_of(message.subject)} sent what is no message: {problem}")
+            return
+        if isinstance(word, CheckOutput):
+            self._begin_check(message, word)
+            return
+        self._arrived.append((message, word))
         self.poke()
+
+    def _begin_check(self, message: Msg, word: CheckOutput) -> None:
+        """Beside the turns: reading a large output takes longer than a pulse. One at a time for each output."""
+        key = (word.ref.job_id, word.ref.fence, word.stream)
+        if key not in self._checks and len(self._checks) < CHECKS_MAX:
+            self._checks[key] = check = asyncio.create_task(self._check(message, word))
+            check.add_done_callback(lambda _: self._checks.pop(key))
+
+    async def _check(self, message: Msg, word: CheckOutput) -> None:
+        try:
+            answer = await self._tar_sink.check(word)
+        except Unavailable:
+            return  # the worker asks again
+        if not answer.same:
+            self._output_sink.forget(word.ref)
+            self.journal("warning", f"an output arrived damaged: {answer.message}", job_id=word.ref.job_id)
+        await self._reply(message, answer)
 
     async def duty(self) -> int:
         for reader in self.readers.values():
@@ -67,6 +97,8 @@ class LoggerService(Service):
             await self._journal_sink.write(self._lines)
             written, self._lines = self._lines, []
             await self._tail(written)
+        if self._keeping or self.due(Beat.SLOW):
+            self._keeping = await self._keeper.step()
         if self._hourly():
             await self._keep_house()
         return lines + len(arrived)
@@ -76,6 +108,8 @@ class LoggerService(Service):
             self._lines += reader.take(1_000)
         if self._lines:
             await self._journal_sink.write(self._lines)
+        for check in self._checks.values():
+            check.cancel()
         await self._bus.close()
         await self._store.close()
 
@@ -100,7 +134,7 @@ class LoggerService(Service):
         except Unavailable:
             return
 
-    async def _reply(self, message: Msg, word: LogsAck) -> None:
+    async def _reply(self, message: Msg, word: LogsAck | OutputChecked) -> None:
         try:
             await self._bus.publish(message.reply, codec.encode(word))
         except Unavailable:
@@ -114,4 +148,5 @@ class LoggerService(Service):
             if dropped:
                 self.journal("info", f"dropped {dropped} day partitions of {table}", keep_days=days)
         await self._store.execute(sql("line_forget"), self._keep_days["job_events"])
+        await self._store.execute(sql("drop_old_tars"), self._keep_days["output_chunks"])
         await self._store.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '7 days'")

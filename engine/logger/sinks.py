@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+import asyncpg
 import msgspec
 
 from swarmsync.errors import Unavailable
+from swarmsync.model.files import FIRST_OUTPUT_STREAM, OUTPUTS_MAX
 from swarmsync.model.job import JobRef
 from swarmsync.protocol.messages import JournalLine, LogChunk
 from swarmsync.store.pool import Store
@@ -53,11 +56,21 @@ class OutputSink:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._ends: dict[tuple[int, int, int], int] = {}
+        self._changed: set[tuple[int, int]] = set()
 
     async def ends(self, refs: Sequence[JobRef]) -> list[tuple[JobRef, int, int]]:
-        """Return (assignment, stream, offset up to which everything is stored) for both streams of each."""
+        """Return (assignment, stream, offset up to which everything is stored): stdout, stderr, and outputs begun."""
         await self._load(refs)
-        return [(ref, stream, self._ends[ref.job_id, ref.fence, stream]) for ref in refs for stream in (1, 2)]
+        return [
+            (ref, stream, self._ends[key])
+            for ref in refs
+            for stream in range(1, FIRST_OUTPUT_STREAM + OUTPUTS_MAX)
+            if (key := (ref.job_id, ref.fence, stream)) in self._ends
+        ]
+
+    def forget(self, ref: JobRef) -> None:
+        """What is stored of this assignment was changed by others: look at the rows before the next write."""
+        self._changed.add((ref.job_id, ref.fence))
 
     async def write(self, chunks: Sequence[LogChunk]) -> list[tuple[JobRef, int, int]]:
         """Store what is new of these chunks; return how far each stream is stored then."""
@@ -68,15 +81,14 @@ class OutputSink:
         for chunk in chunks:
             key = (chunk.ref.job_id, chunk.ref.fence, chunk.stream)
             touched.add(key)
-            end = ends[key]
+            end = ends.get(key, 0)
             if chunk.offset <= end < chunk.offset + len(chunk.data):
                 data = chunk.data[end - chunk.offset :]
                 rows.append((*key, end, chunk.at_ms, data))
                 ends[key] = end + len(data)
         if rows:
-            columns = [list(column) for column in zip(*rows, strict=True)]
             try:
-                await self._store.run(lambda c: c.execute(sql("store_output"), *columns))
+                await self._store.run(lambda connection: _insert(connection, rows))
             except Unavailable:
                 for job_id, fence, _ in touched:  # the commit may have passed: look at the rows before the next write
                     self._ends.pop((job_id, fence, 1), None)
@@ -85,11 +97,12 @@ class OutputSink:
             kept = {key[:2] for key in touched}
             ends = {key: end for key, end in ends.items() if key[:2] in kept}
         self._ends = ends
-        return [
-            (JobRef(job_id, fence), stream, ends[job_id, fence, stream]) for job_id, fence, stream in sorted(touched)
-        ]
+        return [(JobRef(*key[:2]), key[2], ends.get(key, 0)) for key in sorted(touched)]
 
     async def _load(self, refs: Sequence[JobRef]) -> None:
+        if self._changed:
+            self._ends = {key: end for key, end in self._ends.items() if key[:2] not in self._changed}
+            self._changed.clear()
         new = sorted({ref for ref in refs if (ref.job_id, ref.fence, 1) not in self._ends})
         if not new:
             return
@@ -98,3 +111,17 @@ class OutputSink:
             self._ends[ref.job_id, ref.fence, 1] = self._ends[ref.job_id, ref.fence, 2] = 0
         for row in stored:
             self._ends[row["job_id"], row["fence"], row["stream"]] = row["stored"]
+
+
+async def _insert(connection: asyncpg.Connection, rows: Sequence[tuple[int, int, int, int, int, bytes]]) -> None:
+    """Store chunks of streams, and of outputs' tars, which have a table of their own and no time."""
+    written = [row for row in rows if row[2] < FIRST_OUTPUT_STREAM]
+    tars = [(*row[:4], row[5]) for row in rows if row[2] >= FIRST_OUTPUT_STREAM]
+    if written:
+        await connection.execute(sql("store_output"), *_columns(written))
+    if tars:
+        await connection.execute(sql("store_tars"), *_columns(tars))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,7 +1,8 @@
 """What goes into a container beside its image, and what comes out: the spec's secrets and outputs. Pure."""
 
+import posixpath
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -16,7 +17,17 @@ Text = Annotated[str, Meta(max_length=4096)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
+OUTPUTS_MAX: Final = 16
+OUTPUTS_BYTES_MAX: Final = 1 << 30
+#: Outputs travel as streams beside stdout (1) and stderr (2), in the order of the spec.
+FIRST_OUTPUT_STREAM: Final = 3
+_OUTPUT_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+_WILD: Final = re.compile(r"[*?\[]")
+
+
 class Output(Struct, frozen=True, forbid_unknown_fields=True):
+    """Files that are kept when the container has ended: a path, or a pattern with `*`, `?`, `[...]` and `**`."""
+
     path: Text
     name: Name
     max: Size = Size(64 << 20)
@@ -53,3 +64,82 @@ def secret_problems(secrets: Sequence[str | SecretUse], environment: Container[s
         if use.env in variables or use.env in environment:
             yield f"{path}.env", f"the variable {use.env[:80]} is set twice"
         variables.add(use.env)
+
+
+def output_problems(outputs: Sequence[Output]) -> Iterator[tuple[str, str]]:
+    if len(outputs) > OUTPUTS_MAX:
+        yield ".outputs", f"{len(outputs)} outputs; {OUTPUTS_MAX} at most"
+    total = sum(int(output.max) for output in outputs)
+    if total > OUTPUTS_BYTES_MAX:
+        yield ".outputs", f"max adds up to {total} bytes; {OUTPUTS_BYTES_MAX} (1GiB) at most for a job"
+    names: set[str] = set()
+    for index, output in enumerate(outputs):
+        path = f".outputs[{index}]"
+        if not _OUTPUT_NAME.fullmatch(output.name):
+            yield f"{path}.name", f"{output.name[:80]!r} is no name of an output; use letters, digits, '.', '_' and '-'"
+        if output.name in names:
+            yield f"{path}.name", f"{output.name[:80]} is named twice"
+        names.add(output.name)
+        if output.max < 1:
+            yield f"{path}.max", "must be more than 0"
+        parts = output.path.split("/")
+        if not output.path.startswith("/") or any(part in (".", "..") for part in parts) or "\0" in output.path:
+            yield f"{path}.path", f"{output.path[:80]!r} is no absolute path; write it like /out/**"
+        elif (fixed_part(output.path) + "/").startswith("/run/secrets/"):
+            yield f"{path}.path", "secrets are no outputs"
+        elif fixed_part(output.path) == "/":
+            yield f"{path}.path", f"{output.path[:80]!r} names no directory; write it like /out/**"
+
+
+def fixed_part(path: str) -> str:
+    """Return the path up to its first segment with a wildcard: what must be read to find all that matches."""
+    parts = _normal(path).split("/")
+    fixed = parts[: next((index for index, part in enumerate(parts) if _WILD.search(part)), len(parts))]
+    return "/".join(fixed) or "/"
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def root_of(path: str) -> str:
+    """Return the directory that the names of the collected files are relative to."""
+    fixed = fixed_part(path)
+    return fixed if _WILD.search(path) else posixpath.dirname(fixed)
+
+
+def matcher(path: str) -> Callable[[str], bool]:
+    """Tell whether an absolute path matches. A path without wildcards stands for a file, or all below a directory.
+
+    As in a shell: `*`, `?` and `[...]` match within one segment, `**` matches any number of segments.
+    """
+    path = _normal(path)
+    if not _WILD.search(path):
+        return _whole(re.escape(path) + r"(/.*)?")
+    pattern = ""
+    for part in path.strip("/").split("/"):
+        pattern += r"(/[^/]+)*" if part == "**" else "/" + "".join(_piece(piece) for piece in _PIECES.findall(part))
+    if path.endswith("/**"):
+        pattern = pattern.removesuffix("*") + "+"
+    return _whole(pattern)
+
+
+def _whole(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, re.DOTALL)
+    return lambda path: compiled.fullmatch(path) is not None
+
+
+_PIECES: Final = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
+
+
+def _piece(piece: str) -> str:
+    if piece == "*":
+        return "[^/]*"
+    if piece == "?":
+        return "[^/]"
+    if len(piece) > 1:
+        inside = piece[1:-1]
+        negated = inside.startswith("!")
+        inside = inside.removeprefix("!").replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
+        return f"[^/{inside}]" if negated else f"(?!/)[{inside}]"
+    return re.escape(piece)

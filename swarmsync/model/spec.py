@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, field
 from swarmsync.errors import FieldError
 from swarmsync.model.constraints import IMAGE_LOCAL, parse
 from swarmsync.model.fields import Duration, Environment, Size, Words
-from swarmsync.model.files import Output, SecretUse, secret_problems
+from swarmsync.model.files import Output, SecretUse, output_problems, secret_problems
 from swarmsync.model.resources import Need, parse_duration_ms
 
 ARRAY_MAX: Final = 100_000
@@ -24,6 +24,7 @@ NAME_MAX: Final = 128
 AFTER_MAX: Final = 1_000
 PLACEMENT_RULES_MAX: Final = 64
 LOG_MAX_DEFAULT: Final = Size(50 << 20)
+LOG_KEEP_MIN_MS: Final = 3_600_000
 
 Text = Annotated[str, Meta(max_length=4096)]
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
@@ -185,9 +186,6 @@ RATE_INTERVAL_MAX_MS: Final = 86_400_000
 _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@+-]*")
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
-#: Fields that this version knows but does not act on yet: refused, never ignored.
-NOT_YET: Final = ("outputs",)
-_NOT_SUPPORTED: Final = "is not supported by this version of SwarmSync; remove it"
 #: Beyond these a time has no UTC form everywhere, or none that PostgreSQL and Python agree on.
 _RUN_YEARS: Final = range(1970, 3000)
 
@@ -200,11 +198,6 @@ def check(spec: JobSpec, root: str = "$") -> list[FieldError]:
 def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if not _IMAGE.fullmatch(spec.image):
         yield ".image", f"{spec.image[:80]!r} is not an image name; write it like alpine:3.20"
-    for name in NOT_YET:
-        if getattr(spec, name):
-            yield f".{name}", _NOT_SUPPORTED
-    if spec.logs.keep is not None:
-        yield ".logs.keep", _NOT_SUPPORTED
     if spec.run_at is not None and spec.delay is not None:
         yield ".delay", "give run_at or delay, not both"
     if spec.run_at is not None and spec.run_at.tzinfo is None:
@@ -242,6 +235,9 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield from _array_problems(spec.array)
     yield from _placement_problems(spec)
     yield from secret_problems(spec.secrets, spec.environment)
+    yield from output_problems(spec.outputs)
+    if spec.logs.keep is not None and spec.logs.keep < LOG_KEEP_MIN_MS:
+        yield ".logs.keep", "one hour at least"
     for entry in spec.retry.not_on_exit:
         if not _EXIT_RANGE.fullmatch(str(entry)):
             yield ".retry.not_on_exit", f"{str(entry)[:20]!r} is no exit code; write 2 or 64-78"

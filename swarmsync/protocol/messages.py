@@ -350,15 +350,26 @@ class Progress(_Word, frozen=True):
 
 
 class StreamSum(_Word, frozen=True):
-    """One output stream, whole: what was kept, what there was, and the SHA-256 of all there was."""
+    """One output stream: what there was, what of it was kept, and the SHA-256 of either where they differ."""
 
     size: Amount = 0
     kept: Amount = 0
     sha256: Word = ""
+    kept_sha256: Word = ""  # only of a stream that was cut
 
     @property
     def truncated(self) -> bool:
         return self.kept < self.size
+
+
+class OutputSum(_Word, frozen=True):
+    """One output, collected: the length and SHA-256 of its tar, and how many files with how many bytes are in it."""
+
+    name: Annotated[str, Meta(max_length=128)]
+    size: Amount = 0
+    sha256: Annotated[str, Meta(max_length=64)] = ""
+    files: Amount = 0
+    bytes: Amount = 0
 
 
 class Ended(_Word, frozen=True):
@@ -375,6 +386,7 @@ class Ended(_Word, frozen=True):
     cpu_ms: Amount | None = None
     memory_peak_bytes: Amount | None = None
     spent: Spent = Spent()
+    outputs: tuple[OutputSum, ...] = ()
 
 
 Report: TypeAlias = Started | Progress | Ended
@@ -391,11 +403,15 @@ class Reports(_Word, frozen=True):
 # ------------------------------------------------ worker -> Logger (NATS request)
 
 
+#: 1 stdout, 2 stderr, and from 3 on the tars of the spec's outputs in their order.
+StreamNumber: TypeAlias = Annotated[int, Meta(ge=1, le=18)]
+
+
 class LogChunk(_Word, frozen=True):
     """Bytes of one stream of one assignment. `offset` counts the stream's bytes from 0."""
 
     ref: JobRef
-    stream: Annotated[int, Meta(ge=1, le=2)]  # 1 stdout, 2 stderr
+    stream: StreamNumber
     offset: Amount
     at_ms: TimeMs
     data: bytes
@@ -457,5 +473,21 @@ class AskLogEnds(_Word, frozen=True):
     refs: tuple[JobRef, ...]
 
 
-FromWorker: TypeAlias = Join | Pulse | Reports | LogChunks | AskLogEnds
-ToWorker: TypeAlias = Welcome | Refusal | PulseAnswer | ReportsAck | LogsAck | Enrolled
+class CheckOutput(_Word, frozen=True):
+    """Worker -> Logger: this output is stored as far as I know; is it the same? Reply: OutputChecked."""
+
+    session: Word
+    ref: JobRef
+    stream: Annotated[int, Meta(ge=3, le=18)]
+    total: OutputSum
+
+
+class OutputChecked(_Word, frozen=True):
+    """What is not the `same` was thrown away, and is to be sent again from its start."""
+
+    same: bool
+    message: str = ""
+
+
+FromWorker: TypeAlias = Join | Pulse | Reports | LogChunks | AskLogEnds | CheckOutput
+ToWorker: TypeAlias = Welcome | Refusal | PulseAnswer | ReportsAck | LogsAck | Enrolled | OutputChecked

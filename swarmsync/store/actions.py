@@ -212,6 +212,8 @@ async def remove(store: Store, caller: Caller, job_id: int) -> None:
         rows = await connection.fetch("SELECT id FROM jobs WHERE id = $1 OR array_id = $1", job_id)
         doomed = [row["id"] for row in rows]
         await connection.execute("DELETE FROM output_chunks WHERE job_id = ANY ($1::bigint[])", doomed)
+        await connection.execute("DELETE FROM output_tars WHERE job_id = ANY ($1::bigint[])", doomed)
+        await connection.execute("DELETE FROM output_tar_chunks WHERE job_id = ANY ($1::bigint[])", doomed)
         await connection.execute("DELETE FROM assignments WHERE job_id = ANY ($1::bigint[])", doomed)
         await connection.execute("DELETE FROM jobs WHERE id = ANY ($1::bigint[])", doomed)
 

@@ -157,7 +157,8 @@ FROM (VALUES (1), (2)) AS k (stream)
 async def state_of(store: Store, caller: Caller, job_id: int) -> Row | None:
     """Return state, fence and worker of one job: what those who wait for it look at."""
     query = (
-        "SELECT state, reason, message, fence, exit_code, submitted_at, array_size, array_id FROM jobs WHERE id = $1"
+        "SELECT state, reason, message, fence, exit_code, submitted_at, array_size, array_id, result"
+        " FROM jobs WHERE id = $1"
     )
     row: Row | None = await store.run(lambda c: c.fetchrow(query, job_id), **caller.settings)
     return row

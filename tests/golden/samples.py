@@ -23,7 +23,8 @@ NEED = Need(500, 256 << 20, 1, 1 << 30)
 STOP = m.StopJob(REF, kill=True, reason=EndReason.WORKER_LOST)
 HOLDING = m.Holding(REF, AssignmentState.RUNNING, NEED)
 CHUNK = m.LogChunk(REF, 1, 4_096, MOMENT_MS, b"hello\n\xff\x00")
-SUM = m.StreamSum(11, 6, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
+OUTPUT = m.OutputSum("out", 10_240, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d", 2, 11)
+SUM = m.StreamSum(11, 6, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "f3")
 SPENT = m.Spent(1_200, 80, 250, 10_020, 35)
 STARTED = m.Started(REF, MOMENT_MS, "alpine@sha256:77726ef6", m.Spent(1_200, 80, 250))
 PROGRESS = m.Progress(REF, AssignmentState.PULLING)
@@ -39,6 +40,7 @@ ENDED = m.Ended(
     42,
     9 << 20,
     SPENT,
+    (OUTPUT,),
 )
 SECRET = m.SecretValue("db-password", b"\x00not text\xff", "DB_PASSWORD")
 RUN = m.RunJob(
@@ -95,6 +97,7 @@ SAMPLES: tuple[Struct, ...] = (
     SUM,
     ENDED,
     m.Reports("5f1d6c0a9b3e7788", 5, (STARTED, PROGRESS, ENDED)),
+    OUTPUT,
     CHUNK,
     m.LogChunks("5f1d6c0a9b3e7788", (CHUNK,)),
     m.Welcome(WORKER, 1_000, 30_000, 7, 41, (STOP,)),
@@ -102,5 +105,7 @@ SAMPLES: tuple[Struct, ...] = (
     m.PulseAnswer(True, (STOP,), "alpine:3.20"),
     m.ReportsAck(7, (STOP,)),
     m.LogsAck(((REF, 1, 4_104), (REF, 2, 0))),
+    m.CheckOutput("5f1d6c0a9b3e7788", REF, 3, OUTPUT),
+    m.OutputChecked(same=False, message="9 bytes arrived"),
     m.AskLogEnds("5f1d6c0a9b3e7788", (REF,)),
 )

@@ -40,11 +40,14 @@ CREATE TABLE output_tar_chunks (
 ALTER TABLE output_tar_chunks ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE INDEX output_tar_chunks_age ON output_tar_chunks (stored_at);
 
--- How long a job's output is kept (`logs.keep`) where that is less than everybody's.
-ALTER TABLE specs ADD COLUMN output_keep_ms bigint CHECK (output_keep_ms > 0);
-CREATE INDEX specs_output_keep ON specs (id) WHERE output_keep_ms IS NOT NULL;
+-- When the output of a job that has ended is dropped (`logs.keep`), where that is earlier than everybody's.
+CREATE TABLE output_keeps (
+    job_id  bigint PRIMARY KEY,
+    drop_at timestamptz NOT NULL
+);
+CREATE INDEX output_keeps_due ON output_keeps (drop_at);
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON secrets, output_tars, output_tar_chunks TO swarmsync_engine;
+GRANT SELECT, INSERT, UPDATE, DELETE ON secrets, output_tars, output_tar_chunks, output_keeps TO swarmsync_engine;
 GRANT SELECT (id, user_id, name, created_at, updated_at), INSERT, UPDATE (sealed, updated_at), DELETE ON secrets
     TO swarmsync_member, swarmsync_operator;
 GRANT SELECT, DELETE ON output_tars, output_tar_chunks TO swarmsync_member, swarmsync_operator;

@@ -36,12 +36,6 @@ run_at: 2026-11-24T02:00:00+01:00
 logs: {max: 50MiB, on_limit: truncate}
 """
 
-#: What the contract's example has beside that; known, and not done by this version.
-NOT_DONE = {
-    "outputs": [{"path": "/out/**", "name": "out", "max": "64MiB"}],
-    "logs": {"keep": "30d"},
-}
-
 
 def wrong(**fields):
     """Return the one error of a spec with these fields."""
@@ -86,14 +80,6 @@ def test_an_image_is_enough_and_the_defaults_are_the_documented_ones():
         None,
         "default",
     )
-
-
-@pytest.mark.parametrize("name", NOT_DONE)
-def test_what_this_version_does_not_do_is_refused_not_ignored(name):
-    errors = check(convert_spec({"image": "alpine", name: NOT_DONE[name]}))
-    assert len(errors) == 1
-    assert errors[0].path.startswith(f"$.{name}")
-    assert "not supported by this version" in errors[0].message
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import posixpath
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
+from fnmatch import translate
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -111,35 +112,37 @@ def root_of(path: str) -> str:
 def matcher(path: str) -> Callable[[str], bool]:
     """Tell whether an absolute path matches. A path without wildcards stands for a file, or all below a directory.
 
-    As in a shell: `*`, `?` and `[...]` match within one segment, `**` matches any number of segments.
+    As in a shell: `*`, `?` and `[...]` match within one segment, `**` matches any number of segments, and at the end
+    one at least.
     """
     path = _normal(path)
     if not _WILD.search(path):
-        return _whole(re.escape(path) + r"(/.*)?")
-    pattern = ""
-    for part in path.strip("/").split("/"):
-        pattern += r"(/[^/]+)*" if part == "**" else "/" + "".join(_piece(piece) for piece in _PIECES.findall(part))
-    if path.endswith("/**"):
-        pattern = pattern.removesuffix("*") + "+"
-    return _whole(pattern)
+        return lambda name: name == path or name.startswith(f"{path}/")
+    parts = path.strip("/").split("/")
+    parts += ["*"] if parts[-1] == "**" else []
+    wanted = [None if part == "**" else re.compile(translate(part)) for part in parts]
+    return lambda name: _fits(wanted, name.strip("/").split("/"))
 
 
-def _whole(pattern: str) -> Callable[[str], bool]:
-    compiled = re.compile(pattern, re.DOTALL)
-    return lambda path: compiled.fullmatch(path) is not None
+def _fits(wanted: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:
+    """`None` stands for any number of parts. Follows all places in the pattern at once, so no pattern takes long."""
+    places = _beyond({0}, wanted)
+    for part in parts:
+        stay = {place for place in places if place < len(wanted) and wanted[place] is None}
+        ahead = {
+            place + 1
+            for place in places
+            if place < len(wanted) and (pattern := wanted[place]) is not None and pattern.match(part)
+        }
+        places = _beyond(stay | ahead, wanted)
+    return len(wanted) in places
 
 
-_PIECES: Final = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
-
-
-def _piece(piece: str) -> str:
-    if piece == "*":
-        return "[^/]*"
-    if piece == "?":
-        return "[^/]"
-    if len(piece) > 1:
-        inside = piece[1:-1]
-        negated = inside.startswith("!")
-        inside = inside.removeprefix("!").replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
-        return f"[^/{inside}]" if negated else f"(?!/)[{inside}]"
-    return re.escape(piece)
+def _beyond(places: set[int], wanted: Sequence[re.Pattern[str] | None]) -> set[int]:
+    """Add the places behind each `**`, which may stand for nothing."""
+    reached = set(places)
+    for place in sorted(places):
+        while place < len(wanted) and wanted[place] is None:
+            place += 1  # noqa: PLW2901 walks on from there
+            reached.add(place)
+    return reached

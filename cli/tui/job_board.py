@@ -18,6 +18,7 @@ from cli.tui.screens import Document
 PLACED: Final = ("starting", "running", "stopping")
 WAITING: Final = ("queued", "scheduled", "held", "blocked")
 ACTIVE: Final = (*PLACED, *WAITING)
+_RANK: Final = {state: rank for rank, state in enumerate(ACTIVE)}
 GROUPS: Final = {"active": ACTIVE, "waiting": WAITING, "placed": PLACED}
 #: Jobs that have ended are still shown for a while.
 ENDED_MAX: Final = 500
@@ -78,6 +79,9 @@ class Filter(Struct, frozen=True):
         return " ".join([*named, *([self.text] if self.text else [])])
 
 
+EVERYTHING: Final = Filter()
+
+
 def read_filter(words: str) -> Filter:
     """Read `user=ann state=queued queue=q worker=w text`; a word without a name is searched for."""
     found: dict[str, str] = {}
@@ -126,12 +130,14 @@ class JobBoard:
         self.ended: deque[JobRow] = deque(maxlen=ENDED_MAX)
         self.at = ""
         self._last: dict[str, int] = {}  # sequence numbers of the ended
+        self._listed: tuple[Filter, list[JobRow]] | None = None  # until something changes
 
     def begin(self, at: str, items: Iterable[Document]) -> None:
         """Forget everything and begin with what was at a moment."""
         self.jobs = {job.job: job for job in map(read_event, items) if job is not None}
         self.ended.clear()
         self._last.clear()
+        self._listed = None
         self.at = at
 
     def apply(self, event: Document) -> JobRow | None:
@@ -142,7 +148,7 @@ class JobBoard:
         known = self.jobs.get(job.job)
         if job.seq <= max(known.seq if known else 0, self._last.get(job.job, 0)):
             return None
-        self.at = max(self.at, job.at)
+        self.at, self._listed = max(self.at, job.at), None
         if job.state in ACTIVE:
             self.jobs[job.job] = job
             return job
@@ -158,10 +164,13 @@ class JobBoard:
 
     def shown(self, wanted: Filter) -> list[JobRow]:
         """Return the jobs that a filter admits: placed ones, then waiting ones, then those that ended last."""
-        found = [job for job in self.jobs.values() if wanted.admits(job)]
+        if self._listed is not None and self._listed[0] == wanted:
+            return self._listed[1]
+        found = [job for job in self.jobs.values() if wanted == EVERYTHING or wanted.admits(job)]
         found.sort(key=_order)
         if wanted.state not in GROUPS and wanted.state not in ACTIVE:
             found += [job for job in reversed(self.ended) if wanted.admits(job)]
+        self._listed = (wanted, found)
         return found
 
     def counts(self) -> dict[str, int]:
@@ -236,7 +245,7 @@ class Lane:
 
 
 def _order(job: JobRow) -> tuple[int, str]:
-    return (ACTIVE.index(job.state), job.job)
+    return (_RANK[job.state], job.job)
 
 
 def _counted(jobs: Iterable[JobRow], name: Callable[[JobRow], Any], order: Iterable[str] = ()) -> dict[str, int]:

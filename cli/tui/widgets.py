@@ -16,6 +16,8 @@ from cli.tui.screens import Ask, FollowEvents, FollowLogs, Leave, Open, Quit, Sc
 from swarmsync.client import Client
 
 TICK_S: Final = 0.25
+#: News that pour in are drawn this often at most; keys are always drawn at once.
+DRAW_S: Final = 0.1
 PALETTE: Final[list[Any]] = [
     # style, colour, background, monochrome
     ("good", "dark green", "default"),
@@ -96,6 +98,7 @@ class Program:
 
     def __init__(self, screen: Screen, connect: Callable[[float], Client]) -> None:
         self._screens = [screen]
+        self._drawn = 0.0
         self._page = PageWidget(self._view, self._on_key, self._on_click)
         self._loop = urwid.MainLoop(self._page, PALETTE, unhandled_input=lambda _: True)
         self._pipe = self._loop.watch_pipe(self._on_news)
@@ -121,7 +124,9 @@ class Program:
     def _view(self, columns: int, rows: int) -> Page:
         if columns < COLUMNS_MIN or rows < ROWS_MIN:
             return Page([[("warn", f"the terminal is too small: {COLUMNS_MIN}x{ROWS_MIN} at least")]])
-        return self._screens[-1].view(columns, rows, time.time())
+        page = self._screens[-1].view(columns, rows, time.time())
+        self._drawn = time.monotonic()
+        return page
 
     def _on_key(self, key: str) -> None:
         if key == "ctrl l":
@@ -137,7 +142,8 @@ class Program:
     def _on_news(self, _data: bytes) -> bool:
         for message in self._feed.take():
             self._do(self._screens[-1].take(message, time.time()))
-        self._page.refresh()
+        if time.monotonic() - self._drawn >= DRAW_S:
+            self._page.refresh()
         return True
 
     def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:

@@ -120,7 +120,8 @@ def test_the_past_is_what_was_seen_then(core, submit):
 
 def test_the_past_goes_by_on_the_screen(core, screen, submit):
     began = snapshot(core)["at"]
-    job = submit("brief", "sleep 0.2", "succeeded")
+    job = submit("brief", "sleep 0.5", "succeeded")
+    submit("later", "sleep 2", "succeeded")  # the past goes on for a while after the first one's end
     terminal = screen("inspect", "jobs", "--at", began, "--speed", "1")
     terminal.until("PAST", job, "running")
     terminal.until("PAST", job, "succeeded")
@@ -175,7 +176,7 @@ def test_lists_forms_and_resizing(core, screen):
     terminal.resize(80, 24)
     terminal.until("w1", "ready", "$ consumer worker list")
     terminal.send("Enter")
-    terminal.until("runtime: process", "$ consumer worker show w1")
+    terminal.until("liveness: ready", "$ consumer worker show w1")
     terminal.send("Escape")
     terminal.until("$ consumer worker list")
     terminal.send("Escape")

@@ -174,14 +174,15 @@ class HarvesterService(Service):
                     effects += self._keep(await self._pulse(message, word))
                 elif isinstance(word, Join):
                     effects += self._keep(await self._join(message, word))
-            if self.due(Beat.MEDIUM):
+            medium = self.due(Beat.MEDIUM)  # true once per beat, so it is asked once a turn
+            if medium:
                 effects += self._keep(self._registry.tick(self.clock.monotonic_ms()))
             await self._liveness()
             lost = {effect.ref: effect for effect in effects}
             await self._ends.settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
             await self._reports([(m, w) for m, w in arrived if isinstance(w, Reports)])
             fed = await self._feed()
-            await self._sweep()
+            await self._sweep(medium=medium)
         finally:
             await self._hint()
         return len(bounced) + len(arrived) + fed
@@ -296,11 +297,11 @@ class HarvesterService(Service):
         self._look_at_feed |= await self._ends.follow()
         return len(entries)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, *, medium: bool) -> None:
         if self._must_resync or self._ends.must_resync:
             self._must_resync = self._ends.must_resync = False
             self._say([Resync()])
-        drained, stopped = await self._standing.finish_drains(look_at_deadlines=self.due(Beat.MEDIUM))
+        drained, stopped = await self._standing.finish_drains(look_at_deadlines=medium)
         self._check_workers |= drained
         self._ends.changed += stopped
         await self._standing.act(self.clock.monotonic_ms())

@@ -299,3 +299,14 @@ async def test_an_answer_goes_to_who_asked_even_while_postgresql_is_away():
     with pytest.raises(Unavailable):
         await rig.service.duty()
     assert rig.bus.said == [("_INBOX.1", b"{}")]
+
+
+async def test_a_drain_that_is_too_late_is_looked_at_each_medium_pulse(harvester):
+    """The beat is told once a turn; two duties of one turn need it."""
+    harvester.service._registry.changed(1, Eligibility.DRAINING)
+    harvester.service._registry.offered(offered(A))
+    for _ in range(2):
+        harvester.store.calls.clear()
+        harvester.service._due.add(Beat.MEDIUM)
+        await harvester.service.duty()
+        assert "drain_late" in harvester.store.calls

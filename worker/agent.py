@@ -41,6 +41,7 @@ from worker.assignment import Assignment
 from worker.container_runtime import ContainerRuntime, RuntimeProblem, Seen
 from worker.lease_file import boot_id, boot_ms
 from worker.leases import key_of
+from worker.orphans import remove_orphans
 from worker.output import OutputSender
 from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of
 from worker.probe import PROBE_JOB, probe
@@ -111,7 +112,7 @@ class Agent:
         await self._adopt()
         await self._join()
         await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
-        works = [self._pulses, self._reports, self._output.run, self._look_after_images]
+        works = [self._pulses, self._reports, self._output.run, self._look_after_images, self._remove_orphans]
         if self._watch is not None:
             works.append(self._watch.keep)
         loops = [asyncio.create_task(loop()) for loop in works]
@@ -238,6 +239,9 @@ class Agent:
                         log.info("removed an image: those pulled here took too much disk", image=image_id)
                 self._images = await self._runtime.images()
             await asyncio.sleep(IMAGES_EVERY_S)
+
+    async def _remove_orphans(self) -> None:
+        await remove_orphans(self._runtime, lambda: {held.ref for held in self._reactor.held.values()})
 
     # ------------------------------------------------ orders
 

@@ -1,0 +1,35 @@
+"""Containers of ours that no assignment knows: a create that was answered too late leaves one. They are removed."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+from typing import Final
+
+import structlog
+
+from swarmsync.model.job import JobRef
+from worker.container_runtime import ContainerRuntime, RuntimeProblem
+from worker.plans import ref_of
+
+LOOK_EVERY_S: Final = 60.0
+
+log = structlog.get_logger()
+
+
+async def orphans(runtime: ContainerRuntime, held: Collection[JobRef]) -> set[str]:
+    """Return the ids of containers that stand for an assignment which is not held (any more)."""
+    refs = {seen.container_id: ref_of(seen.job, seen.fence) for seen in await runtime.list()}
+    return {container_id for container_id, ref in refs.items() if ref is not None and ref not in held}
+
+
+async def remove_orphans(runtime: ContainerRuntime, held: Callable[[], Collection[JobRef]]) -> None:
+    """Look from time to time; what is seen twice goes: the first time it may just be on its way out."""
+    before: set[str] = set()
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(RuntimeProblem):  # another time
+            found = await orphans(runtime, held())
+            for container_id in sorted(found & before):
+                log.warning("a container that belongs to no assignment is removed", container=container_id)
+                await runtime.remove(container_id)
+            before = found

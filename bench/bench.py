@@ -55,7 +55,9 @@ def run_scenario(name: str, *, quick: bool, as_json: bool, out: Path | None = No
     result = results.Result(name, quick, at, took_s, plain, around, figures)
     if out is not None:
         _keep(result, scenario, out)
-    print(json.dumps(msgspec.to_builtins(result)) if as_json else json.dumps(figures, indent=2), flush=True)
+    # The figures stand beside the rest as well, so that programs find them by their names.
+    whole = {**figures, **msgspec.to_builtins(result)}
+    print(json.dumps(whole) if as_json else json.dumps(figures, indent=2), flush=True)
     return figures
 
 
@@ -140,6 +142,48 @@ def cli(quick: Quick = False, json: Json = False, out: Out = None) -> None:
 @app.command(help=SCENARIOS["schedules"])
 def schedules(quick: Quick = False, json: Json = False, out: Out = None) -> None:
     run_scenario("schedules", quick=quick, as_json=json, out=out)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="a job log: CSV, CSV.gz or SWF", exists=True, dir_okay=False)],
+    policy: Annotated[list[str] | None, typer.Option(help="a policy, may be given several times")] = None,
+    cpus: Annotated[float | None, typer.Option(min=0.001, help="one pool of so many cpus")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="one pool of so many GPUs")] = None,
+    workers: Annotated[Path | None, typer.Option(help="a CSV of workers", exists=True, dir_okay=False)] = None,
+    clairvoyant: Annotated[bool, typer.Option("--clairvoyant", help="tell the run times beforehand")] = False,
+    time_scale: Annotated[float, typer.Option(min=0.0, help="multiplies the times of submission")] = 1.0,
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """A job log through the Scheduler's core on a virtual clock: slowdown, waits, utilisation, fairness by policy."""
+    settings = {"policies": tuple(policy or ()), "cpus": cpus, "gpus": gpus, "workers": workers}
+    settings |= {"clairvoyant": clairvoyant, "time_scale": time_scale, "file": file}
+    _run_with_file("replay", quick=quick, as_json=json, out=out, **settings)
+
+
+@app.command()
+def pack(
+    file: Annotated[Path, typer.Argument(help="a job log: CSV, CSV.gz or SWF", exists=True, dir_okay=False)],
+    workers: Annotated[Path, typer.Option(help="a CSV of workers with GPUs", exists=True, dir_okay=False)],
+    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="how many orders of the jobs")] = 10,
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """Draw jobs at random until they ask for 130 % of the GPUs, and say how many percent of them are allocated."""
+    _run_with_file("pack", quick=quick, as_json=json, out=out, file=file, workers=workers, seeds=seeds)
+
+
+def _run_with_file(name: str, **settings: Any) -> None:
+    from swarmsync.errors import RequestError
+
+    try:
+        run_scenario(name, **settings)
+    except RequestError as problem:
+        print(f"bench: {problem}", file=sys.stderr)
+        raise typer.Exit(2) from None
 
 
 @app.command(name="all")

@@ -107,7 +107,7 @@ class Backlog:
         level.jobs += 1
         line.jobs += 1
         heappush(level.heap, job.job_id)
-        self._mark(job.job_id, now_ms)
+        self.mark(job.job_id, now_ms)
         return line
 
     def remove(self, job_id: int) -> Line | None:
@@ -155,8 +155,8 @@ class Backlog:
 
     # ------------------------------------------------ how long
 
-    def _mark(self, job_id: int, now_ms: int) -> None:
-        """Ids grow with time, so a few marks tell when any job was heard of: no time is kept per job."""
+    def mark(self, job_id: int, now_ms: int) -> None:
+        """Ids grow with time, so a few marks tell when any job came: no time is kept per job."""
         if self._marks and (job_id <= self._marks[-1] or now_ms <= self._marks_ms[-1]):
             return
         self._marks.append(job_id)

@@ -14,7 +14,7 @@ from engine.scheduler.cluster_view import ClusterView, Machine, Shape
 from engine.scheduler.fair_share import FairShare, dominant
 from engine.scheduler.limits import Gate, Limits
 from engine.scheduler.ranking import Policy, Standing
-from engine.scheduler.run_times import GUESS_MS, RunTimes
+from engine.scheduler.run_times import GUESS_MS, RunTimes, end_ms
 from swarmsync.model.job import Waiting
 from swarmsync.model.limits import QueueLimits, UserLimits
 
@@ -27,14 +27,14 @@ Entry = tuple[tuple[Any, ...], int, Line]
 class Assigned:
     """A job that is placed, and what it counts against."""
 
-    __slots__ = ("at_ms", "estimate_ms", "gates", "terms", "worker_id")
+    __slots__ = ("at_ms", "bound_ms", "gates", "terms", "worker_id")
 
-    def __init__(self, worker_id: int, terms: Terms, gates: tuple[Gate, ...], at_ms: int, estimate_ms: int) -> None:
+    def __init__(self, worker_id: int, terms: Terms, gates: tuple[Gate, ...], at_ms: int, bound_ms: int) -> None:
         self.worker_id = worker_id
         self.terms = terms
         self.gates = gates
         self.at_ms = at_ms
-        self.estimate_ms = estimate_ms
+        self.bound_ms = bound_ms
 
 
 class Books:
@@ -176,7 +176,7 @@ class Books:
     def _enter(self, job_id: int, worker_id: int, terms: Terms, at_ms: int) -> None:
         self.left(job_id)
         gates = self.limits.gates_for(terms)
-        self.assigned[job_id] = Assigned(worker_id, terms, gates, at_ms, self.run_times.estimate_ms(terms))
+        self.assigned[job_id] = Assigned(worker_id, terms, gates, at_ms, self.run_times.bound_ms(terms))
         self.limits.enter(job_id, terms, gates)
         self.shares.hold(terms.user_id, terms.need, self.cluster.total, self.now_ms)
 
@@ -200,7 +200,7 @@ class Books:
         known = self.assigned.get(job_id)
         if known is None:
             return self.now_ms + GUESS_MS
-        return self.run_times.end_ms(known.terms, known.at_ms, known.estimate_ms, self.now_ms)
+        return end_ms(known.at_ms, known.bound_ms, self.now_ms)
 
     # ------------------------------------------------ limits
 

@@ -155,4 +155,4 @@ class Keeping:
             seen = forecast(machine, held.shape.need, books.end_of, books.now_ms)
             assert seen is not None
             (held.shadow_ms, held.extra), held.fresh = seen, True
-        return held.allows(line.terms.need, books.now_ms + books.run_times.estimate_ms(line.terms))
+        return held.allows(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))

@@ -1,7 +1,10 @@
 """How long a job will run: what its user's last jobs of this size took, or its timeout, or a guess.
 
 The mean of a user's last two run times is a better guess than what users ask for (Tsafrir, Etsion, Feitelson, TPDS'07).
-A guess that time has proved wrong is corrected: what has run for so long will run on for a part of that.
+A guess that time has proved wrong is corrected: what has run for so long will run for twice that.
+
+Two questions have two answers: in which order to go is asked of the expectation (`estimate_ms`), whether others may
+pass a blocked job of what is safe (`bound_ms`): a timeout, where there is one, cannot be exceeded.
 """
 
 from collections import OrderedDict
@@ -38,10 +41,14 @@ class RunTimes:
         guess = max((known[0] + known[1]) // 2, 1)
         return guess if timeout is None else min(guess, timeout)
 
-    def end_ms(self, terms: Terms, at_ms: int, estimate_ms: int, now_ms: int) -> int:
-        """Return when a job is expected to end that was placed at `at_ms` with this estimate."""
-        if at_ms + estimate_ms > now_ms:
-            return at_ms + estimate_ms
+    def bound_ms(self, terms: Terms) -> int:
+        """Return how long a job may run as far as others rely on it."""
         timeout = None if terms.rules is None else terms.rules.timeout_ms
-        end = at_ms + _OVERDUE * max(now_ms - at_ms, 1)
-        return end if timeout is None else max(min(end, at_ms + timeout), now_ms + 1)
+        return self.estimate_ms(terms) if timeout is None else timeout
+
+
+def end_ms(at_ms: int, bound_ms: int, now_ms: int) -> int:
+    """Return when a job is over that was placed at `at_ms` and was to run for so long at most."""
+    if at_ms + bound_ms > now_ms:
+        return at_ms + bound_ms
+    return at_ms + _OVERDUE * max(now_ms - at_ms, 1)

@@ -154,7 +154,7 @@ def passes(books: Books, reserved: Reservation, terms: Terms, machine: Machine) 
     seen = forecast(machine, reserved.shape.need, books.end_of, books.now_ms)
     if seen is None or not machine.fits(terms.need):
         return False
-    end_ms = books.now_ms + books.run_times.estimate_ms(terms)
+    end_ms = books.now_ms + books.run_times.bound_ms(terms)
     return end_ms <= seen[0] or terms.need.fits(seen[1])
 
 

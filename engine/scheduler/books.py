@@ -104,7 +104,7 @@ class Books:
         return Standing(
             head[0],
             head[1],
-            self.now_ms - self.backlog.since(head[1]),
+            self.backlog.since(head[1]),
             self.run_times.estimate_ms(terms),
             dominant(terms.need, self.cluster.total),
             self.shares.level(terms.user_id, self.limits.weight_of(terms.user_id), self.now_ms)

@@ -9,7 +9,7 @@ from typing import Final
 
 from swarmsync.model.resources import NOTHING, Need
 
-HALF_LIFE_MS: Final = 3_600_000
+HALF_LIFE_MS: Final = 21_600_000
 _DECAY: Final = log(2) / HALF_LIFE_MS
 _FORGOTTEN: Final = 1e-6
 

@@ -15,7 +15,7 @@ class Standing(Struct):
 
     priority: int
     job_id: int
-    wait_ms: int
+    since_ms: int  # when it was first heard of
     estimate_ms: int
     size: float  # the part of the cluster that it takes, 0 to 1, by its scarcest resource
     level: float  # what its user has had lately (`fair_share.py`)
@@ -50,11 +50,18 @@ def smallest(job: Standing) -> tuple[Any, ...]:
     return (-job.priority, job.estimate_ms * job.size, job.job_id)
 
 
-def fair(job: Standing) -> tuple[Any, ...]:
-    return (-job.priority, job.level, job.job_id)
+#: A job is let pass by others for as long as it is expected to run, and for so long at most.
+HANDICAP_MS: Final = 30_000_000
+#: What a user has had lately counts as so much time for each time the whole cluster.
+SHARE_MS: Final = 3_600_000
 
 
-DEFAULT: Final = Policy("default", fair, fair, learns=True, changes=True)
+def aged(job: Standing) -> tuple[Any, ...]:
+    """Oldest first, but short ones and those of users who have had little go ahead: for a bounded time."""
+    return (-job.priority, job.since_ms + min(job.estimate_ms, HANDICAP_MS) + SHARE_MS * job.level, job.job_id)
+
+
+DEFAULT: Final = Policy("default", aged, shortest, learns=True, changes=True)
 
 POLICIES: Final[Mapping[str, Policy]] = {
     policy.name: policy

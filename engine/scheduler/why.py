@@ -64,7 +64,7 @@ def _standing(books: Books, terms: Terms, priority: int, job_id: int) -> Standin
     return Standing(
         priority,
         job_id,
-        max(books.now_ms - books.backlog.since(job_id), 0),
+        books.backlog.since(job_id) if job_id in books.backlog else books.now_ms,
         books.run_times.estimate_ms(terms),
         dominant(terms.need, books.cluster.total),
         level_of(books, terms.user_id),

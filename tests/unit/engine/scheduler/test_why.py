@@ -446,7 +446,7 @@ def test_a_plan_is_what_then_happens(seed):
         effects = world.turn(JobsSubmitted((job,)))
         places = [effect for effect in effects if isinstance(effect, Place) and effect.job_id == job.job_id]
         verdicts[plan_now.verdict] += 1
-        assert plan.verdict in ("now", "later", "never")
+        assert plan.verdict in ("now", "waits", "never")
         assert (plan_now.verdict == "now") == bool(places), (job, plan_now)
         if places:  # of several that fit as well, another may get it
             assert plan_now.worker in {view.name for view in world.able(job)}
@@ -454,7 +454,7 @@ def test_a_plan_is_what_then_happens(seed):
             ended = world.chance.choice(sorted(world.placed))
             world.turn(AssignmentEnded(ended, world.placed.pop(ended).worker_id, 30_000))
     assert verdicts["now"] > 5
-    assert verdicts["later"] > 5
+    assert verdicts["waits"] > 5
     assert verdicts["never"] > 0
 
 
@@ -465,7 +465,7 @@ def test_a_plan_tells_when_room_is_expected():
     world.now_ms = 100_000
     job = Waiting(99, 2, Need(2_000, GIB), 50, 2)
     plan = world.plan(job)
-    assert (plan.verdict, plan.starts_in_ms) == ("later", 500_000)
+    assert (plan.verdict, plan.start_in_ms) == ("waits", 500_000)
     assert plan.would_start_if == (f"job {encode(1)} ends on w1",)
 
 

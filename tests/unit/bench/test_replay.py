@@ -1,0 +1,143 @@
+"""Job logs through the core: the reader, small worlds whose outcome is known, and real logs where they lie beside."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.bench import app
+from bench.joblogs import BadLog, LoggedJob, LoggedWorker, read_jobs
+from bench.virtual import Pool, run
+from engine.scheduler.ranking import POLICIES
+
+HEADER = "submit_s,runtime_s,cpus,mem_mb,gpus,user,priority,walltime_s"
+TRACES = Path(__file__).parents[3].parent / "shared" / "traces"
+KTH = TRACES / "kth_sp2_1996.csv.gz"
+runner = CliRunner()
+
+
+def log(tmp_path, *rows, name="log.csv"):
+    path = tmp_path / name
+    path.write_text("\n".join([HEADER, *rows]) + "\n")
+    return path
+
+
+def ran(policy, *jobs, cpus=4, clairvoyant=False):
+    pool = Pool((LoggedWorker("pool", cpus, 0, 0),), "cpus")
+    logged = [
+        LoggedJob(submit, runtime, wide, user=user, walltime_s=walltime)
+        for submit, runtime, wide, user, walltime in jobs
+    ]
+    return run(logged, pool, POLICIES[policy], clairvoyant=clairvoyant).waits_s
+
+
+WIDE_IS_BLOCKED = [(0, 100, 3, "a", 100), (1, 100, 4, "b", 100), (2, 90, 1, "c", 98), (3, 90, 1, "d", 200)]
+
+
+def test_without_backfill_nobody_passes():
+    assert ran("fcfs", *WIDE_IS_BLOCKED) == [0, 99, 198, 197]
+
+
+def test_who_is_over_in_time_passes_and_who_is_not_does_not():
+    assert ran("easy", *WIDE_IS_BLOCKED) == [0, 99, 0, 197]
+
+
+def test_what_the_user_asked_for_counts_not_the_run_time_unless_it_is_told():
+    assert ran("easy", (0, 100, 3, "a", 100), (1, 100, 4, "b", 100), (3, 90, 1, "d", 200), clairvoyant=True)[2] == 0
+
+
+def test_who_fits_beside_the_blocked_job_passes_however_long_it_runs():
+    waits = ran("easy", (0, 100, 3, "a", 100), (1, 100, 2, "b", 100), (2, 900, 1, "c", 1_000))
+    assert waits == [0, 99, 0]
+
+
+def test_the_shortest_of_those_that_may_pass_goes_first():
+    jobs = [(0, 100, 3, "a", 100), (1, 10, 4, "b", 10), (2, 80, 1, "c", 80), (2, 20, 1, "d", 20)]
+    assert ran("easy", *jobs)[2:] == [0, 108]
+    assert ran("easy-sjf", *jobs)[2:] == [108, 0]
+
+
+def test_the_default_starves_nobody():
+    """A wide job among a stream of short narrow ones starts within the time that it is let pass by."""
+    stream = [(10 * n, 30, 1, f"u{n % 3}", 60) for n in range(400)]
+    waits = ran("default", *sorted([*stream, (15, 30, 4, "wide", 600)]))
+    assert max(waits) <= 600 + 100
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_runs_every_job(policy):
+    jobs = [(n, 5 + n % 7, 1 + n % 4, f"u{n % 5}", 20) for n in range(200)]
+    assert len(ran(policy, *jobs)) == 200
+
+
+def test_a_gzipped_log_reads_as_the_plain_one(tmp_path):
+    plain = log(tmp_path, "0,10,1,0,0,u1,0,20", "5,10,2,512,0.5,,3,")
+    packed = tmp_path / "log.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert read_jobs(packed) == read_jobs(plain) == [
+        LoggedJob(0, 10, 1, user="u1", walltime_s=20), LoggedJob(5, 10, 2, 512, 0.5, priority=3),
+    ]  # fmt: skip
+
+
+def test_the_standard_workload_format(tmp_path):
+    path = tmp_path / "log.swf"
+    path.write_text(
+        "; a comment\n1 0 -1 100 4 -1 -1 8 200 -1 1 7 -1 -1 -1 -1 -1 -1\n2 5 -1 0 4 -1 -1 4 60 -1 0 7 1 1 1 1 1 1\n"
+    )
+    assert read_jobs(path) == [LoggedJob(0, 100, 8, user="7", walltime_s=200)]
+
+
+@pytest.mark.parametrize("row", ["x,10,1,0,0,u,0,", "0,10", "0,ten,1,0,0,u,0,"])
+def test_a_bad_row_is_named(tmp_path, row):
+    with pytest.raises(BadLog, match="line 2"):
+        read_jobs(log(tmp_path, row))
+
+
+def test_the_command_prints_the_policies(tmp_path):
+    path = log(tmp_path, "0,10,1,0,0,u1,0,20", "0,10,1,0,0,u2,0,20", "1,10,1,0,0,u2,0,20")
+    done = runner.invoke(app, ["replay", str(path), "--cpus", "1", "--policy", "easy", "--policy", "sjf", "--json"])
+    assert done.exit_code == 0, done.output
+    policies = json.loads(done.stdout)["policies"]
+    assert set(policies) == {"easy", "sjf"}
+    assert policies["easy"]["wait_mean_s"] == pytest.approx((0 + 10 + 19) / 3, abs=0.1)
+    assert {"bsld_mean", "bsld_p95", "bsld_max", "wait_mean_s", "utilisation", "queue_max", "jain_users"} <= set(
+        policies["easy"]
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["--cpus", "1", "--gpus", "1"], ["--cpus", "1", "--policy", "none"]])
+def test_what_makes_no_sense_is_refused_with_the_remedy(tmp_path, more):
+    done = runner.invoke(app, ["replay", str(log(tmp_path, "0,10,1,0,0,u1,0,20")), *more])
+    assert done.exit_code == 2
+    assert "one of --cpus" in done.output or "there are default" in done.output or "is no policy" in done.output
+
+
+def test_the_pack_command_tells_the_ratio(tmp_path):
+    jobs = log(tmp_path, *(f"0,10,1,1024,{gpus},u,0," for gpus in (0.5, 0.5, 1, 2, 0.25, 0, 1)))
+    workers = tmp_path / "workers.csv"
+    workers.write_text("name,cpus,mem_mb,gpus,gpu_model\nw1,16,65536,4,a\nw2,16,65536,2,a\n")
+    done = runner.invoke(app, ["pack", str(jobs), "--workers", str(workers), "--seeds", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    assert len(figures["per_seed"]) == 2
+    assert 80 <= figures["allocation_ratio_mean"] <= 100
+
+
+if KTH.exists():  # the log is not part of the project
+
+    @pytest.mark.parametrize(
+        ("policy", "clairvoyant", "mean"),
+        [("easy", False, 92.6), ("easy-sjf", True, 49.85)],
+    )
+    def test_published_means_are_met(policy, clairvoyant, mean):
+        pool = Pool((LoggedWorker("pool", 100, 0, 0),), "cpus")
+        slowdowns = run(read_jobs(KTH), pool, POLICIES[policy], clairvoyant=clairvoyant).slowdowns
+        assert sum(slowdowns) / len(slowdowns) == pytest.approx(mean, rel=0.01)
+
+    def test_the_default_is_better_than_the_best_of_easy_and_starves_nobody_more():
+        pool = Pool((LoggedWorker("pool", 100, 0, 0),), "cpus")
+        slowdowns = run(read_jobs(KTH), pool, POLICIES["default"]).slowdowns
+        assert sum(slowdowns) / len(slowdowns) < 69.4
+        assert max(slowdowns) <= 14_805

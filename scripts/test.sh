@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make test`: every test. Brings up what they need, a Docker engine included, and takes down what it brought up.
+# Without arguments two lanes run side by side: one mostly waits for whole Cores and containers, the other computes.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,8 +9,14 @@ if ! engine=$(scripts/docker-up.sh); then
     [ "${CI:-}" = "true" ] && exit 1
     echo "Going on without Docker: its tests will fail." >&2
 fi
-stop_engine() { [ -n "$engine" ] && kill -TERM "$engine" 2>/dev/null; }
-trap stop_engine EXIT
+scratch=$(mktemp -d)
+lane=""
+take_down() {
+    [ -n "$lane" ] && kill -TERM "$lane" 2>/dev/null
+    [ -n "$engine" ] && kill -TERM "$engine" 2>/dev/null
+    rm -rf "$scratch"
+}
+trap take_down EXIT
 
 # The full-screen programs are driven in tmux.
 if ! command -v tmux >/dev/null; then
@@ -19,6 +26,17 @@ if ! command -v tmux >/dev/null; then
     command -v tmux >/dev/null || echo "There is no tmux (apt-get install tmux): tests of the screens will fail." >&2
 fi
 
-.venv/bin/python -m pytest "$@"
+if [ $# -gt 0 ]; then
+    .venv/bin/python -m pytest "$@"
+    exit $?
+fi
+
+.venv/bin/python -m pytest tests/unit tests/tidy tests/golden tests/simulation tests/integration >"$scratch/lane" 2>&1 &
+lane=$!
+.venv/bin/python -m pytest tests/contract tests/process tests/e2e
 code=$?
+wait "$lane" || code=$?
+lane=""
+echo "The other lane:"
+cat "$scratch/lane"
 exit "$code"

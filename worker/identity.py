@@ -30,6 +30,10 @@ PAUSE_S: Final = 0.5
 log = structlog.get_logger()
 
 
+class NotAWorkerError(Exception):
+    """Core does not take this machine; somebody must register it. No fault of the settings: others go on."""
+
+
 class Identity(Struct, frozen=True):
     name: str
     seed: str
@@ -48,7 +52,7 @@ class Identity(Struct, frozen=True):
 
 
 async def connect(nats_url: str, name: str, state_dir: Path, token: str) -> Bus:
-    """Connect as the worker `name`, enrolling it first where need be. Raises ConfigError when Core will not have it.
+    """Connect as the worker `name`, enrolling it first where need be. Raises NotAWorkerError when Core will not have it.
 
     A URL with a login other than `join` is one that an operator gave this worker: it is used as it is.
     """
@@ -74,9 +78,9 @@ async def _with_key(nats_url: str, identity: Identity) -> Bus:
 
 
 async def _enroll(nats_url: str, identity: Identity, token: str) -> None:
-    """Ask until Core answers. Raises ConfigError when it refuses."""
+    """Ask until Core answers. Raises NotAWorkerError when it refuses."""
     if not token:
-        raise ConfigError("this machine has no key yet; make a join token: consumer worker register")
+        raise NotAWorkerError("this machine has no key in force; make a join token: consumer worker register")
     word = Enroll(
         token, identity.name, identity.public_key, identity.sign(statement(token, identity.name, identity.public_key))
     )
@@ -93,8 +97,8 @@ async def _enroll(nats_url: str, identity: Identity, token: str) -> None:
                     case Enrolled():
                         return
                     case Refusal(message):
-                        raise ConfigError(f"Core does not take this machine as a worker: {message}")
-            raise ConfigError("Core does not answer; is it up?")
+                        raise NotAWorkerError(f"Core does not take this machine as a worker: {message}")
+            raise NotAWorkerError("Core does not answer; is it up?")
         finally:
             await bus.close()
     except NotAllowed as problem:

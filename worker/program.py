@@ -28,18 +28,22 @@ from worker.simulated_runtime import SimulatedRuntime
 from worker.watch import Watch
 
 EXIT_CONFIG = 3
+EXIT_REFUSED = 4  # by Core; a supervisor tries again, ever more rarely
 
 log = structlog.get_logger()
 
 
 def main(path: str) -> None:
-    """Run until SIGTERM. `path` names a WorkerSite in JSON; bad settings or a refusing Core: exit code 3."""
+    """Run until SIGTERM. `path` names a WorkerSite in JSON; bad settings: exit code 3, a refusing Core: 4."""
     site = msgspec.json.decode(Path(path).read_bytes(), type=WorkerSite)
     try:
         uvloop.run(_main(site.worker, site))
     except ConfigError as problem:
         sys.stderr.write(f"worker: {problem}\n")
         raise SystemExit(EXIT_CONFIG) from None
+    except identity.NotAWorkerError as problem:
+        sys.stderr.write(f"worker: {problem}\n")
+        raise SystemExit(EXIT_REFUSED) from None
 
 
 async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple[ContainerRuntime, RuntimeInfo]:

@@ -193,6 +193,16 @@ def test_a_key_opens_none_of_the_others_subjects(client):
     assert heard == []
 
 
+def test_a_core_goes_on_without_its_own_worker(make_core):
+    core = make_core(CONFIG)
+    client = core.ready()
+    client.call("POST", "/v1/workers/home/revoke")
+    core.kill("worker")
+    wait_until(lambda: "Core does not take this machine" in (core.data_dir / "logs" / "worker.log").read_text(), 30)
+    assert core.process.poll() is None
+    assert client.submit({"image": "x", "command": ["true"]})["state"] == "queued"
+
+
 def note(into):
     async def keep(what):
         into.append(what)

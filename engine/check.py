@@ -14,7 +14,7 @@ import redis
 from conf.settings import Settings
 from swarmsync import embedded
 from swarmsync.bus import Bus
-from swarmsync.errors import ConfigError, Unavailable
+from swarmsync.errors import ConfigError, NotAllowed, Unavailable
 
 DISK_FREE_MIN = 2 << 30
 
@@ -114,7 +114,7 @@ def _nats(url: str, name: str) -> Line:
 
     try:
         asyncio.run(look())
-    except Unavailable as problem:
+    except (NotAllowed, Unavailable) as problem:
         return False, name, f"{problem}; check SWARMSYNC_NATS_URL"
     return True, name, "answers"
 

@@ -18,6 +18,8 @@ from nats.errors import Error as NatsError
 from swarmsync.errors import ConfigError, NotAllowed, Unavailable
 
 Handler = Callable[[Msg], Awaitable[None]]
+FIRST_TIMEOUT_S = 5.0
+RETRY_S = 0.2
 
 
 class Bus:
@@ -38,44 +40,68 @@ class Bus:
         `inbox` is the prefix under which answers come; `seed` is a private key (NATS nkeys) in place of a password.
         Raises NotAllowed when the server refuses the login, at once where `wait` is off or a key was given.
         """
+        while True:
+            try:
+                return await cls._connect(url, name, wait=wait, inbox=inbox, seed=seed)
+            except Unavailable:
+                if not wait:
+                    raise
+                await asyncio.sleep(RETRY_S)
+
+    @classmethod
+    async def _connect(cls, url: str, name: str, *, wait: bool, inbox: str, seed: str | None) -> "Bus":
         bus = cls()
         address, trust = _trusting(url)
+        refused = asyncio.Event()
 
         async def error(problem: Exception) -> None:
             bus.errors += 1
             bus.last_error = f"{type(problem).__name__}: {problem}"
+            if "authorization violation" in str(problem).lower():
+                refused.set()
 
         async def reconnected() -> None:
             if bus.on_reconnect is not None:
                 bus.on_reconnect()
 
-        while True:
-            try:
-                bus._client = await nats.connect(
-                    address,
-                    tls=trust,
-                    name=name,
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.2,
-                    connect_timeout=2,
-                    ping_interval=5,
-                    max_outstanding_pings=3,
-                    pending_size=16 << 20,
-                    flusher_queue_size=4096,
-                    inbox_prefix=inbox,
-                    nkeys_seed_str=seed,
-                    error_cb=error,
-                    reconnected_cb=reconnected,
-                )
-            except (NatsError, OSError, TimeoutError) as problem:
-                if "authorization violation" in str(problem).lower() and (seed is not None or not wait):
-                    raise NotAllowed("NATS refuses this login") from problem
-                if not wait:
-                    raise Unavailable(f"NATS does not answer ({type(problem).__name__})") from problem
-                await asyncio.sleep(0.2)
-            else:
+        connecting = asyncio.ensure_future(
+            nats.connect(
+                address,
+                tls=trust,
+                name=name,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.2,
+                connect_timeout=2,
+                ping_interval=5,
+                max_outstanding_pings=3,
+                pending_size=16 << 20,
+                flusher_queue_size=4096,
+                inbox_prefix=inbox,
+                nkeys_seed_str=seed,
+                error_cb=error,
+                reconnected_cb=reconnected,
+            )
+        )
+        refusal = asyncio.ensure_future(refused.wait())
+        sternly = seed is not None or not wait  # the client itself goes on for ever, also with a login that is refused
+        try:
+            await asyncio.wait(
+                {connecting, refusal} if sternly else {connecting},
+                timeout=None if wait else FIRST_TIMEOUT_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if connecting.done():
+                bus._client = connecting.result()
                 return bus
+            if refused.is_set():
+                raise NotAllowed("NATS refuses this login")
+            raise Unavailable(f"NATS does not answer ({bus.last_error or 'no connection'})")
+        except (NatsError, OSError, TimeoutError) as problem:
+            raise Unavailable(f"NATS does not answer ({type(problem).__name__})") from problem
+        finally:
+            refusal.cancel()
+            connecting.cancel()
 
     @property
     def connected(self) -> bool:

@@ -52,7 +52,7 @@ class Identity(Struct, frozen=True):
 
 
 async def connect(nats_url: str, name: str, state_dir: Path, token: str) -> Bus:
-    """Connect as the worker `name`, enrolling it first where need be. Raises NotAWorkerError when Core will not have it.
+    """Connect as the worker `name`, enrolling it first where need be. Raises NotAWorkerError when Core refuses.
 
     A URL with a login other than `join` is one that an operator gave this worker: it is used as it is.
     """

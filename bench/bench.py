@@ -30,6 +30,7 @@ SCENARIOS = {
     "logs": "bytes/s of output from a container to PostgreSQL and to a follower",
     "schedules": "how late fires are, alone and 1,000 at once, beside 99,000 that sleep",
     "cli": "start-up times of the command line",
+    "peers": "jobs/s and single jobs beside pgqueuer, Ray, Dask, Celery, HyperQueue and procrastinate",
 }
 
 Quick = Annotated[bool, typer.Option("--quick", help="fewer rounds: an impression, not a figure")]
@@ -137,6 +138,11 @@ def logs(
 @app.command(help=SCENARIOS["cli"])
 def cli(quick: Quick = False, json: Json = False, out: Out = None) -> None:
     run_scenario("cli", quick=quick, as_json=json, out=out)
+
+
+@app.command(help=SCENARIOS["peers"])
+def peers(quick: Quick = False, json: Json = False, out: Out = None) -> None:
+    run_scenario("peers", quick=quick, as_json=json, out=out)
 
 
 @app.command(help=SCENARIOS["schedules"])

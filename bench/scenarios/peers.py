@@ -1,0 +1,100 @@
+"""SwarmSync and its peers at the same task, side by side in one run: jobs that do nothing, and one job alone.
+
+Ours: a batch of jobs through HTTP, placed on simulated workers, to the verdict in PostgreSQL (three durable states a
+job); alone: from the request until the client, which waits, has the verdict. What the peers do is in their column;
+only pgqueuer and procrastinate are durable as ours is, and none of the quick ones places anything. Our rounds stand
+before and after each peer's, so that the machine's drift is in both.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from bench import peers
+from bench.apart import apart
+from bench.harness import core
+from bench.plots import Chart
+from bench.results import Say, spread
+from bench.scenarios import throughput
+from swarmsync.client import Client
+
+#: Quick or not: share of each peer's jobs, single jobs, our jobs.
+_SIZES: Final = {True: (0.1, 5, 2_000), False: (1.0, 60, 10_000)}
+OURS: Final = "SwarmSync"
+
+
+def measure(*, quick: bool, say: Say) -> dict[str, Any]:
+    share, singles, jobs = _SIZES[quick]
+    ours: list[float] = []
+    cpu: list[float] = []
+    alone_ms: list[float] = []
+    systems: dict[str, Any] = {}
+
+    def own_round() -> None:
+        with core("simulated", config=throughput.CONFIG) as there:
+            figures = throughput.run(there, jobs, say)
+            alone_ms.extend(_alone(there.client(), singles))
+        ours.append(figures["jobs_per_s"])
+        cpu.append(figures["cpu_us_per_job"])
+
+    own_round()
+    for name, peer in peers.installed().items():
+        say(f"{name}: {peer.what}")
+        count = max(100, round(peer.jobs * share))
+        with tempfile.TemporaryDirectory(prefix="swarmsync-bench-", ignore_cleanup_errors=True) as directory:
+            try:
+                took_s, alone_s = apart(peer.measure, count, singles, Path(directory))
+            except Exception as problem:  # noqa: BLE001 one peer that does not run must not cost the others
+                systems[name] = {"what": peer.what, "failed": str(problem).strip().splitlines()[-1]}
+                say(f"{name} failed: {systems[name]['failed']}")
+                continue
+        milliseconds = [value * 1_000 for value in alone_s]
+        systems[name] = {
+            "what": peer.what,
+            "jobs": count,
+            "jobs_per_s": round(count / took_s, 1),
+            "alone_ms": spread(milliseconds),
+        }
+        own_round()
+    rate = statistics.median(ours)
+    for figures in systems.values():
+        if "jobs_per_s" in figures:
+            figures["ours_to_it"] = round(rate / figures["jobs_per_s"], 2)
+    own = {
+        "what": "containers on workers, durable; placed, simulated runtime",
+        "jobs": jobs,
+        "jobs_per_s": round(rate),
+        "alone_ms": spread(alone_ms),
+        "cpu_us_per_job": round(statistics.median(cpu), 1),
+    }
+    return {"unit": "jobs/s", "rounds": ours, "systems": {OURS: own, **systems}}
+
+
+def _alone(client: Client, singles: int) -> list[float]:
+    took = []
+    for _ in range(singles + 1):
+        began = time.perf_counter()
+        job = client.submit(throughput.SPEC)
+        client.wait(job["id"], timeout_s=60)
+        took.append((time.perf_counter() - began) * 1_000)
+    return took[1:]
+
+
+def charts(figures: dict[str, Any]) -> list[Chart]:
+    ran = {name: figure for name, figure in figures["systems"].items() if "jobs_per_s" in figure}
+    return [
+        Chart(
+            "Jobs that do nothing, submit to end",
+            "jobs/s",
+            {"all at once": [(name, figure["jobs_per_s"]) for name, figure in ran.items()]},
+            logarithmic=True,
+        ),
+        Chart(
+            "One job alone, submit to end",
+            "ms",
+            {part: [(name, figure["alone_ms"][part]) for name, figure in ran.items()] for part in ("p50", "p99")},
+            logarithmic=True,
+        ),
+    ]

@@ -237,6 +237,23 @@ def compare(
         raise typer.Exit(2)
 
 
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="results of --out", exists=True, file_okay=False)],
+    document: Annotated[Path, typer.Argument(help="a document with parts marked <!-- bench: NAME -->", exists=True)],
+) -> None:
+    """Write the tables of results into a document, and their plots beside it."""
+    from bench import report as writer
+    from swarmsync.errors import SwarmError
+
+    try:
+        used = writer.write(directory, document)
+    except SwarmError as problem:
+        print(f"bench: {problem}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(f"{document}: {', '.join(used)}")
+
+
 def _drift(before: dict[str, Any], after: dict[str, Any]) -> str:
     """Say when the machine itself was not the same."""
     speed = after.get("loop_turns_per_s", 0) / (before.get("loop_turns_per_s") or 1)

@@ -1,0 +1,176 @@
+"""Tables of results for documents: `bench report DIRECTORY DOCUMENT` fills the parts that are marked as generated."""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from bench import results
+from bench.results import BadResult, Result
+
+_PART: Final = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_Rows = list[list[str]]
+
+
+def fill(document: str, found: Mapping[str, Result], pictures: str) -> str:
+    """Return the document with each part `bench: NAME` made anew from what was found; others stay as they are."""
+
+    def part(match: re.Match[str]) -> str:
+        name = match[2]
+        if name == "machine" and found:
+            return match[1] + machine(found) + match[3]
+        if name not in found:
+            return match[0]
+        return match[1] + section(found[name], pictures) + match[3]
+
+    return _PART.sub(part, document)
+
+
+def section(result: Result, pictures: str) -> str:
+    """Return the table of one result, how it was made, and its picture."""
+    rows = _TABLES.get(result.scenario, _plain)(result.figures)
+    around = result.circumstances
+    speed = around.get("loop_turns_per_s", 0) / 1e6
+    changed = ", with changes" if around.get("changed") else ""
+    made = (
+        f"`bench {result.scenario}{' --quick' if result.quick else ''}`, {result.at[:16].replace('T', ' ')} UTC, "
+        f"commit {around.get('commit', '?')}{changed}, load before {around.get('busy_cores_before', '?')}, "
+        f"{speed:.0f} M loop turns/s.\n"
+    )
+    picture = f"\n![{result.scenario}]({pictures}/{result.scenario}.svg)\n"
+    return f"{table(rows)}\n{made}{picture}"
+
+
+def machine(found: Mapping[str, Result]) -> str:
+    around = next(iter(found.values())).circumstances
+    packages = ", ".join(f"{name} {version}" for name, version in around.get("packages", {}).items())
+    return (
+        f"{around.get('cores')} cores of {around.get('processor')}, {around.get('memory_gib')} GiB, "
+        f"{around.get('system')}, Python {around.get('python')}; {packages}.\n"
+    )
+
+
+def table(rows: _Rows) -> str:
+    """Return a table in Markdown, the first row being its head; numbers stand right."""
+    if not rows:
+        return ""
+    width = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    right = [all(_is_number(row[column]) for row in rows[1:]) for column in range(len(rows[0]))]
+    rule = ["-" * (size - 1) + (":" if to_right else "-") for size, to_right in zip(width, right, strict=True)]
+    lines = []
+    for row in [rows[0], rule, *rows[1:]]:
+        cells = [
+            text.rjust(size) if to_right else text.ljust(size)
+            for text, size, to_right in zip(row, width, right, strict=True)
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _is_number(text: str) -> bool:
+    return text in ("", "-") or bool(re.fullmatch(r"[-\d.,]+", text))
+
+
+def number(value: Any) -> str:
+    """Write a figure for people: thousands parted, three digits where it is small."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _plain(figures: Mapping[str, Any]) -> _Rows:
+    return [["figure", "value"], *([name, number(value)] for name, value in results.numbers(figures))]
+
+
+def _rings(figures: Mapping[str, Any]) -> _Rows:
+    batches = [key for key in figures if key.startswith("batch ")]
+    head = ["transport", *(f"{batch}, records/s" for batch in batches), *(f"ring to it, {b}" for b in batches)]
+    rows = [[*head, "one-way p50 us", "p99 us"]]
+    for name in figures[batches[0]]["records_per_s"]:
+        rates = [number(figures[batch]["records_per_s"][name]) for batch in batches]
+        ratios = [number(figures[batch]["ring_to"].get(name)) for batch in batches]
+        took = figures["one_way_us"][name]
+        rows.append([name, *rates, *ratios, number(took["p50"]), number(took["p99"])])
+    return rows
+
+
+def _peers(figures: Mapping[str, Any]) -> _Rows:
+    rows = [["system", "what it is", "jobs/s", "ours to it", "alone p50 ms", "p99 ms"]]
+    for name, seen in figures["systems"].items():
+        if "failed" in seen:
+            rows.append([name, f"{seen['what']}; did not run: {seen['failed']}", "-", "-", "-", "-"])
+            continue
+        alone = seen["alone_ms"]
+        ratio = number(seen.get("ours_to_it"))
+        rows.append([name, seen["what"], number(seen["jobs_per_s"]), ratio, number(alone["p50"]), number(alone["p99"])])
+    return rows
+
+
+def _throughput(figures: Mapping[str, Any]) -> _Rows:
+    rows = [["figure", "value"]]
+    rows += [[key.replace("_", " "), number(figures[key])] for key in ("jobs", "jobs_per_s", "submit_per_s")]
+    first, last = figures["tenths_per_s"][0], figures["tenths_per_s"][-1]
+    rows.append(["last tenth to the first", number(last / first)])
+    rows.append(["CPU us a job, all processes", number(figures["cpu_us_per_job"])])
+    used = figures["cpu_us_per_job_by_process"].items()
+    return rows + [[f"- of that {name}", number(value)] for name, value in used if value >= 0.1]
+
+
+def _cells(*columns: str) -> Callable[[Mapping[str, Any]], _Rows]:
+    """Return a table maker: a row per nested result, a column per figure that it has (`a/b` for a nested one)."""
+
+    def rows(figures: Mapping[str, Any]) -> _Rows:
+        made = [["", *(column.replace("_", " ").replace("/", " ") for column in columns)]]
+
+        def walk(found: Mapping[str, Any], prefix: str) -> None:
+            for name, value in found.items():
+                if not isinstance(value, Mapping):
+                    continue
+                flat = dict(results.numbers(value))
+                row = [number(flat.get(column.replace("/", " / "))) for column in columns]
+                if all(text == "-" for text in row):
+                    walk(value, f"{prefix}{name}, ")
+                else:
+                    made.append([f"{prefix}{name}", *row])
+
+        walk(figures, "")
+        return [
+            [text.removeprefix("cells, ").removeprefix("routes, ").removeprefix("commands, ") for text in row]
+            for row in made
+        ]
+
+    return rows
+
+
+_TABLES: Final[dict[str, Callable[[Mapping[str, Any]], _Rows]]] = {
+    "rings": _rings,
+    "peers": _peers,
+    "throughput": _throughput,
+    "placement": _cells("fill_per_s", "cpus_placed", "churn_per_s", "bytes_per_worker", "bytes_per_placed_job"),
+    "backlog": _cells("decisions_per_s", "taken_in_per_s", "bytes_per_waiting_job", "rows", "kill_to_ready_s"),
+    "api": _cells("requests_per_s", "jobs_per_s", "ms/p50", "ms/p99"),
+    "latency": _cells("to_start/p50", "to_start/p90", "to_start/p99", "to_start/p99.9", "to_verdict/p50", "p50"),
+    "containers": _cells("raw_per_s", "swarmsync_per_s", "ratio", "our_cpu_ms"),
+    "logs": _cells("mb", "mb_per_s", "our_cpu_ms_per_mb"),
+    "cli": _cells("p50", "p90", "max"),
+}
+
+
+def write(directory: Path, document: Path) -> list[str]:
+    """Fill the document from all results in a directory, copy their plots beside it; return what was used."""
+    found: dict[str, Result] = {}
+    for path in sorted(directory.glob("*.json")):
+        found |= results.read(path)
+    if not found:
+        raise BadResult(f"{directory} holds no results of bench --out")
+    pictures = document.parent / document.stem
+    pictures.mkdir(exist_ok=True)
+    for name in found:
+        plot = directory / f"{name}.svg"
+        if plot.exists():
+            shutil.copy(plot, pictures / plot.name)
+    document.write_text(fill(document.read_text(), found, document.stem))
+    return list(found)

@@ -1,0 +1,59 @@
+import pytest
+
+from bench import report, results
+from bench.results import BadResult, Result
+
+AROUND = {"commit": "abc", "loop_turns_per_s": 20_000_000, "cores": 2, "processor": "x", "packages": {"uvloop": "1"}}
+
+
+def _result(name, **figures):
+    return Result(name, False, "2026-01-02T03:04:05+00:00", 1.0, {}, AROUND, figures)
+
+
+def test_a_table_puts_numbers_right_and_words_left():
+    text = report.table([["name", "rate"], ["a", "1,200"], ["long name", "5"]])
+    assert text == "| name      |  rate |\n| --------- | ----: |\n| a         | 1,200 |\n| long name |     5 |\n"
+
+
+def test_numbers_are_written_for_people():
+    assert [report.number(value) for value in (12_345.6, 3.14159, None, "text", 0)] == [
+        "12,346",
+        "3.14",
+        "-",
+        "text",
+        "0",
+    ]
+
+
+def test_only_marked_parts_change(tmp_path):
+    document = tmp_path / "performance.md"
+    document.write_text(
+        "Before\n<!-- bench: cli -->\nold\n<!-- end -->\nkept <!-- bench: rings -->\nrings\n<!-- end -->\n"
+    )
+    found = tmp_path / "found"
+    found.mkdir()
+    spread = {"p50": 1.5, "p90": 2, "max": 3}
+    results.write([_result("cli", commands={"help": spread})], found / "cli.json")
+    (found / "cli.svg").write_text("<svg/>")
+    assert report.write(found, document) == ["cli"]
+    text = document.read_text()
+    assert text.startswith("Before\n")
+    assert "old" not in text
+    assert "rings\n<!-- end -->" in text
+    assert "| help | 1.5 |" in text
+    assert "commit abc" in text
+    assert (tmp_path / "performance" / "cli.svg").exists()
+    report.write(found, document)
+    assert document.read_text() == text
+
+
+def test_an_empty_directory_is_refused(tmp_path):
+    with pytest.raises(BadResult, match="no results"):
+        report.write(tmp_path, tmp_path / "performance.md")
+
+
+def test_peers_that_did_not_run_are_told_with_the_reason():
+    ran = {"what": "ours", "jobs_per_s": 9_000, "alone_ms": {"p50": 5.0, "p99": 9.0}}
+    text = report.section(_result("peers", systems={"SwarmSync": ran, "Ray": {"what": "r", "failed": "no room"}}), "p")
+    assert "did not run: no room" in text
+    assert "9,000" in text

@@ -1,4 +1,4 @@
-"""Other systems at the same task: run so many jobs that do nothing, and one job alone. Each in its best honest set-up.
+"""Other systems at the same work: run so many jobs that do nothing, and one job alone. Each in its best honest set-up.
 
 A peer is a function (jobs, singles, directory) -> (seconds for all, seconds of each single job). All end when the
 client knows that the job is over. Those on PostgreSQL use one with the same settings as Core's own. Where a package is

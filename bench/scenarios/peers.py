@@ -1,4 +1,4 @@
-"""SwarmSync and its peers at the same task, side by side in one run: jobs that do nothing, and one job alone.
+"""SwarmSync and its peers at the same work, side by side in one run: jobs that do nothing, and one job alone.
 
 Ours: a batch of jobs through HTTP, placed on simulated workers, to the verdict in PostgreSQL (three durable states a
 job); alone: from the request until the client, which waits, has the verdict. What the peers do is in their column;

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 
-def since_filter(text: str, now: datetime | None = None) -> str | None:
+def since_filter(text: str, now: datetime | None = None, *, flag: str = "--since") -> str | None:
     """Read `2h` or a date and time (UTC unless it says otherwise) as the RFC 3339 time that the API takes."""
     if not text:
         return None
@@ -18,9 +18,7 @@ def since_filter(text: str, now: datetime | None = None) -> str | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no time; write 2h, or 2026-11-24T02:00:00Z", param_hint="--since"
-        ) from None
+        raise typer.BadParameter(f"{text!r} is no time; write 2h, or 2026-11-24T02:00:00Z", param_hint=flag) from None
     return _written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 

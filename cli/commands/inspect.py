@@ -1,5 +1,6 @@
 """`inspect jobs`, `inspect core`, `main-menu`: the full-screen programs, or one look at what they would show."""
 
+import contextlib
 import sys
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -65,7 +66,7 @@ def jobs(
     """
     from cli.tui.job_board import Filter
 
-    moment = since_filter(at.removeprefix("-"))
+    moment = since_filter(at.removeprefix("-"), flag="--at")
     wanted = Filter(filters.user, filters.state, filters.queue, filters.worker, filters.text)
     if view.wanted:
         from cli.tui.job_board import JobBoard
@@ -76,6 +77,7 @@ def jobs(
         board.begin(document["at"], document["items"])
         view.show(board.snapshot(wanted), _describe_jobs)
         return
+    _check_login()
     from cli.tui.job_inspect import JobInspect
     from cli.tui.widgets import Program
 
@@ -97,6 +99,7 @@ def core(view: SnapshotView) -> None:
             document = client.get("/v1/modules")
         view.show(figures(document["items"]), describe)
         return
+    _check_login()
     from cli.tui.core_inspect import CoreInspect
     from cli.tui.widgets import Program
 
@@ -108,10 +111,19 @@ def main_menu() -> None:
     """The menu: jobs, workers, schedules, logs and the inspectors, by keyboard or mouse; needs a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise typer.BadParameter("the menu needs a terminal; consumer --help lists the commands that do not")
+    _check_login()
     from cli.tui.main_menu import MainMenu
     from cli.tui.widgets import Program
 
     Program(MainMenu(), connect).run()
+
+
+def _check_login() -> None:
+    """Say before the screen opens what it could only say again and again. A Core that is away is waited for there."""
+    from swarmsync.errors import Unavailable
+
+    with connect(patience_s=0.0) as client, contextlib.suppress(Unavailable):
+        client.session()
 
 
 def _snapshot(client: Any, moment: str | None) -> Document:

@@ -52,7 +52,7 @@ class Line:
     its shape under `rank`.
     """
 
-    __slots__ = ("gate", "gates", "jobs", "levels", "name", "rank", "shape", "terms")
+    __slots__ = ("bound_ms", "gate", "gates", "jobs", "levels", "name", "rank", "shape", "terms")
 
     shape: Shape
 
@@ -64,6 +64,7 @@ class Line:
         self.gates: tuple[Gate, ...] = ()
         self.gate: Gate | None = None
         self.rank: tuple[Any, ...] | None = None
+        self.bound_ms = 0  # how long its jobs may run (`run_times.py`), as of its rank
 
 
 class Backlog:

@@ -6,7 +6,7 @@ room are awake; a turn looks at no others, so parked lines cost nothing.
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Final
 
 from engine.scheduler.backlog import Backlog, Line, Terms
@@ -50,6 +50,7 @@ class Books:
         self.now_ms = 0
         self._order = 0
         self._renew_ms = 0
+        self._levels: dict[int, float] = {}
 
     # ------------------------------------------------ waiting
 
@@ -101,16 +102,23 @@ class Books:
         head = self.backlog.head(line)
         assert head is not None
         terms = line.terms
+        line.bound_ms = self.run_times.bound_ms(terms)
         return Standing(
             head[0],
             head[1],
             self.backlog.since(head[1]),
             self.run_times.estimate_ms(terms),
             dominant(terms.need, self.cluster.total),
-            self.shares.level(terms.user_id, self.limits.weight_of(terms.user_id), self.now_ms)
-            if self.policy.changes
-            else 0.0,
+            self._level(terms.user_id) if self.policy.changes else 0.0,
         )
+
+    def _level(self, user_id: int) -> float:
+        """Return what a user has had, as of the last renewal: ranks of one renewal can be compared."""
+        level = self._levels.get(user_id)
+        if level is None:
+            weight = self.limits.weight_of(user_id)
+            level = self._levels[user_id] = self.shares.level(user_id, weight, self.now_ms)
+        return level
 
     def queue(self, line: Line) -> None:
         """Put a line into its shape's queue; what stood there of it before counts no more."""
@@ -127,14 +135,20 @@ class Books:
             if line.rank is not rank or line.jobs == 0:
                 heappop(queue)
                 continue
-            now = self.rank(line)
-            if now <= rank:
+            head = self.backlog.head(line)
+            assert head is not None
+            if head[1] == rank[-1] and head[0] == -rank[0]:
                 return line
-            heappop(queue)
-            line.rank = now
+            line.rank = self.rank(line)  # it has another head than when it came here
             self._order += 1
-            heappush(queue, (now, self._order, line))
+            heapreplace(queue, (line.rank, self._order, line))
         return None
+
+    def requeue(self, line: Line) -> None:
+        """Rank the line that `top` has just shown anew; its head was placed."""
+        line.rank = self.rank(line)
+        self._order += 1
+        heapreplace(line.shape.queue, (line.rank, self._order, line))
 
     def unqueue(self, line: Line) -> None:
         """Take out the line that `top` has just shown."""
@@ -146,6 +160,7 @@ class Books:
         if not self.policy.changes or self.now_ms < self._renew_ms or not self.awake:
             return
         self._renew_ms = self.now_ms + len(self.backlog.lines) // LINES_PER_MS
+        self._levels.clear()
         for shape in self.cluster.shapes.values():
             lines = [line for rank, _, line in shape.queue if line.rank is rank and line.jobs]
             shape.queue = []
@@ -164,21 +179,26 @@ class Books:
     # ------------------------------------------------ placed
 
     def place(self, line: Line, job_id: int, machine: Machine) -> None:
+        terms = line.terms
         self.backlog.take(job_id)
-        self.cluster.place(job_id, line.terms.need, machine)
-        self._enter(job_id, machine.view.worker_id, line.terms, self.now_ms)
-        self.limits.started(job_id, line.terms, line.gates, self.now_ms)
+        self.cluster.place(job_id, terms.need, machine)
+        if job_id in self.assigned:
+            self.left(job_id)
+        self._enter(job_id, Assigned(machine.view.worker_id, terms, line.gates, self.now_ms, line.bound_ms))
+        if line.gates:
+            self.limits.started(job_id, terms, line.gates, self.now_ms)
 
     def recall(self, job_id: int, worker_id: int, terms: Terms, at_ms: int) -> None:
         """A job that was placed before this core began."""
-        self._enter(job_id, worker_id, terms, at_ms)
-
-    def _enter(self, job_id: int, worker_id: int, terms: Terms, at_ms: int) -> None:
         self.left(job_id)
         gates = self.limits.gates_for(terms)
-        self.assigned[job_id] = Assigned(worker_id, terms, gates, at_ms, self.run_times.bound_ms(terms))
-        self.limits.enter(job_id, terms, gates)
-        self.shares.hold(terms.user_id, terms.need, self.cluster.total, self.now_ms)
+        self._enter(job_id, Assigned(worker_id, terms, gates, at_ms, self.run_times.bound_ms(terms)))
+
+    def _enter(self, job_id: int, known: Assigned) -> None:
+        self.assigned[job_id] = known
+        if known.gates:
+            self.limits.enter(job_id, known.terms, known.gates)
+        self.shares.hold(known.terms.user_id, known.terms.need, self.cluster.total, self.now_ms)
 
     def end(self, job_id: int, worker_id: int, ran_ms: int | None, *, void: bool = False) -> None:
         self.cluster.end(job_id, worker_id)
@@ -192,7 +212,8 @@ class Books:
     def left(self, job_id: int, *, void: bool = False) -> None:
         known = self.assigned.pop(job_id, None)
         if known is not None:
-            self.limits.leave(job_id, known.gates, void=void)
+            if known.gates:
+                self.limits.leave(job_id, known.gates, void=void)
             self.shares.release(known.terms.user_id, known.terms.need, self.cluster.total, self.now_ms)
 
     def end_of(self, job_id: int) -> int:

@@ -79,7 +79,7 @@ class Decision:
                 and self.keeping.reserve_for_first(line.rank)
             ):
                 return places
-            gate = books.closed_gate(line)
+            gate = books.closed_gate(line) if line.gates else None
             if gate is not None:
                 self._stand(line, gate)
                 continue
@@ -101,12 +101,12 @@ class Decision:
         head = books.backlog.head(line)
         assert head is not None
         job_id, rules = head[1], line.terms.rules
-        books.unqueue(line)
         books.place(line, job_id, machine)
         effects.append(Place(job_id, machine.view.worker_id, rules is not None and rules.limited))
         if line.jobs:
-            books.queue(line)
+            books.requeue(line)
         else:
+            books.unqueue(line)
             self._emptied(line, effects)
         if self.keeping.reserved is not None and self.keeping.reserved.job_id == job_id:
             self.keeping.release()
@@ -128,13 +128,9 @@ class Decision:
         full: set[Shape] = set()
         waiting: list[Line] = []
         while candidates and places > 0:
-            rank, _, line = candidates[0]
+            line = candidates[0][2]
             if line.shape in full:
                 waiting.append(heappop(candidates)[2])
-                continue
-            if books.policy.changes and (now := books.policy.filling(books.standing(line))) > rank:
-                self._order += 1
-                heapreplace(candidates, (now, self._order, line))
                 continue
             gate = books.closed_gate(line)
             if gate is not None:

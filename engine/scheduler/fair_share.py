@@ -7,7 +7,7 @@ before is forgotten with a half-life, so a user who was away owes and is owed no
 from math import exp, log
 from typing import Final
 
-from swarmsync.model.resources import NOTHING, Need
+from swarmsync.model.resources import Need
 
 HALF_LIFE_MS: Final = 21_600_000
 _DECAY: Final = log(2) / HALF_LIFE_MS
@@ -15,13 +15,13 @@ _FORGOTTEN: Final = 1e-6
 
 
 class _Account:
-    __slots__ = ("at_ms", "holds", "past", "share")
+    __slots__ = ("at_ms", "cpus_milli", "gpus", "memory_bytes", "past", "share")
 
     def __init__(self, at_ms: int) -> None:
         self.at_ms = at_ms
         self.past = 0.0
         self.share = 0.0  # since at_ms
-        self.holds = NOTHING
+        self.cpus_milli = self.memory_bytes = self.gpus = 0
 
 
 class FairShare:
@@ -32,17 +32,24 @@ class FairShare:
         account = self._accounts.get(user_id)
         if account is None:
             account = self._accounts[user_id] = _Account(now_ms)
-        self._settle(account, now_ms)
-        account.holds = account.holds.plus(need)
-        account.share = dominant(account.holds, total)
+        self._change(account, need, 1, total, now_ms)
 
     def release(self, user_id: int, need: Need, total: Need, now_ms: int) -> None:
         account = self._accounts.get(user_id)
-        if account is None:
-            return
-        self._settle(account, now_ms)
-        account.holds = account.holds.minus(need)
-        account.share = dominant(account.holds, total)
+        if account is not None:
+            self._change(account, need, -1, total, now_ms)
+
+    def _change(self, account: _Account, need: Need, sign: int, total: Need, now_ms: int) -> None:
+        if now_ms > account.at_ms:
+            self._settle(account, now_ms)
+        account.cpus_milli += sign * need.cpus_milli
+        account.memory_bytes += sign * need.memory_bytes
+        account.gpus += sign * need.gpus
+        account.share = max(
+            account.cpus_milli / (total.cpus_milli or 1),
+            account.memory_bytes / (total.memory_bytes or 1),
+            account.gpus / (total.gpus or 1),
+        )
 
     def inherit(self, old: "FairShare", now_ms: int) -> None:
         """Take over what users have had; what they hold now is told anew."""
@@ -61,7 +68,7 @@ class FairShare:
         if account is None:
             return 0.0
         self._settle(account, now_ms)
-        if account.past < _FORGOTTEN and account.holds == NOTHING:
+        if account.past < _FORGOTTEN and account.share == 0:
             del self._accounts[user_id]
             return 0.0
         return (account.past + account.share) / weight

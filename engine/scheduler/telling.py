@@ -14,9 +14,9 @@ from engine.scheduler.reservation import Reservation
 from swarmsync.model.lifecycle import WaitReason
 from swarmsync.protocol.messages import LineWaits, ToDispatcher
 
-REPORT_MS: Final = 1_000  # a line's sentence is renewed at most this often
+REPORT_MS: Final = 1_000  # a line's sentence is renewed at most this often (less often where workers are many)
 LINES_PER_TURN: Final = 500
-WORKERS_PER_TURN: Final = 20_000  # how many workers the sentences of one turn may look at
+WORKERS_PER_TURN: Final = 5_000  # how many workers the sentences of one turn may look at
 
 
 class _Told(Struct):
@@ -69,13 +69,14 @@ class Telling:
         if not self._stale:
             return
         asked: dict[Shape, tuple[WaitReason, str]] = {}
+        pause_ms = max(REPORT_MS, len(books.cluster.machines) // 2)
         shapes_left = max(1, WORKERS_PER_TURN // max(len(books.cluster.machines), 1))
         for line in list(self._stale)[:LINES_PER_TURN]:
             del self._stale[line]
             told = self._told.get(line.name)
             if not line.jobs:
                 continue
-            if told is not None and books.now_ms - told.at_ms < REPORT_MS:
+            if told is not None and books.now_ms - told.at_ms < pause_ms:
                 self._stale[line] = None  # looked at again in a later turn
                 continue
             if line.gate is None and line.shape in books.awake:

@@ -18,7 +18,6 @@ from engine.scheduler.packing import WHOLE, Ask, Fragmentation, Left
 from swarmsync.errors import RequestError
 
 DEMAND: Final = 1.3
-TYPICAL: Final = 0.95  # the mix holds the most common jobs that make up so much of the log
 
 
 def measure(
@@ -29,9 +28,10 @@ def measure(
     if not any(machine.gpus for machine in machines) or not any(ask.devices for ask in asks):
         raise RequestError("there is no GPU in the workers' file, or none asked for in the log")
     ratios, plain = [], []
+    mix = typical(asks)
     for seed in range(2 if quick else seeds):
         drawn = draw(asks, sum(machine.gpus for machine in machines), seed)
-        ratios.append(round(100 * pack(drawn, machines, Fragmentation(typical(asks))), 3))
+        ratios.append(round(100 * pack(drawn, machines, Fragmentation(mix)), 3))
         plain.append(round(100 * pack(drawn, machines, None), 3))
         say(f"seed {seed}: {ratios[-1]} %, best fit {plain[-1]} %")
     return {
@@ -52,14 +52,8 @@ def ask_of(job: LoggedJob) -> Ask:
 
 
 def typical(asks: Sequence[Ask]) -> list[tuple[float, Ask]]:
-    """Return the most common asks with their counts."""
-    found, covered = [], 0
-    for ask, count in Counter(asks).most_common():
-        if covered >= TYPICAL * len(asks):
-            break
-        covered += count
-        found.append((float(count), ask))
-    return found
+    """Return the mix of the log: each ask with its count."""
+    return [(float(count), ask) for ask, count in Counter(asks).most_common()]
 
 
 def draw(asks: Sequence[Ask], gpus: int, seed: int) -> list[Ask]:
@@ -97,12 +91,12 @@ def pack(drawn: Sequence[Ask], machines: Sequence[LoggedWorker], measure_: Fragm
 
 
 def _least_fragments(states: Mapping[Left, int], ask: Ask, measure_: Fragmentation) -> tuple[Left, Left] | None:
-    best: tuple[float, int, Left, Left] | None = None
+    best: tuple[float, Left, Left] | None = None
     for state in states:
         step = measure_.step(state, ask)
-        if step is not None and (best is None or (step[0], state.cpus_milli) < best[:2]):
-            best = step[0], state.cpus_milli, state, step[1]
-    return None if best is None else best[2:]
+        if step is not None and (best is None or step[0] < best[0]):
+            best = step[0], state, step[1]
+    return None if best is None else best[1:]
 
 
 def _best_fit(states: Mapping[Left, int], ask: Ask) -> tuple[Left, Left] | None:

@@ -27,6 +27,9 @@ def spare(room: Room, _need: Need) -> int:
 
 
 WHOLE: Final = 1_000
+#: Where it adds (nearly) the same, the worker with less left: by its free GPU thousandths, and its free cpu thousandths.
+_FREE_GPU: Final = 0.01
+_FREE_CPU: Final = 0.0003
 
 
 class Ask(Struct, frozen=True):
@@ -111,14 +114,14 @@ class Fragmentation:
         return useless * free + lost
 
     def step(self, left: Left, ask: Ask) -> tuple[float, Left] | None:
-        """Return how much the job would add here, and what would be left; None when it does not fit."""
+        """Return how welcome it is (less is better: what it would add) and what would be left; None: it does not fit."""
         steps = self._steps.setdefault(ask, {})
         if left not in steps:
             steps[left] = self._step(left, ask) if left.fits(ask) else None
         return steps[left]
 
     def _step(self, left: Left, ask: Ask) -> tuple[float, Left]:
-        before = self.amount(left)
+        before = self.amount(left) - _FREE_GPU * sum(left.devices) - _FREE_CPU * left.cpus_milli
         return min(
             ((self.amount(after) - before, after) for after in left.after(ask)),
             key=lambda step: step[0],

@@ -27,7 +27,7 @@ def spare(room: Room, _need: Need) -> int:
 
 
 WHOLE: Final = 1_000
-#: Where it adds (nearly) the same, the worker with less left: by its free GPU thousandths, and its free cpu thousandths.
+#: Where it adds (nearly) the same, the worker with less left: by its free thousandths of GPUs, and of cpus.
 _FREE_GPU: Final = 0.01
 _FREE_CPU: Final = 0.0003
 
@@ -114,7 +114,7 @@ class Fragmentation:
         return useless * free + lost
 
     def step(self, left: Left, ask: Ask) -> tuple[float, Left] | None:
-        """Return how welcome it is (less is better: what it would add) and what would be left; None: it does not fit."""
+        """Return how welcome it is (less is better) and what would be left; None when it does not fit."""
         steps = self._steps.setdefault(ask, {})
         if left not in steps:
             steps[left] = self._step(left, ask) if left.fits(ask) else None

@@ -6,6 +6,7 @@ The file is `{"current": NAME, "profiles": {NAME: {"url": ..., "token": ...}}}`,
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -71,8 +72,16 @@ def forget(name: str, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Read the file. Raises RequestError for one that is damaged, or that somebody else owns, writes or can read."""
     try:
-        document = json.loads(path.read_text())
+        with path.open() as file:
+            found = os.fstat(file.fileno())
+            text = file.read()
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+            raise RequestError(f"others can write the profiles file {path}; remove it and log in again")
+        document = json.loads(text)
+        if stat.S_IMODE(found.st_mode) & 0o044 and '"token"' in text:
+            raise RequestError(f"others can read the tokens in {path}; make it yours alone with: chmod 600 {path}")
     except FileNotFoundError:
         document = {}
     except (OSError, ValueError) as error:
@@ -86,7 +95,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(document: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         json.dump(document, file, indent=2)
     fresh.replace(path)
 

@@ -50,6 +50,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/queues/{queue}"): {"weight": 2},
     ("POST", "/v1/queues/{queue}/pause"): {},
     ("POST", "/v1/queues/{queue}/resume"): {},
+    ("PUT", "/v1/policies/{scope}/{name}"): {},
     ("PATCH", "/v1/users/{user}/limits"): {"max_running": 100},
     ("POST", "/v1/logs"): {"level": "info", "message": "x"},
     ("PATCH", "/v1/logs/{record}"): {"level": "info"},
@@ -64,7 +65,9 @@ SHARED = {
     "queue": "matrix",
     "registry": "registry.example",
     "kind": "queue",
+    "scope": "queue",
     "name": "default",
+    "output": "out",
 }
 
 

@@ -72,7 +72,7 @@ async def crowd(owner, start_api, new_id):
         known["schedule"] = (
             schedule.json["items"][0]["id"] if schedule.json["items"] else await make(person, "schedule", "fuzz")
         )
-        known |= {"user": name, "queue": "fuzz-queue", "token": "spare", "secret": "fuzz", "name": "out"}
+        known |= {"user": name, "queue": "fuzz-queue", "token": "spare", "secret": "fuzz", "output": "out"}
         made[role] = (person, {**SHARED, **known})
     return made
 

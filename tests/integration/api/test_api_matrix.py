@@ -21,6 +21,8 @@ OWNED = [route for route in CLOSED if any(name not in SHARED for name in route.p
 #: Beside the owner: what operators and administrators reach by id.
 REACH = {"job": {"operator", "admin"}, "schedule": {"operator", "admin"}, "user": {"operator", "admin"}}
 REACH |= {"token": {"admin"}, "key": {"admin"}, "session": set(), "secret": set()}
+#: What a job that has not run does not have.
+EMPTY = {"GET /v1/jobs/{job}/outputs/{output}"}
 #: Roles for which a route is closed, whatever it is about.
 BELOW = {Access.USER: set(), Access.OPERATOR: {"user"}, Access.ADMIN: {"user", "operator"}}
 #: These make a thing of one's own by its name, whatever others have.
@@ -126,7 +128,8 @@ async def test_the_owner_and_those_above_reach_it(route, ann, oscar, ada, anonym
         if "user" in values and (route.method in ("PATCH", "DELETE") or "logout" in route.path):
             continue  # tests of users do this to users of their own
         answer = await call(api, route, **values)
-        assert answer.status < 300 or answer.status == 409, (role, answer.text)
+        nothing_yet = str(route) in EMPTY and answer.status == 404
+        assert answer.status < 300 or answer.status == 409 or nothing_yet, (role, answer.text)
 
 
 @named([route for route in CLOSED if route.method == "GET" and not route.parameters])

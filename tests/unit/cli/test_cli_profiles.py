@@ -43,6 +43,16 @@ def test_without_a_file_the_local_core_is_meant(path):
     assert profiles.select({}, path) == Profile("local", "http://127.0.0.1:8420", "")
 
 
+@pytest.mark.parametrize(("mode", "remedy"), [(0o644, "chmod 600"), (0o640, "chmod 600"), (0o622, "log in again")])
+def test_a_file_that_others_can_read_or_write_is_refused(path, mode, remedy):
+    profiles.save(Profile("local", "http://near", "t"), path)
+    path.chmod(mode)
+    with pytest.raises(RequestError, match=remedy):
+        profiles.select({}, path)
+    path.chmod(0o600)
+    assert profiles.select({}, path).token == "t"
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"profiles": {"local": 3}}'])
 def test_a_damaged_file_says_so(path, text):
     path.parent.mkdir(parents=True)

@@ -268,3 +268,10 @@ def test_a_wrong_configuration_ends_with_exit_code_3(tmp_path):
     )
     assert ended.returncode == 3
     assert "api_database_url" in ended.stderr
+
+
+def test_an_address_that_no_name_can_have_is_not_found(server):
+    for text in ("%ff%fe", "%00", "%ed%a0%80", "a%2fb", "%c0%ae%c0%ae"):
+        for path in (f"/v1/users/{text}", f"/v1/queues/{text}", f"/v1/jobs/{text}"):
+            status, content = server.call("GET", path)
+            assert status in (400, 404), (path, content)

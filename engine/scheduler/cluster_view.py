@@ -34,7 +34,7 @@ class Machine:
     def __init__(self, view: WorkerView) -> None:
         self.view = view
         self.holds: dict[int, Need] = {}
-        self.absent: set[Shape] = set()  # shapes in whose heap this worker has no entry
+        self.absent: dict[Shape, None] = {}  # shapes in whose heap this worker has no entry
         self.reserved = False
         self.cpus_milli = view.capacity.cpus_milli
         self.memory_bytes = view.capacity.memory_bytes
@@ -147,7 +147,7 @@ class ClusterView:
                 machine.hold(job_id, need)
         self.total = self.total.plus(view.capacity)
         if old is None:
-            machine.absent = {shape for shape in self.shapes.values() if shape.admits(view)}
+            machine.absent = {shape: None for shape in self.shapes.values() if shape.admits(view)}
         else:
             self.total = self.total.minus(old.view.capacity)
             machine.reserved, machine.absent = old.reserved, old.absent
@@ -164,9 +164,9 @@ class ClusterView:
             shape.heap = [entry for entry in shape.heap if entry[1] != worker_id]
             heapify(shape.heap)
             if shape.admits(machine.view):
-                machine.absent.add(shape)
+                machine.absent[shape] = None
             else:
-                machine.absent.discard(shape)
+                machine.absent.pop(shape, None)
 
     def change(self, worker_id: int, liveness: Liveness, eligibility: Eligibility) -> None:
         machine = self.machines.get(worker_id)
@@ -210,7 +210,7 @@ class ClusterView:
             if machine.reserved:
                 self._woken(shape)
             else:
-                machine.absent.discard(shape)
+                machine.absent.pop(shape, None)
                 heappush(shape.heap, (shape.score(machine), machine.view.worker_id))
                 self._woken(shape)
 
@@ -228,7 +228,7 @@ class ClusterView:
                 if machine.view.assignable and not machine.reserved and machine.fits(shape.need):
                     shape.heap.append((shape.score(machine), worker_id))
                 else:
-                    machine.absent.add(shape)
+                    machine.absent[shape] = None
             heapify(shape.heap)
         shape.lines += 1
         return shape
@@ -239,7 +239,7 @@ class ClusterView:
         if shape.lines == 0:
             del self.shapes[shape.key]
             for machine in self.machines.values():
-                machine.absent.discard(shape)
+                machine.absent.pop(shape, None)
 
     def choose(self, shape: Shape) -> Machine | None:
         """Return the worker that the shape fits best, or None when it fits nowhere now (but for a reserved worker)."""
@@ -251,7 +251,7 @@ class ClusterView:
                 heappop(heap)
             elif not machine.view.assignable or machine.reserved or not machine.fits(shape.need):
                 heappop(heap)
-                machine.absent.add(shape)
+                machine.absent[shape] = None
             elif (now := shape.score(machine)) > score:
                 heapreplace(heap, (now, worker_id))  # it is a looser fit than it was
             else:

@@ -28,7 +28,7 @@ def spare(room: Room, _need: Need) -> int:
 
 WHOLE: Final = 1_000
 #: Where it adds (nearly) the same, the worker with less left: by its free thousandths of GPUs, and of cpus.
-_FREE_GPU: Final = 0.01
+_FREE_GPU: Final = 0.005
 _FREE_CPU: Final = 0.0003
 
 

@@ -1,4 +1,4 @@
-"""How long a job will run: what its user's last jobs of this size took, or its timeout, or a guess.
+"""How long a job will run: what its user's last jobs took, or its timeout, or a guess.
 
 The mean of a user's last two run times is a better guess than what users ask for (Tsafrir, Etsion, Feitelson, TPDS'07).
 A guess that time has proved wrong is corrected: what has run for so long will run for twice that.
@@ -21,21 +21,20 @@ _OVERDUE: Final = 2
 class RunTimes:
     def __init__(self, *, learn: bool = True) -> None:
         self._learn = learn
-        self._last: OrderedDict[tuple[object, ...], tuple[int, int]] = OrderedDict()
+        self._last: OrderedDict[int, tuple[int, int]] = OrderedDict()
 
     def learn(self, terms: Terms, ran_ms: int) -> None:
         if not self._learn:
             return
-        for key in ((terms.user_id, terms.need), (terms.user_id,)):
-            old = self._last.pop(key, None)
-            self._last[key] = (ran_ms, ran_ms if old is None else old[0])
+        old = self._last.pop(terms.user_id, None)
+        self._last[terms.user_id] = (ran_ms, ran_ms if old is None else old[0])
         while len(self._last) > KEPT:
             self._last.popitem(last=False)
 
     def estimate_ms(self, terms: Terms) -> int:
         """Return the expected run time; never more than the timeout."""
         timeout = None if terms.rules is None else terms.rules.timeout_ms
-        known = self._last.get((terms.user_id, terms.need)) or self._last.get((terms.user_id,))
+        known = self._last.get(terms.user_id)
         if known is None:
             return GUESS_MS if timeout is None else timeout
         guess = max((known[0] + known[1]) // 2, 1)

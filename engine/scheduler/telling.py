@@ -41,7 +41,7 @@ class Telling:
         self._all = False
         self._all_ms = 0
         self._crowd = _Crowd(-REPORT_MS)
-        self._reserved: set[Line] = set()  # told that the room for them is kept for another
+        self._reserved: dict[Line, None] = {}  # told that the room for them is kept for another
 
     def may_have_changed(self, line: Line) -> None:
         self._stale[line] = None
@@ -52,13 +52,13 @@ class Telling:
     def forget(self, line: Line, effects: list[ToDispatcher]) -> None:
         """The line has no job left: take back what was said of it."""
         self._stale.pop(line, None)
-        self._reserved.discard(line)
+        self._reserved.pop(line, None)
         if self._told.pop(line.name, None) is not None:
             effects.append(LineWaits(line.name, None, ""))
 
     def tell(self, reserved: Reservation | None, effects: list[ToDispatcher]) -> None:
         books = self._books
-        self._stale.update(dict.fromkeys(self._reserved))
+        self._stale.update(self._reserved)
         if (self._told or self._stale) and books.now_ms - self._crowd.at_ms >= REPORT_MS + len(
             books.backlog.lines
         ) // 8:
@@ -97,9 +97,9 @@ class Telling:
 
     def _note_reserved(self, line: Line, reason: WaitReason) -> None:
         if reason is WaitReason.RESERVED:
-            self._reserved.add(line)
+            self._reserved[line] = None
         else:
-            self._reserved.discard(line)
+            self._reserved.pop(line, None)
 
     def _look_around(self) -> None:
         old, self._crowd = self._crowd, self._look()

@@ -183,7 +183,7 @@ def test_nothing_is_kept_of_shapes_without_jobs(core):
         {},
         {},
     )
-    assert core.cluster.machines[1].absent == set()
+    assert core.cluster.machines[1].absent == {}
 
 
 def test_a_full_backlog_asks_for_another_look_at_the_rows_once_there_is_room():

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import select
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +23,7 @@ from engine.shared_resource.segment import Segment
 #: For everybody who lets one choose: fits into the processor's caches, and has room for many batches.
 RING_BYTES: Final = 4 << 20
 QUEUE_MESSAGES: Final = 20_000
+FULL_S: Final = 0.000_02
 
 
 class Transport(ABC):
@@ -51,7 +53,7 @@ class OurRing(Transport):
 
     def put(self, payload: bytes) -> None:
         while not self._writer.put_frame(payload):
-            os.sched_yield()
+            time.sleep(FULL_S)  # not a spin: on a busy machine the reader needs the processor
 
     def take(self) -> list[bytes]:
         ring = self._ring

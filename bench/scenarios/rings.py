@@ -24,7 +24,7 @@ BATCHES: Final = (1, 64, 512)
 _STAMP: Final = struct.Struct("<Q")
 _GAP_S: Final = 0.000_5
 #: Quick or not: seconds of one round, rounds, samples of latency.
-_ROUNDS: Final = {True: (0.15, 1, 200), False: (0.6, 7, 4_000)}
+_ROUNDS: Final = {True: (0.15, 1, 200), False: (0.4, 5, 3_000)}
 
 
 def measure(*, quick: bool, say: Say) -> dict[str, Any]:

@@ -89,11 +89,11 @@ class Services:
             self._queues = (now_ms + QUEUES_CACHE_MS, await overview.queue_names(self.store, caller))
         return self._queues[1]
 
-    async def policies(self, caller: Caller) -> dict[tuple[str, str], Allowance]:
+    async def policies(self) -> dict[tuple[str, str], Allowance]:
         """Return what users' and queues' jobs may loosen, at most 5 s old."""
         now_ms = self.clock.monotonic_ms()
         if now_ms >= self._policies[0]:
-            self._policies = (now_ms + QUEUES_CACHE_MS, await policies.allowances(self.store, caller))
+            self._policies = (now_ms + QUEUES_CACHE_MS, await policies.allowances(self.store))
         return self._policies[1]
 
     def forget_queues(self) -> bool:

@@ -2,9 +2,8 @@
 
 import asyncpg
 
-#: Rows that belong to nobody and that every user may read. Policies are looked up by the role that submits, and so show
-#: the names of the users who have one to a handler that forgets to ask for its own.
-SHARED = frozenset({"queues", "workers", "waiting_lines", "line_reasons", "engine_epoch", "policies"})
+#: Rows that belong to nobody and that every user may read.
+SHARED = frozenset({"queues", "workers", "waiting_lines", "line_reasons", "engine_epoch"})
 #: Unique indexes that span users, and why that tells nobody anything.
 ACROSS_USERS = {
     "tokens_sha256_key": "256 random bits",

@@ -146,7 +146,7 @@ async def test_the_identity_ends_with_its_transaction(servers, desk, victim):
     await store.close()
 
 
-async def test_the_apis_own_role_reads_what_a_login_needs_and_nothing_else(desk, acting):
+async def test_the_apis_own_role_reads_what_a_login_needs_and_policies_and_nothing_else(desk, acting):
     query = "SELECT tablename FROM pg_tables WHERE schemaname = 'swarmsync'"
     tables = [row["tablename"] for row in await desk.owner.fetch(query)]
     readable = []
@@ -156,7 +156,7 @@ async def test_the_apis_own_role_reads_what_a_login_needs_and_nothing_else(desk,
             readable.append(table)
         except DENIED:
             pass
-    assert sorted(readable) == ["ended_sessions", "keys", "login_failures", "tokens", "users"]
+    assert sorted(readable) == ["ended_sessions", "keys", "login_failures", "policies", "tokens", "users"]
 
 
 @pytest.mark.parametrize(

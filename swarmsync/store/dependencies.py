@@ -126,6 +126,8 @@ async def _release(connection: asyncpg.Connection, parent_ids: Sequence[int]) ->
 
 async def overlooked(store: Store, job_ids: Sequence[int] | None = None) -> list[int]:
     """Return parents, up to SWEEP_MAX, that have ended although somebody (of `job_ids`) waits for them."""
+    if job_ids is not None:
+        await store.fetch(sql("dependencies_renote"), job_ids)
     rows = await store.fetch(sql("dependencies_overlooked"), job_ids, SWEEP_MAX)
     return [row["parent_id"] for row in rows]
 

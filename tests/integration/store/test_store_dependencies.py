@@ -130,6 +130,18 @@ async def test_a_held_child_stays_held_and_goes_on_where_it_stands(desk, verdict
     assert await desk.state(late) == "queued"
 
 
+async def test_a_release_that_crosses_the_end_of_the_last_parent_is_not_lost(desk, verdict):
+    await desk.register()
+    (parent,) = await desk.submit()
+    (child,) = await desk.submit(**after(parent))
+    await actions.hold(desk.api, desk.me, child)
+    await end(desk, verdict, parent)  # notes that the condition holds, and leaves the held child alone
+    stale = "UPDATE jobs SET state = 'blocked', reason = 'Dependency' WHERE id = $1"  # of a release that saw no note
+    await desk.engine.run(lambda c: c.execute(stale, child))
+    await dependencies.release(desk.engine, await dependencies.overlooked(desk.engine, [child]))
+    assert await desk.state(child) == "queued"
+
+
 async def test_a_time_to_come_is_kept_behind_the_dependency(desk, verdict):
     (parent,) = await desk.submit()
     (child,) = await desk.submit(delay="1h", **after(parent))

@@ -31,9 +31,9 @@ if [ $# -gt 0 ]; then
     exit $?
 fi
 
-.venv/bin/python -m pytest tests/unit tests/tidy tests/golden tests/simulation tests/integration >"$scratch/lane" 2>&1 &
+.venv/bin/python -m pytest tests/unit tests/tidy tests/golden tests/simulation tests/integration tests/contract tests/process >"$scratch/lane" 2>&1 &
 lane=$!
-.venv/bin/python -m pytest tests/contract tests/process tests/e2e
+.venv/bin/python -m pytest tests/e2e
 code=$?
 wait "$lane" || code=$?
 lane=""

@@ -29,11 +29,13 @@ def obituary(detail: JobDetail, stopped: str = "") -> dict[str, Any] | None:
     if row["state"] not in _FINAL:
         return None
     evidence = _evidence(row, detail.assignments, stopped)
-    parts = [f"The job {_LEAD[JobState(row['state'])]}: {_cause(row, evidence)}"]
+    whole = detail.members is not None  # an array has no container of its own; its message counts its members
+    cause = str(row["message"]) if whole and row["message"] else _cause(row, evidence)
+    parts = [f"The job {_LEAD[JobState(row['state'])]}: {cause}"]
     if detail.members is not None:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(detail.members.items()))
         parts.append(f"; members: {counts}")
-    where = _where(evidence)
+    where = "" if whole else _where(evidence)
     if where:
         parts.append(f"; {where}")
     if evidence["earlier"]:

@@ -23,6 +23,7 @@ from worker.stopwatch import Stopwatch
 SLOW_PULL_S = 1.0
 FIRST_USAGE_S = 2.0
 USAGE_EVERY_S = 10.0
+DISK_EVERY_S = 2.0
 #: What is cut off still fills the engine's disk until the container is removed: beyond this, truncating is no answer.
 FLOOD_BYTES = 1 << 30
 KILL_AGAIN_S = 10.0
@@ -221,10 +222,21 @@ class Assignment:
             while self._running and self.container_id is not None:
                 with contextlib.suppress(RuntimeProblem):
                     await self._runtime.usage(self.container_id)
-                await asyncio.sleep(USAGE_EVERY_S)
+                await asyncio.sleep(await self._watch_disk(self.container_id))
 
         if self._running:
             self._sampling = asyncio.create_task(sample())
+
+    async def _watch_disk(self, container_id: str) -> float:
+        """End a container that wrote more than its disk, where the storage does not; return when to look again."""
+        limit = self.terms.need.disk_bytes
+        if not limit:
+            return USAGE_EVERY_S
+        with contextlib.suppress(RuntimeProblem):
+            written = await self._runtime.written(container_id)
+            if written is not None and written > limit and self._cause is None:
+                self.stop(StopJob(self.ref, kill=True, reason=EndReason.OUTPUT_TOO_LARGE))
+        return DISK_EVERY_S
 
     def _arm_timeout(self) -> "asyncio.TimerHandle | None":
         if self.terms.timeout_ms is None or self._started_ms is None:

@@ -260,6 +260,10 @@ class ContainerRuntime(Protocol):
         """What it has used; None where that is not known. Docker forgets it at the end: ask while it runs."""
         ...
 
+    async def written(self, container_id: str) -> int | None:
+        """Bytes it has written into its own file system; None where that is unknown, or limited by the storage."""
+        ...
+
     async def images(self) -> tuple[str, ...]:
         """The names of the images that are here, sorted, as jobs write them; bounded."""
         ...

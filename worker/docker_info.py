@@ -29,7 +29,7 @@ def _warnings(info: Mapping[str, Any], *, unlimited: bool, secrets_in_memory: bo
         yield "the directory for secrets is not in memory: values of secrets reach a disk"
     file_system = dict(info.get("DriverStatus") or ()).get("Backing Filesystem")
     if info.get("Driver") == "overlay2" and file_system != "xfs":
-        yield "this storage cannot limit disk space: jobs that set resources.disk cannot be created"
+        yield "this storage cannot limit disk space: what jobs with resources.disk write is watched every 2 s instead"
     yield from info.get("Warnings") or ()
 
 

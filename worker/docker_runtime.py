@@ -70,6 +70,7 @@ class DockerRuntime:
         self._secrets = SecretFiles(secrets_dir / (owner or "any"))
         self._engine = DockerEngine(url)
         self._images = DockerImages(self._engine, pause, pulled)
+        self._storage_limits = True  # until the engine says that it cannot: then the agent watches what is written
         self._fresh: set[str] = set()  # created here and not started yet: they need no look before the start
         self._usages: dict[str, Usage] = {}
         self._looks = DockerLooks(self._engine, pause)
@@ -111,6 +112,8 @@ class DockerRuntime:
                 EndReason.CREATE_FAILED, f"secrets cannot be written: {error}", retryable=True
             ) from None
         body = docker_config.create_body(plan, owner=self._owner, secrets_path=secrets_path)
+        if not self._storage_limits:
+            body["HostConfig"].pop("StorageOpt", None)
         cause = ""
         for _ in range(TRIES_MAX):
             try:
@@ -120,6 +123,9 @@ class DockerRuntime:
             else:
                 if answer.ok:
                     return self._created(answer.document["Id"], plan.name, fresh=True)
+                if "storage-opt" in answer.message and body["HostConfig"].pop("StorageOpt", None):
+                    self._storage_limits = False
+                    continue
                 if answer.status != 409:
                     self._images.forget(plan.image)
                     raise docker_errors.create_problem(plan.image, answer.status, answer.message)
@@ -260,6 +266,14 @@ class DockerRuntime:
                     )
         except EngineAway as away:
             raise docker_errors.engine_away(f"read {path} of a container", str(away)) from None
+
+    async def written(self, container_id: str) -> int | None:
+        """As the engine counts it (`SizeRw`); None where the storage itself holds containers to their limit."""
+        if self._storage_limits:
+            return None
+        answer = await self._looks.ask("measure a container", "GET", f"/containers/{container_id}/json", {"size": "1"})
+        size = answer.document.get("SizeRw") if answer.ok else None
+        return size if isinstance(size, int) else None
 
     async def usage(self, container_id: str) -> Usage | None:
         """Peak memory is known with cgroup v1 only; on v2 it is what is used now. After the end: as last measured."""

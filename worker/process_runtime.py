@@ -236,6 +236,9 @@ class ProcessRuntime:
         end = self._read(container_id, "exit")
         return Usage(end["memory_peak_bytes"], end["cpu_s"]) if end else None
 
+    async def written(self, container_id: str) -> int | None:  # noqa: ARG002 nothing counts it here
+        return None
+
     async def images(self) -> tuple[str, ...]:
         return ()
 

@@ -200,6 +200,9 @@ class SimulatedRuntime:
             return None
         return Usage(memory_peak_bytes=0, cpu_s=0.0)
 
+    async def written(self, container_id: str) -> int | None:  # noqa: ARG002 nothing counts it here
+        return None
+
     async def images(self) -> tuple[str, ...]:
         return ()
 

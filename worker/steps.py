@@ -31,6 +31,7 @@ _STOPPED: Final = {
     R.WORKER_LOST: "the worker had no contact with Core until the lease ended, and stopped the container",
     R.PREEMPTED: "stopped to make room for a more urgent job",
     R.LOG_LIMIT: "wrote more output than logs.max allows",
+    R.OUTPUT_TOO_LARGE: "wrote more into its file system than resources.disk allows",
 }
 
 

@@ -42,16 +42,18 @@ class Ends:
         Tells whether the feed has news.
         """
         news = False
-        if self.arrays:
-            arrays, self.arrays = self.arrays, set()
+        arrays, over = frozenset(self.arrays), frozenset(self.over)
+        if arrays:
             news = bool(await jobs.stop_overrun(self._store, sorted(arrays)))
             for array_id in await jobs.finish_arrays(self._store, sorted(arrays)):
                 self._registry.stop_over(array_id)
                 self.changed.append(array_id)
+                over |= {array_id}
                 self.over.add(array_id)
-        if self.over:
-            released = await dependencies.release(self._store, sorted(self.over))
-            self.over.clear()
+            self.arrays -= arrays  # only now: a call that fails leaves them for the next turn
+        if over:
+            released = await dependencies.release(self._store, sorted(over))
+            self.over -= over
             self.changed += released.changed
             news |= bool(released.changed)
         return news

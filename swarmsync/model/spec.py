@@ -185,6 +185,12 @@ class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 RATE_INTERVAL_MAX_MS: Final = 86_400_000
 _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@+-]*")
 _VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_USER: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.$-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.$-]*)?")
+#: Names of signals as Linux has them, without SIG; a number is one, too.
+_SIGNAL: Final = re.compile(
+    "HUP|INT|QUIT|ILL|TRAP|ABRT|BUS|FPE|KILL|USR1|SEGV|USR2|PIPE|ALRM|TERM|STKFLT|CHLD|CONT|STOP|TSTP|TTIN|TTOU|URG"
+    r"|XCPU|XFSZ|VTALRM|PROF|WINCH|IO|PWR|SYS|RTMIN(\+[1-9]|\+1[0-5])?|RTMAX|[1-9]|[1-5]\d|6[0-4]"
+)
 _EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
 #: Beyond these a time has no UTC form everywhere, or none that PostgreSQL and Python agree on.
 _RUN_YEARS: Final = range(1970, 3000)
@@ -227,6 +233,12 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".retry.memory_factor", "grows memory after an OOM kill: retry.on must contain oom"
     if spec.retry.memory_max is not None and spec.retry.memory_max < spec.resources.memory:
         yield ".retry.memory_max", "is less than resources.memory"
+    if spec.working_dir is not None and not spec.working_dir.startswith("/"):
+        yield ".working_dir", f"{spec.working_dir[:80]!r} is not an absolute path"
+    if spec.user is not None and not _USER.fullmatch(spec.user):
+        yield ".user", f"{spec.user[:80]!r} is not a user; write a name or uid, and :group where it is wanted"
+    if not _SIGNAL.fullmatch(spec.stop.signal.removeprefix("SIG")):
+        yield ".stop.signal", f"{spec.stop.signal!r} is not a signal; write it like SIGTERM or SIGINT"
     if spec.timeout is not None and spec.timeout < 1:
         yield ".timeout", "must be more than 0"
     if spec.stop.grace > 3_600_000:
@@ -239,7 +251,8 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if spec.logs.keep is not None and spec.logs.keep < LOG_KEEP_MIN_MS:
         yield ".logs.keep", "one hour at least"
     for entry in spec.retry.not_on_exit:
-        if not _EXIT_RANGE.fullmatch(str(entry)):
+        first, _, last = str(entry).partition("-")
+        if not _EXIT_RANGE.fullmatch(str(entry)) or int(last or first) < int(first):
             yield ".retry.not_on_exit", f"{str(entry)[:20]!r} is no exit code; write 2 or 64-78"
     if spec.security.profile == "strict":
         yield from _strict_problems(spec)
@@ -288,7 +301,7 @@ def _volume_problem(volume: str | VolumeSpec) -> str | None:
         mount = read_volume(volume)
     except ValueError as error:
         return str(error)
-    if not mount.target.startswith("/"):
+    if not mount.target.startswith("/") or ".." in mount.target.split("/"):
         return f"the target {mount.target[:80]!r} must be an absolute path"
     if mount.type == "bind" and (not mount.source.startswith("/") or ".." in mount.source.split("/")):
         return f"the path {mount.source[:80]!r} must be absolute, without '..'"

@@ -145,3 +145,12 @@ def test_a_queue_may_demand_the_strict_profile(core, client):
     wait_until(lambda: not accepted(client, queue="public"), 10)
     ended, _ = ran(core, client, "true", queue="public", security={"profile": "strict"})
     assert ended["state"] == "succeeded"
+
+
+def test_a_disk_limit_holds_also_where_the_storage_knows_none(core, client):
+    """As long as it is small enough nothing happens; more ends the job, whoever counts."""
+    small = {"cpus": 0.5, "disk": "8MiB"}
+    ended, _ = ran(core, client, "head -c 1000000 /dev/zero > /x; sleep 3", resources=small)
+    assert ended["state"] == "succeeded", ended["message"]
+    ended, _ = ran(core, client, "head -c 30000000 /dev/zero > /x || exit 9; sleep 30", resources=small)
+    assert (ended["state"], ended["reason"] in ("OutputTooLarge", "ExitCode")) == ("failed", True), ended["message"]

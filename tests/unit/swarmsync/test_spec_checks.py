@@ -40,6 +40,11 @@ CASES = [
     ({"retry": {"not_on_exit": ["x"]}}, ".retry.not_on_exit", "'x' is no exit code; write 2 or 64-78"),
     ({"retry": {"not_on_exit": [-1]}}, ".retry.not_on_exit", "'-1' is no exit code; write 2 or 64-78"),
     ({"retry": {"not_on_exit": ["1-2-3"]}}, ".retry.not_on_exit", "'1-2-3' is no exit code; write 2 or 64-78"),
+    ({"retry": {"not_on_exit": ["70-60"]}}, ".retry.not_on_exit", "'70-60' is no exit code; write 2 or 64-78"),
+    ({"working_dir": "rel"}, ".working_dir", "'rel' is not an absolute path"),
+    ({"user": "ro ot"}, ".user", "'ro ot' is not a user; write a name or uid, and :group where it is wanted"),
+    ({"stop": {"signal": "SIGFOO"}}, ".stop.signal", "'SIGFOO' is not a signal; write it like SIGTERM or SIGINT"),
+    ({"volumes": ["cache:/../x"]}, ".volumes[0]", "the target '/../x' must be an absolute path"),
     ({"retry": {"not_on_exit": [1000]}}, ".retry.not_on_exit", "'1000' is no exit code; write 2 or 64-78"),
     (
         {"volumes": ["cache"]},

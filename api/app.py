@@ -18,6 +18,7 @@ from api.openapi import RouteEntry
 from api.resources import (
     audit,
     auth,
+    dashboard,
     events,
     health,
     job,
@@ -111,6 +112,8 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/events/history", events.History, None),
     ("/v1/events/snapshot", events.Snapshot, None),
     ("/v1/openapi.json", health.OpenApi, None),
+    ("/", dashboard.Dashboard, None),
+    ("/static/{file}", dashboard.Dashboard, "file"),
     ("/metrics", health.Metrics, None),
     ("/healthz", health.Health, None),
     ("/readyz", health.Ready, None),

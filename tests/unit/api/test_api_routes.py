@@ -13,7 +13,7 @@ from api.config import load as load_config
 from api.endpoint import Resource, declared, endpoint
 from swarmsync.errors import ConfigError
 
-PUBLIC = {"/v1/auth/login", "/v1/auth/challenge", "/v1/auth/verify", "/healthz", "/readyz"}
+PUBLIC = {"/v1/auth/login", "/v1/auth/challenge", "/v1/auth/verify", "/healthz", "/readyz", "/", "/static/{file}"}
 
 
 def responders():

@@ -130,9 +130,3 @@ async def overlooked(store: Store, job_ids: Sequence[int] | None = None) -> list
         await store.fetch(sql("dependencies_renote"), job_ids)
     rows = await store.fetch(sql("dependencies_overlooked"), job_ids, SWEEP_MAX)
     return [row["parent_id"] for row in rows]
-
-
-async def unmet(connection: asyncpg.Connection, job_id: int) -> bool:
-    query = "SELECT EXISTS (SELECT FROM job_dependencies WHERE job_id = $1 AND met IS DISTINCT FROM true)"
-    found: bool = await connection.fetchval(query, job_id)
-    return found

@@ -307,7 +307,7 @@ class Agent:
 
     def _say(self, report: Report) -> None:
         held = self._reactor.held.get(report.ref.job_id)
-        if held is not None and isinstance(report, Started):
+        if held is not None and held.ref == report.ref and isinstance(report, Started):
             held.state = AssignmentState.RUNNING
         if isinstance(report, Ended) and (
             len(report.message) > SENTENCE_MAX or "\0" in report.message

@@ -151,8 +151,9 @@ class Reactor:
             return "the order came without its spec"
         if now_ms - self._heard_ms > _silence_max(self._lease_of(terms), terms):
             return "it has had no contact with Core for too long"  # it would have to be stopped at once
-        if order.ref.job_id in self.held:
-            return "it still holds an earlier attempt of this job"
+        earlier = self.held.get(order.ref.job_id)
+        if earlier is not None and (earlier.occupies or earlier.ref.fence > order.ref.fence):
+            return "it still holds an earlier attempt of this job"  # one that has ended: the order overtook Core's word
         if not self._used.plus(terms.need).fits(self.capacity):
             return "it has no room: " + " and ".join(terms.need.lacks(self.capacity.minus(self._used)))
         return None
@@ -214,10 +215,12 @@ class Reactor:
         while self._outbox and self._outbox[0][0] <= through_seq:
             _, report = self._outbox.popleft()
             held = self.held.get(report.ref.job_id)
-            if held is not None and held.ref == report.ref and isinstance(report, Ended):
+            if not isinstance(report, Ended) or held is None or held.ref.fence < report.ref.fence:
+                continue
+            if held.ref == report.ref:
                 del self.held[report.ref.job_id]
-                self._over[report.ref.job_id] = report.ref.fence
-                over.append(report.ref)
+            self._over[report.ref.job_id] = report.ref.fence  # the next attempt may have begun, on newer orders
+            over.append(report.ref)
         while len(self._over) > OVER_KEPT:
             del self._over[next(iter(self._over))]
         return over

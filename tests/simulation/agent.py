@@ -169,7 +169,7 @@ class Agent:
 
     def say(self, report: Report) -> None:
         held = self.reactor.held.get(report.ref.job_id)
-        if held is not None and isinstance(report, Started):
+        if held is not None and held.ref == report.ref and isinstance(report, Started):
             held.state = AssignmentState.RUNNING
         self.reactor.report(report)
         self._reports_wake.ring()

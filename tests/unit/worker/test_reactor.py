@@ -126,9 +126,21 @@ def test_an_earlier_attempt_must_be_over_before_the_next_one_begins(reactor):
     newer = JobRef(A.job_id, 2)
     assert take(reactor, 12, run(newer))[0].refused == ((newer, "it still holds an earlier attempt of this job"),)
     reactor.report(ended(A))
-    assert take(reactor, 13, run(newer))[0].refused
-    reactor.acknowledged(10)
-    assert take(reactor, 14, run(newer))[1] == [run(newer)]
+    assert take(reactor, 13, run(newer))[1] == [run(newer)]
+
+
+def test_the_next_attempt_may_overtake_cores_word_on_the_last_ones_end(reactor):
+    """Orders and acknowledgements come by different ways; an order of a higher fence says that Core knows the end."""
+    newer = JobRef(A.job_id, 2)
+    take(reactor, 11, run(A))
+    reactor.report(ended(A))
+    receipt, begin, _ = take(reactor, 12, run(newer))
+    assert (receipt.refused, begin) == ((), [run(newer)])
+    assert reactor.acknowledged(1) == [A], "the container of the one that has ended may go"
+    assert [holding.ref for holding in reactor.holds()] == [newer]
+    assert reactor._used == ONE.need
+    assert finish(reactor, newer) == [newer]
+    assert take(reactor, 13, run(newer), run(A)) == (Receipt(1, 13), [], [])
 
 
 def test_an_order_without_its_spec_is_refused(reactor):
@@ -301,7 +313,7 @@ def test_the_end_of_an_earlier_attempt_does_not_let_a_newer_one_go(reactor):
     newer = JobRef(A.job_id, 2)
     reactor.report(ended(A))
     reactor.hold(newer, ONE, AssignmentState.RUNNING)
-    assert reactor.acknowledged(1) == []
+    assert reactor.acknowledged(1) == [A]
     assert [holding.ref for holding in reactor.holds()] == [newer]
 
 

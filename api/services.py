@@ -3,18 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from api.access import Gate, PasswordDesk
 from api.config import ApiConfig
 from api.events_hub import EventsHub
+from api.gathering import Gatherer
 from api.rates import Rates
 from swarmsync.clock import SystemClock
 from swarmsync.errors import TooMany, Unavailable
 from swarmsync.ids import IdSource
 from swarmsync.model.policy import Allowance
 from swarmsync.seal import Sealer
-from swarmsync.store import overview, policies
+from swarmsync.store import overview, policies, submit
 from swarmsync.store.pool import Store
 from swarmsync.store.sessions import Sessions, open_redis
 from swarmsync.store.throttle import Throttle
@@ -40,6 +42,7 @@ class Services:
         self.passwords = PasswordDesk()
         self._sealer = Sealer.of(config.seal_keys) if config.seal_keys else None
         self.hub = EventsHub(config.nats_url)
+        self.gatherer = Gatherer(partial(submit.insert_all, store), self.hub.tell_changed)
         self.answered: Counter[tuple[str, int]] = Counter()
         self.stopping: Callable[[], bool] = lambda: False
         self._ids: IdSource | None = None

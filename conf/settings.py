@@ -70,7 +70,7 @@ class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
     tls_key: str = ""
     tls_ca: str = ""
     plain: bool = False
-    requests_per_s: Positive = 1_000
+    requests_per_s: Positive = 5_000
 
 
 class SchedulerSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.codec import encode_json
 from swarmsync.store import lists, submit
 from swarmsync.store.lists import JobFilter
-from swarmsync.store.submit import Draft, Key
+from swarmsync.store.submit import Draft, Key, Wanted
 
 KEY_MAX: Final = 255
 LIMIT_DEFAULT: Final = 100
@@ -111,14 +111,17 @@ async def submit_drafts(
         answer = encode_json({"ids": [ids.encode(number) for number in submission.ids]})
     else:
         answer = encode_json(documents.new_job(caller, submission, submission.jobs[0], rerun_of))
-    key = _key(call, body, answer)
-    first = await submit.insert(services.store, caller, submission, key=key, rerun_of=rerun_of)
+    wanted = Wanted(caller, submission, _key(call, body, answer))
+    if rerun_of is None and wanted.rides_along:
+        first = await services.gatherer.submit(wanted)
+    else:
+        first = (await submit.insert_all(services.store, [wanted], rerun_of=rerun_of))[0]
+        if first is None:
+            await services.hub.tell_changed([job.job_id for job in submission.jobs])
     if first is not None:
         call.response.status = first.status
         call.response.set_header("Idempotent-Replay", "true")
         answer = first.response
-    else:
-        await services.hub.tell_changed([job.job_id for job in submission.jobs])
     if not is_batch:
         call.response.location = f"/v1/jobs/{msgspec.json.decode(answer)['id']}"
     return answer

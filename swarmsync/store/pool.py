@@ -5,6 +5,7 @@ whole transaction again" (serialization, deadlock), "come back later" (Unavailab
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -80,6 +81,7 @@ class Store:
             command_timeout=statement_timeout_ms / 1000 + 5,
             max_inactive_connection_lifetime=0,
             server_settings=settings,
+            reset=_nothing_to_reset,
         )
         await pool
         return cls(pool, acquire_timeout_s)
@@ -102,12 +104,15 @@ class Store:
     @asynccontextmanager
     async def transaction(self, **settings: str) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection inside a transaction, with `settings` (dots as `__`) set for its length only."""
-        async with self.connection() as connection, connection.transaction():
-            if settings:
-                calls = ", ".join(f"set_config(${2 * i + 1}, ${2 * i + 2}, true)" for i in range(len(settings)))
-                values = [part for key, value in settings.items() for part in (key.replace("__", "."), value)]
-                await connection.execute(f"SELECT {calls}", *values)
-            yield connection
+        async with self.connection() as connection:
+            await connection.execute(f"BEGIN{set_local(**settings)}")
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(*_AWAY):
+                    await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
 
     async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], **settings: str) -> T:
         """Run `work` in one transaction; the whole of it again, up to 5 times, when PostgreSQL asks for that.
@@ -137,6 +142,16 @@ class Store:
         async with self.connection() as connection:
             status: str = await connection.execute(query, *values)
             return status
+
+
+def set_local(**settings: str) -> str:
+    """Return the statements that set these (dots as `__`) until the transaction ends, each behind a semicolon."""
+    names = {key.replace("__", "."): value.replace("'", "''") for key, value in settings.items()}
+    return "".join(f"; SET LOCAL {name} = '{value}'" for name, value in names.items())
+
+
+async def _nothing_to_reset(_connection: object) -> None:
+    """Do nothing where asyncpg would send RESET ALL: none of our settings outlives its COMMIT."""
 
 
 def as_login(url: str, username: str, password: str) -> str:

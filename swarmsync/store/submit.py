@@ -22,12 +22,15 @@ from swarmsync.model.rules import line_of, rules_of, write_rules
 from swarmsync.model.spec import After, Concurrency, JobSpec, need, shape_of
 from swarmsync.protocol.codec import encode_json
 from swarmsync.store import concurrency, dependencies, queues
-from swarmsync.store.pool import Store
+from swarmsync.store.pool import Store, set_local
 from swarmsync.store.queries import sql
 from swarmsync.store.users import Caller
 
 #: The join of jobs with their specs must be a hash join whatever the planner guesses of the arrays' lengths.
 _PLANS: Final = {"enable_nestloop": "off", "plan_cache_mode": "force_generic_plan"}
+
+#: A request of more jobs than this has a transaction of its own: nobody waits for somebody else's array.
+TOGETHER_JOBS_MAX: Final = 100
 
 
 class Draft(Struct, frozen=True):
@@ -80,6 +83,22 @@ class Key(Struct, frozen=True):
     body_hash: bytes
     status: int
     response: bytes
+
+
+class Wanted(Struct, frozen=True):
+    """One request for jobs: of whom, what, and its idempotency key."""
+
+    caller: Caller
+    submission: Submission
+    key: Key | None = None
+
+    @property
+    def rides_along(self) -> bool:
+        """Whether others' requests may share its transaction: it is small, and only a full queue can refuse it."""
+        drafts = [entry for entry, _ in self.submission.specs.values()]
+        return len(self.submission.jobs) <= TOGETHER_JOBS_MAX and not any(
+            entry.spec.after or entry.spec.concurrency is not None for entry in drafts
+        )
 
 
 class Answer(Struct, frozen=True):
@@ -144,22 +163,72 @@ async def insert(
 
     Raises Conflict where it was used with another one.
     """
-    values = _columns(submission, caller.user_id)
-    fields = (key.text, key.body_hash, key.status, key.response.decode()) if key is not None else (None,) * 4
+    return (await insert_all(store, [Wanted(caller, submission, key)], rerun_of=rerun_of))[0]
 
-    async def work(connection: asyncpg.Connection) -> Answer | None:
-        query = sql("submit")
-        needs = await dependencies.check(connection, _waiting_for(submission), submission.ids)
-        made = await connection.fetchrow(query, caller.user_id, *fields, submission.now, rerun_of, *values)
-        if made["ahead"]:
-            await dependencies.insert(connection, caller.user_id, needs)
-            await concurrency.admit(connection, caller.user_id, _keys(submission), submission.ids)
-            await queues.admit(connection, made["bounded"])
-            return None
-        assert key is not None
-        return await _first_answer(connection, caller, key)
 
-    return await store.run(work, **caller.settings, **_PLANS)
+async def insert_all(store: Store, wanted: Sequence[Wanted], *, rerun_of: int | None = None) -> list[Answer | None]:
+    """Commit all of these in one transaction, each under the rights of its own caller; as `insert` for each.
+
+    No two may have one caller and one key. What is raised for one of them is raised for all: nothing was committed.
+    """
+    by_caller: dict[Caller, list[int]] = {}
+    for index, entry in enumerate(wanted):
+        by_caller.setdefault(entry.caller, []).append(index)
+
+    async def work(connection: asyncpg.Connection) -> list[Answer | None]:
+        answers: list[Answer | None] = [None] * len(wanted)
+        acting = wanted[0].caller
+        for caller, places in by_caller.items():
+            if caller != acting:
+                await connection.execute(set_local(**caller.settings).removeprefix("; "))
+                acting = caller
+            made = await _insert(connection, caller, [wanted[place] for place in places], rerun_of)
+            for place, answer in zip(places, made, strict=True):
+                answers[place] = answer
+        return answers
+
+    return await store.run(work, **wanted[0].caller.settings, **_PLANS)
+
+
+async def _insert(
+    connection: asyncpg.Connection, caller: Caller, wanted: Sequence[Wanted], rerun_of: int | None
+) -> list[Answer | None]:
+    whole = _merged(wanted)
+    needs = await dependencies.check(connection, _waiting_for(whole), whole.ids)
+    keys = [entry.key for entry in wanted if entry.key is not None]
+    row = await connection.fetchrow(
+        sql("submit"),
+        caller.user_id,
+        rerun_of,
+        [key.text for key in keys],
+        [key.body_hash for key in keys],
+        [key.status for key in keys],
+        [key.response.decode() for key in keys],
+        *_columns(wanted, whole, caller.user_id),
+    )
+    fresh = set(row["keys"])
+    new = [entry for entry in wanted if entry.key is None or entry.key.text in fresh]
+    if new:
+        made = _merged(new)
+        await dependencies.insert(connection, caller.user_id, needs)
+        await concurrency.admit(connection, caller.user_id, _keys(made), made.ids)
+        await queues.admit(connection, row["bounded"])
+    return [
+        None if entry.key is None or entry.key.text in fresh else await _first_answer(connection, caller, entry.key)
+        for entry in wanted
+    ]
+
+
+def _merged(wanted: Sequence[Wanted]) -> Submission:
+    """Return everything of these requests as one, of which `now` is the first's; a request alone as it is."""
+    if len(wanted) == 1:
+        return wanted[0].submission
+    specs: dict[int, tuple[Draft, Start]] = {}
+    jobs: list[NewJob] = []
+    for entry in wanted:
+        specs |= entry.submission.specs
+        jobs += entry.submission.jobs
+    return Submission(wanted[0].submission.now, specs, jobs)
 
 
 async def _first_answer(connection: asyncpg.Connection, caller: Caller, key: Key) -> Answer:
@@ -207,13 +276,16 @@ def lines_of(submission: Submission, user_id: int) -> list[int]:
     return names
 
 
-def _columns(submission: Submission, user_id: int) -> list[list[Any]]:
-    specs, jobs = submission.specs, submission.jobs
+def _columns(wanted: Sequence[Wanted], whole: Submission, user_id: int) -> list[list[Any]]:
+    specs, jobs = whole.specs, whole.jobs
+    of = [entry for entry in wanted for _ in entry.submission.specs]
     drafts = [entry for entry, _ in specs.values()]
     starts = [start for _, start in specs.values()]
     arrays = [entry.spec.array for entry in drafts]
     return [
         list(specs),
+        [entry.key.text if entry.key is not None else None for entry in of],
+        [entry.submission.now for entry in of],
         [entry.document for entry in drafts],
         [entry.sha256 for entry in drafts],
         [entry.spec.queue for entry in drafts],
@@ -239,5 +311,5 @@ def _columns(submission: Submission, user_id: int) -> list[list[Any]]:
         [job.spec_id for job in jobs],
         [job.array_id for job in jobs],
         [job.array_index for job in jobs],
-        lines_of(submission, user_id),
+        lines_of(whole, user_id),
     ]

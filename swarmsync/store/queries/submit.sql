@@ -1,39 +1,41 @@
--- API: jobs with their specs and first events, and the request's idempotency key, in one statement. Where the key is
--- known already nothing happens and the answer is false; two requests with one key wait for each other at its row.
--- $1 user, $2 key or null, $3 body hash, $4 status, $5 response, $6 now, $7 rerun of
--- per spec: $8 ids, $9 documents, $10 sha256, $11 queues, $12 names, $13 states, $14 reasons, $15 messages,
--- $16 priorities, $17 labels, $18 shapes, $19 cpus, $20 memory, $21 gpus, $22 disk, $23 grace ms, $24 run at,
--- $25 expires at, $26 array sizes, $27 rules, $28 concurrency keys, $29 deadlines; per job: $30 ids, $31 spec ids,
--- $32 array ids, $33 array indexes, $34 lines
+-- API: jobs with their specs and first events, and the idempotency keys of the requests that make them, in one statement,
+-- for one request or for several of one user. Where a key is known already, nothing of its request happens; two requests
+-- with one key wait for each other at its row.
+-- $1 user, $2 rerun of; per key: $3 keys, $4 body hashes, $5 statuses, $6 responses
+-- per spec: $7 ids, $8 its request's key or null, $9 now, $10 documents, $11 sha256, $12 queues, $13 names, $14 states,
+-- $15 reasons, $16 messages, $17 priorities, $18 labels, $19 shapes, $20 cpus, $21 memory, $22 gpus, $23 disk,
+-- $24 grace ms, $25 run at, $26 expires at, $27 array sizes, $28 rules, $29 concurrency keys, $30 deadlines
+-- per job: $31 ids, $32 spec ids, $33 array ids, $34 array indexes, $35 lines
 WITH key AS (
     INSERT INTO idempotency_keys (user_id, key, body_hash, status, response)
-    SELECT $1::bigint, $2::text, $3::bytea, $4::int, $5::text WHERE $2::text IS NOT NULL
+    SELECT $1::bigint, i.key, i.body_hash, i.status, i.response
+    FROM unnest($3::text[], $4::bytea[], $5::int[], $6::text[]) AS i (key, body_hash, status, response)
+    ORDER BY i.key
     ON CONFLICT (user_id, key) DO NOTHING
     RETURNING key
-), go AS (
-    SELECT $2::text IS NULL OR EXISTS (SELECT FROM key) AS ahead
+), s AS MATERIALIZED (
+    SELECT i.* FROM unnest($7::bigint[], $8::text[], $9::timestamptz[], $10::text[], $11::bytea[], $12::text[], $13::text[],
+                           $14::text[], $15::text[], $16::text[], $17::smallint[], $18::text[], $19::bigint[], $20::int[],
+                           $21::bigint[], $22::int[], $23::bigint[], $24::int[], $25::timestamptz[], $26::timestamptz[],
+                           $27::int[], $28::text[], $29::text[], $30::timestamptz[])
+        AS i (id, key, now, document, sha256, queue, name, state, reason, message, priority, labels, shape, cpus_milli,
+              memory_bytes, gpus, disk_bytes, grace_ms, run_at, expires_at, array_size, rules, concurrency_key, deadline_at)
+    WHERE i.key IS NULL OR i.key IN (SELECT key FROM key)
 ), kept AS (
-    INSERT INTO specs (id, user_id, document, sha256)
-    SELECT i.id, $1, i.document, i.sha256 FROM unnest($8::bigint[], $9::text[], $10::bytea[]) AS i (id, document, sha256)
-    WHERE (SELECT ahead FROM go)
+    INSERT INTO specs (id, user_id, document, sha256) SELECT id, $1, document, sha256 FROM s
 ), made AS (
     INSERT INTO jobs (id, user_id, queue, name, state, reason, message, since, priority, labels, spec_id, shape, cpus_milli,
                       memory_bytes, gpus, disk_bytes, grace_ms, submitted_at, run_at, expires_at, rerun_of, array_id,
                       array_index, array_size, line, rules, concurrency_key, deadline_at)
-    SELECT j.id, $1, s.queue, s.name, s.state, s.reason, s.message, $6, s.priority, s.labels::jsonb, s.id, s.shape,
-           s.cpus_milli, s.memory_bytes, s.gpus, s.disk_bytes, s.grace_ms, $6, s.run_at, s.expires_at, $7, j.array_id,
+    SELECT j.id, $1, s.queue, s.name, s.state, s.reason, s.message, s.now, s.priority, s.labels::jsonb, s.id, s.shape,
+           s.cpus_milli, s.memory_bytes, s.gpus, s.disk_bytes, s.grace_ms, s.now, s.run_at, s.expires_at, $2, j.array_id,
            j.array_index, s.array_size, j.line, s.rules, s.concurrency_key, s.deadline_at
-    FROM unnest($30::bigint[], $31::bigint[], $32::bigint[], $33::int[], $34::bigint[])
+    FROM unnest($31::bigint[], $32::bigint[], $33::bigint[], $34::int[], $35::bigint[])
         AS j (id, spec_id, array_id, array_index, line)
-    JOIN unnest($8::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::smallint[], $17::text[],
-                $18::bigint[], $19::int[], $20::bigint[], $21::int[], $22::bigint[], $23::int[], $24::timestamptz[],
-                $25::timestamptz[], $26::int[], $27::text[], $28::text[], $29::timestamptz[])
-        AS s (id, queue, name, state, reason, message, priority, labels, shape, cpus_milli, memory_bytes, gpus, disk_bytes,
-              grace_ms, run_at, expires_at, array_size, rules, concurrency_key, deadline_at) ON s.id = j.spec_id
-    WHERE (SELECT ahead FROM go)
+    JOIN s ON s.id = j.spec_id
     RETURNING id, state, reason, message
 ), told AS (
     INSERT INTO job_events (job_id, user_id, state, reason, message) SELECT id, $1, state, reason, message FROM made
 )
-SELECT ahead, ARRAY(SELECT name FROM queues WHERE name = ANY ($11::text[]) AND max_waiting IS NOT NULL ORDER BY name) AS bounded
-FROM go
+SELECT ARRAY(SELECT key FROM key) AS keys,
+    ARRAY(SELECT name FROM queues WHERE name = ANY ($12::text[]) AND max_waiting IS NOT NULL ORDER BY name) AS bounded

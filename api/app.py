@@ -106,6 +106,7 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/policies", policies.Policies, None),
     ("/v1/policies/{scope}/{name}", policies.OnePolicy, None),
     ("/v1/stats", overview.Stats, None),
+    ("/v1/stats/history", overview.StatsHistory, None),
     ("/v1/modules", overview.Modules, None),
     ("/v1/modules/{module}", overview.OneModule, None),
     ("/v1/events", events.Events, None),

@@ -26,6 +26,17 @@ if ! command -v tmux >/dev/null; then
     command -v tmux >/dev/null || echo "There is no tmux (apt-get install tmux): tests of the screens will fail." >&2
 fi
 
+# The dashboard is driven in a headless Chromium.
+if ! command -v chromium >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1
+    fi
+    if ! command -v chromium >/dev/null; then
+        echo "There is no chromium (apt-get install chromium): tests of the dashboard will fail." >&2
+        [ "${CI:-}" = "true" ] && exit 1
+    fi
+fi
+
 if [ $# -gt 0 ]; then
     .venv/bin/python -m pytest "$@"
     exit $?

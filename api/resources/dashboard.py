@@ -1,4 +1,4 @@
-"""`/`: the dashboard, a page and two files of this package. They are public; what they show needs a session."""
+"""`/`: the dashboard, a page and a few files of this package. They are public; what they show needs a session."""
 
 from hashlib import sha256
 from importlib import resources
@@ -16,8 +16,10 @@ POLICY: Final = (
 )
 KINDS: Final = {
     "index.html": "text/html; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "lib.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(
+        ("app.js", "boards.js", "curves.js", "dom.js", "job.js", "jobs.js", "lib.js", "link.js"),
+        "text/javascript; charset=utf-8",
+    ),
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }

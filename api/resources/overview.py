@@ -1,8 +1,11 @@
 """`/v1/stats`, `/v1/modules`: the whole at a glance."""
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta, Struct
 
 from api import documents
 from api.access import Access
@@ -19,6 +22,7 @@ RECENT_LOGS: Final = 20
 ERRORS_KEY: Final = "swarmsync:errors"
 ERRORS_MS: Final = 2_000
 STATS_MS: Final = 1_000
+CURVE_STEPS: Final = 90
 PURPOSES: Final = {
     "harvester": "The only listener: takes what workers and the API say, writes verdicts, and feeds the Scheduler.",
     "scheduler": "Decides which job goes to which worker; no network, reads PostgreSQL only at its start.",
@@ -31,19 +35,65 @@ PURPOSES: Final = {
 class Stats(Resource):
     @endpoint(Access.USER, "Counts by state, rates and latencies; users count their own jobs")
     async def on_get(self, call: Call) -> Any:
-        """Answer from Redis for a second, or ten times as long as counting took."""
         services, caller = call.services, call.caller
-        key = f"swarmsync:stats:{'all' if caller.is_operator else caller.user_id}"
-        with answering():
-            kept: bytes | None = await services.redis.get(key)
-        if kept is not None:
-            return kept
-        began_ms = services.clock.monotonic_ms()
-        document = msgspec.json.encode(_stats(await overview.stats(services.store, caller)))
-        took_ms = services.clock.monotonic_ms() - began_ms
-        with answering():
-            await services.redis.set(key, document, px=max(STATS_MS, 10 * took_ms))
-        return document
+
+        async def count() -> bytes:
+            return msgspec.json.encode(_stats(await overview.stats(services.store, caller)))
+
+        return await _kept(call, "stats", count)
+
+
+class StatsRange(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far back; the answer has 90 steps however long that is."""
+
+    minutes: Annotated[int, Meta(ge=5, le=1_440)] = 15
+
+
+class StatsHistory(Resource):
+    @endpoint(
+        Access.USER,
+        "Jobs that ended, and their time from submission to start, in 90 steps of the last minutes",
+        query=StatsRange,
+    )
+    async def on_get(self, call: Call) -> Any:
+        query: StatsRange = call.query
+
+        async def count() -> bytes:
+            step_s = query.minutes * 60 // CURVE_STEPS
+            last_s = int(call.services.clock.wall_ms() / 1_000) // step_s * step_s
+            first_s = last_s - (CURVE_STEPS - 1) * step_s
+            rows = await overview.curve(call.services.store, call.caller, step_s=step_s, from_s=first_s)
+            found = {row["at"]: row for row in rows}
+            items = [_step(at_s, found.get(at_s)) for at_s in range(first_s, last_s + 1, step_s)]
+            return msgspec.json.encode({"step_s": step_s, "items": items})
+
+        return await _kept(call, f"curve:{query.minutes}", count)
+
+
+async def _kept(call: Call, name: str, count: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Answer from Redis for a second, or ten times as long as counting took."""
+    services, caller = call.services, call.caller
+    key = f"swarmsync:{name}:{'all' if caller.is_operator else caller.user_id}"
+    with answering():
+        kept: bytes | None = await services.redis.get(key)
+    if kept is not None:
+        return kept
+    began_ms = services.clock.monotonic_ms()
+    document = await count()
+    took_ms = services.clock.monotonic_ms() - began_ms
+    with answering():
+        await services.redis.set(key, document, px=max(STATS_MS, 10 * took_ms))
+    return document
+
+
+def _step(at_s: int, row: Any) -> dict[str, Any]:
+    p50, p99 = (row["ms"] if row is not None else None) or (None, None)
+    return {
+        "at": rfc3339(datetime.fromtimestamp(at_s, UTC)),
+        "ended": row["ended"] if row is not None else 0,
+        "failed": row["failed"] if row is not None else 0,
+        "submit_to_start_ms": {"p50": _rounded(p50), "p99": _rounded(p99)},
+    }
 
 
 def _stats(found: overview.Stats) -> dict[str, Any]:

@@ -33,6 +33,15 @@ FROM (SELECT extract(epoch FROM started_at - submitted_at) * 1000 AS ms FROM job
         AND run_at IS NULL
       ORDER BY finished_at DESC LIMIT 1000) AS latest
 """
+#: What ended in each step of the last minutes, and how long first attempts took from submission to start.
+_CURVE: Final = """
+SELECT (floor(extract(epoch FROM finished_at) / $1) * $1)::bigint AS at, count(*) AS ended,
+    count(*) FILTER (WHERE state IN ('failed', 'timed_out')) AS failed,
+    percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM started_at - submitted_at) * 1000)
+        FILTER (WHERE started_at IS NOT NULL AND fence = 1 AND run_at IS NULL) AS ms
+FROM jobs WHERE finished_at >= to_timestamp($2) AND (array_size IS NULL OR array_id IS NOT NULL)
+GROUP BY 1 ORDER BY 1
+"""
 #: A queued job without a reason of its own waits for that of its shape.
 _WAITING: Final = """
 SELECT COALESCE(NULLIF(j.reason, ''), p.reason, $2) AS reason, count(*) AS jobs
@@ -125,6 +134,12 @@ async def stats(store: Store, caller: Caller) -> Stats:
         )
 
     return await store.run(work, **caller.settings)
+
+
+async def curve(store: Store, caller: Caller, *, step_s: int, from_s: int) -> list[Row]:
+    """Return (at, ended, failed, ms) of each step in which jobs ended; `ms` is the median and the 99th percentile."""
+    rows: list[Row] = await store.run(lambda c: c.fetch(_CURVE, step_s, from_s), **caller.settings)
+    return rows
 
 
 async def last_errors(store: Store, caller: Caller, sources: Sequence[str]) -> list[Row]:

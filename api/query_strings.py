@@ -112,8 +112,8 @@ def moment(name: str, text: str, now: datetime) -> datetime | None:
     return found.astimezone(UTC)
 
 
-def labels(name: str, pairs: tuple[str, ...]) -> str | None:
-    """Read `key=value` parameters as the JSON object that labels must contain; none is None."""
+def labels(name: str, pairs: tuple[str, ...]) -> dict[str, str] | None:
+    """Read `key=value` parameters as the labels that things must have; none is None."""
     if not pairs:
         return None
     wanted: dict[str, str] = {}
@@ -122,7 +122,7 @@ def labels(name: str, pairs: tuple[str, ...]) -> str | None:
         if not equals or not key:
             raise QueryError(name, f"{pair[:40]!r} is no label; write it like key=value")
         wanted[key] = value
-    return msgspec.json.encode(wanted).decode()
+    return wanted
 
 
 def cursor(name: str, text: str) -> int | None:

@@ -29,6 +29,7 @@ SCENARIOS = {
     "containers": "containers/s on one worker, beside raw aiodocker calls; our CPU a container",
     "logs": "bytes/s of output from a container to PostgreSQL and to a follower",
     "schedules": "how late fires are, alone and 1,000 at once, beside 99,000 that sleep",
+    "lists": "a page of jobs by every filter, beside a million finished jobs",
     "cli": "start-up times of the command line",
     "peers": "jobs/s and single jobs beside pgqueuer, Ray, Dask, Celery, HyperQueue and procrastinate",
 }
@@ -133,6 +134,18 @@ def logs(
     docker: Annotated[bool, typer.Option(help="also with containers")] = True,
 ) -> None:
     run_scenario("logs", quick=quick, as_json=json, out=out, docker=docker)
+
+
+@app.command(help=SCENARIOS["lists"])
+def lists(
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1_000, max=10_000_000, help="how many; 1,000,000 unless given")
+    ] = None,
+) -> None:
+    run_scenario("lists", quick=quick, as_json=json, out=out, jobs=jobs)
 
 
 @app.command(help=SCENARIOS["cli"])

@@ -138,7 +138,10 @@ def _cells(*columns: str) -> Callable[[Mapping[str, Any]], _Rows]:
 
         walk(figures, "")
         return [
-            [text.removeprefix("cells, ").removeprefix("routes, ").removeprefix("commands, ") for text in row]
+            [
+                text.removeprefix("cells, ").removeprefix("routes, ").removeprefix("commands, ").removeprefix("lists, ")
+                for text in row
+            ]
             for row in made
         ]
 
@@ -155,6 +158,7 @@ _TABLES: Final[dict[str, Callable[[Mapping[str, Any]], _Rows]]] = {
     "latency": _cells("to_start/p50", "to_start/p90", "to_start/p99", "to_start/p99.9", "to_verdict/p50", "p50"),
     "containers": _cells("raw_per_s", "swarmsync_per_s", "ratio", "our_cpu_ms"),
     "logs": _cells("mb", "mb_per_s", "our_cpu_ms_per_mb"),
+    "lists": _cells("admin/p50", "admin/max", "user/p50", "user/max"),
     "cli": _cells("p50", "p90", "max"),
 }
 

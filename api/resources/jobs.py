@@ -17,8 +17,8 @@ from swarmsync import ids
 from swarmsync.errors import FieldError, RequestError, SpecError
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.codec import encode_json
-from swarmsync.store import lists, submit
-from swarmsync.store.lists import JobFilter
+from swarmsync.store import job_pages, submit
+from swarmsync.store.job_pages import JobFilter
 from swarmsync.store.submit import Draft, Key, Wanted
 
 KEY_MAX: Final = 255
@@ -49,7 +49,7 @@ class Jobs(Resource):
     @endpoint(Access.USER, "List jobs, newest first", query=JobsQuery, answer="a page of jobs")
     async def on_get(self, call: Call) -> Any:
         query: JobsQuery = call.query
-        rows = await lists.page(call.services.store, call.caller, await _filter(call, query))
+        rows = await job_pages.page(call.services.store, call.caller, await _filter(call, query))
         items = [documents.job(row) for row in rows[: query.limit]]
         more = len(rows) > query.limit
         return {"items": items, "next_cursor": items[-1]["id"] if more else None}

@@ -1,17 +1,18 @@
-"""What the API reads of jobs: pages by keyset, one job with its attempts, and what waits in front of it.
+"""What the API reads of jobs: one job with its attempts, members of arrays, and what waits in front of it.
+
+Pages of jobs are in job_pages.py.
 
 Every function runs as its caller: row-level security hides other people's rows, and where the caller is no operator the
 statement asks for the caller's own rows, too.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
 from msgspec import Struct
 
-from swarmsync import ids
 from swarmsync.model.lifecycle import PLACED, JobState
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
@@ -21,11 +22,7 @@ Row = Mapping[str, Any]
 ASSIGNMENTS_MAX: Final = 200
 AHEAD_MAX: Final = 100_000
 CANDIDATES_MAX: Final = 6
-#: With the values at hand the planner can use the partial indexes on states.
-_PLANS: Final = {"plan_cache_mode": "force_custom_plan"}
-#: Lists leave out specs that are larger: a page stays small whatever people submit.
-LISTED_SPEC_BYTES_MAX: Final = 16 << 10
-_SELECT: Final = """
+SELECT: Final = """
 SELECT j.id, j.user_id, u.username, j.name, j.queue, j.state, j.reason, j.message, j.since, j.priority, j.labels,
     s.document, j.submitted_at, j.started_at, j.finished_at, j.fence, w.name AS worker, j.exit_code, j.rerun_of,
     j.schedule_id, j.array_id, j.array_index, j.array_size, j.run_at, j.expires_at, j.result, j.stop_reason,
@@ -39,26 +36,6 @@ JOIN specs s ON s.id = j.spec_id
 LEFT JOIN workers w ON w.id = j.worker_id
 LEFT JOIN waiting_lines p ON p.line = j.line AND j.state = 'queued'
 """
-_LISTED: Final = _SELECT.replace(
-    "s.document",
-    f"CASE WHEN octet_length(s.document) <= {LISTED_SPEC_BYTES_MAX} THEN s.document END AS document",
-)
-
-
-class JobFilter(Struct, frozen=True):
-    """Which jobs a list shows; None is no condition. Members of arrays are shown only where `array_id` is given."""
-
-    limit: int
-    before_id: int | None = None
-    states: tuple[JobState, ...] | None = None
-    username: str | None = None
-    queue: str | None = None
-    name: str | None = None  # a `*` at its end stands for anything
-    labels: str | None = None  # a JSON object that the job's labels contain
-    schedule_id: int | None = None
-    worker: str | None = None
-    since: datetime | None = None
-    array_id: int | None = None
 
 
 class JobDetail(Struct, frozen=True):
@@ -75,57 +52,33 @@ class Conditions:
         self.values: list[Any] = []
         self._parts: list[str] = []
 
-    def add(self, text: str, value: Any) -> None:
-        """Add a condition; `$` in it stands for the value, None means no condition."""
-        if value is not None:
+    def add(self, text: str, *values: Any) -> None:
+        """Add a condition; each `$` in it stands for the next value, None for the first means no condition."""
+        if values[0] is None:
+            return
+        first, *rest = text.split("$")
+        for value, part in zip(values, rest, strict=True):
             self.values.append(value)
-            self._parts.append(text.replace("$", f"${len(self.values)}"))
+            first += f"${len(self.values)}{part}"
+        self._parts.append(first)
 
     def plain(self, text: str) -> None:
         self._parts.append(text)
+
+    def copy(self) -> "Conditions":
+        """Return the same conditions, to add others to; values go on from these."""
+        made = Conditions()
+        made.values, made._parts = list(self.values), list(self._parts)
+        return made
 
     @property
     def clause(self) -> str:
         return f"WHERE {' AND '.join(self._parts)}" if self._parts else ""
 
 
-async def page(store: Store, caller: Caller, wanted: JobFilter) -> list[Row]:
-    """Return up to `limit` + 1 jobs, newest first; the one too many says that there are more."""
-    where = _conditions(caller, wanted)
-    query = f"{_LISTED} {where.clause} ORDER BY j.id DESC LIMIT {wanted.limit + 1:d}"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, *where.values), **caller.settings, **_PLANS)
-    return rows
-
-
-def _conditions(caller: Caller, wanted: JobFilter) -> Conditions:
-    where = Conditions()
-    where.add("j.user_id = $", None if caller.is_operator else caller.user_id)
-    where.add("j.id < $", wanted.before_id)
-    if wanted.array_id is None:
-        where.plain("j.array_id IS NULL")
-    where.add("j.array_id = $", wanted.array_id)
-    where.add("j.state = ANY ($::text[])", None if wanted.states is None else [s.value for s in wanted.states])
-    where.add("j.user_id = (SELECT id FROM users WHERE username = $)", wanted.username)
-    where.add("j.queue = $", wanted.queue)
-    if wanted.name is not None and wanted.name.endswith("*"):
-        where.add("starts_with(j.name, $)", wanted.name[:-1])
-    else:
-        where.add("j.name = $", wanted.name)
-    where.add("j.labels @> $::jsonb", wanted.labels)
-    if wanted.labels is not None:
-        where.plain("j.labels <> '{}'")  # lets the planner use the index, which holds these rows only
-    where.add("j.schedule_id = $", wanted.schedule_id)
-    where.add("j.worker_id = (SELECT id FROM workers WHERE name = $)", wanted.worker)
-    where.add("j.submitted_at >= $", wanted.since)
-    if wanted.since is not None:  # ids begin with the time: this bounds the scan
-        oldest_ms = int((wanted.since - timedelta(minutes=5)).timestamp() * 1000) - ids.EPOCH_MS
-        where.add("j.id >= $", min(max(oldest_ms, 0) << 22, (1 << 63) - 1))
-    return where
-
-
 async def detail(connection: asyncpg.Connection, job_id: int) -> JobDetail | None:
     """Return one job and what belongs to it, or None where the caller may not see it."""
-    row = await connection.fetchrow(f"{_SELECT} WHERE j.id = $1", job_id)
+    row = await connection.fetchrow(f"{SELECT} WHERE j.id = $1", job_id)
     if row is None:
         return None
     assignments = await connection.fetch(_ASSIGNMENTS, job_id, ASSIGNMENTS_MAX) if row["fence"] else []

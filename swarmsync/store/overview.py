@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from swarmsync.model.lifecycle import FINAL, WAITING, Eligibility, JobState, WaitReason
@@ -71,11 +72,14 @@ class Stats(Struct, frozen=True):
     submit_to_start_p99_ms: float | None
 
 
-async def workers(store: Store, caller: Caller, *, after: str, limit: int, labels: str | None) -> list[Row]:
+async def workers(
+    store: Store, caller: Caller, *, after: str, limit: int, labels: Mapping[str, str] | None
+) -> list[Row]:
     """Return up to `limit` + 1 workers by name."""
+    wanted = None if labels is None else msgspec.json.encode(labels).decode()
     labelled = "($3::jsonb IS NULL OR (w.labels || w.set_labels) @> $3::jsonb)"
     query = f"{_WORKERS} WHERE w.name > $1 AND {labelled} ORDER BY w.name LIMIT $2"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, after, limit + 1, labels), **caller.settings)
+    rows: list[Row] = await store.run(lambda c: c.fetch(query, after, limit + 1, wanted), **caller.settings)
     return rows
 
 

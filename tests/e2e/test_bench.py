@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 
 from bench import harness
-from bench.scenarios import api, backlog, cli, containers, latency, logs, throughput
+from bench.scenarios import api, backlog, cli, containers, latency, lists, logs, throughput
 
 pytestmark = pytest.mark.e2e
 
@@ -83,6 +83,15 @@ def test_backlog_measures_a_start_with_rows(simulated, use, monkeypatch):
     figures = backlog.measure(quick=True, say=_quiet)
     assert figures["start_up"]["rows"] == 500
     assert figures["start_up"]["kill_to_ready_s"] > 0
+
+
+def test_lists_are_asked_by_every_filter(simulated, use, monkeypatch):
+    use(lists, simulated)
+    monkeypatch.setattr(lists, "_SIZES", {True: (1_000, 1)})
+    figures = lists.measure(quick=True, say=_quiet)
+    assert set(lists.ASKED) < figures["lists"].keys()
+    assert all(cell["p50"] > 0 for both in figures["lists"].values() for cell in both.values())
+    assert simulated.client().get("/v1/jobs", {"label": "team=rare"})["items"][0]["state"] == "expired"
 
 
 @pytest.mark.docker

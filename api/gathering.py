@@ -19,6 +19,8 @@ from swarmsync.store.submit import Answer, Wanted
 FLIGHTS_MAX: Final = 3
 RIDERS_MAX: Final = 256
 WAITING_MAX: Final = 10_000
+#: After a flight of several, so long are their next requests waited for.
+PAUSE_S: Final = 0.001
 
 Commit = Callable[[Sequence[Wanted]], Awaitable[list[Answer | None]]]
 Tell = Callable[[list[int]], Awaitable[None]]
@@ -85,6 +87,8 @@ class Gatherer:
         self._aloft |= callers
         try:
             await self._carry(riders)
+            if len(riders) > 1:
+                await asyncio.sleep(PAUSE_S)
         finally:
             self._aloft -= callers
 

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.protocol import codec, subjects
-from swarmsync.protocol.messages import Ask, Changed, WorkersChanged
+from swarmsync.protocol.messages import Ask, By, Changed, WorkersChanged
 
 #: Jobs named in one hint; a longer list is not worth its bytes, the receivers look for themselves.
 NAMED_MAX = 10_000
@@ -24,8 +24,9 @@ _decode_changed = codec.decoder_of(Changed)
 class Watch:
     """Woken by hints; `wait` returns at the first one since the last call, or after its time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_only: bool = False) -> None:
         self._bell = asyncio.Event()
+        self.ends_only = ends_only
 
     def ring(self) -> None:
         self._bell.set()
@@ -80,9 +81,13 @@ class EventsHub:
 
     # ------------------------------------------------ telling
 
-    async def tell_changed(self, job_ids: list[int]) -> None:
+    async def tell_changed(self, job_ids: list[int], by: By = By.API) -> None:
         """Say that these jobs were changed by a commit. May be lost."""
-        await self._tell(subjects.CHANGED, Changed(tuple(job_ids) if len(job_ids) <= NAMED_MAX else ()))
+        await self._tell(subjects.CHANGED, Changed(tuple(job_ids) if len(job_ids) <= NAMED_MAX else (), by))
+
+    async def tell_submitted(self, job_ids: list[int]) -> None:
+        """Say that these jobs are new. May be lost."""
+        await self.tell_changed(job_ids, By.SUBMISSION)
 
     async def tell_workers_changed(self, worker_id: int) -> None:
         await self._tell(subjects.WORKERS_CHANGED, WorkersChanged(worker_id))
@@ -126,9 +131,9 @@ class EventsHub:
             self._of_all.discard(watch)
 
     @contextlib.contextmanager
-    def watch_job(self, job_id: int) -> Iterator[Watch]:
-        """Be woken when this job changes."""
-        watch = Watch()
+    def watch_job(self, job_id: int, *, ends_only: bool = False) -> Iterator[Watch]:
+        """Be woken when this job changes; with `ends_only` only when it may have ended."""
+        watch = Watch(ends_only=ends_only)
         self._by_job[job_id].add(watch)
         try:
             yield watch
@@ -156,18 +161,20 @@ class EventsHub:
 
     async def _on_changed(self, message: Msg) -> None:
         try:
-            job_ids = _decode_changed(message.data).job_ids
+            word = _decode_changed(message.data)
         except codec.DecodeError:
             return
-        if not job_ids:
+        if not word.job_ids:
             self._ring_all()
             return
         for watch in self._of_all:
             watch.ring()
         if self._by_job:
-            for job_id in job_ids:
+            began = word.by in (By.SUBMISSION, By.DISPATCHER)
+            for job_id in word.job_ids:
                 for watch in self._by_job.get(job_id, ()):
-                    watch.ring()
+                    if not (began and watch.ends_only):
+                        watch.ring()
 
     async def _on_limits_changed(self, _message: Msg) -> None:
         self.on_limits()

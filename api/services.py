@@ -42,7 +42,7 @@ class Services:
         self.passwords = PasswordDesk()
         self._sealer = Sealer.of(config.seal_keys) if config.seal_keys else None
         self.hub = EventsHub(config.nats_url)
-        self.gatherer = Gatherer(partial(submit.insert_all, store), self.hub.tell_changed)
+        self.gatherer = Gatherer(partial(submit.insert_all, store), self.hub.tell_submitted)
         self.answered: Counter[tuple[str, int]] = Counter()
         self.stopping: Callable[[], bool] = lambda: False
         self._ids: IdSource | None = None

@@ -54,7 +54,7 @@ async def read_past(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past
 
     async def work(connection: asyncpg.Connection) -> tuple[JobDetail, Past] | None:
         found = await lists.detail(connection, job_id)
-        return None if found is None else (found, await ledgers.read(connection, found.job))
+        return None if found is None else (found, await ledgers.read(connection, found.job, found.every_assignment))
 
     whole = await call.services.store.run(work, **call.caller.settings)
     if whole is None:
@@ -66,9 +66,7 @@ class OneJob(Resource):
     @endpoint(Access.USER, "Show a job with its attempts", query=JobQuery, answer="the job")
     async def on_get(self, call: Call, job: str) -> Any:
         job_id = await find_job(call, job)
-        if call.query.wait:
-            await _wait_until_final(call, job_id, job)
-        detail, past = await read_past(call, job_id, job)
+        detail, past = await (_read_when_final if call.query.wait else read_past)(call, job_id, job)
         gone_by = documents.gone_by(detail.job, call.services.config.lease_ms)
         return documents.job_detail(detail) | _told(detail, past) | ({"gone_by": gone_by} if gone_by else {})
 
@@ -101,19 +99,28 @@ async def _checked(call: Call, wanted: JobChanges) -> Changes:
     return Changes(**given)
 
 
-async def _wait_until_final(call: Call, job_id: int, text: str) -> None:
-    """Return when the job is final, the time is over, or this process stops."""
+async def _read_when_final(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past]:
+    """As `read_past`, once the job is final, the time is over, or this process stops."""
     services = call.services
     deadline_ms = services.clock.monotonic_ms() + call.query.wait * 1000
-    with services.hub.watch_job(job_id) as watch:
+    with services.hub.watch_job(job_id, ends_only=True) as watch:
+        hinted = False
         while True:
-            row = await lists.state_of(services.store, call.caller, job_id)
-            if row is None:
-                raise missing(text)
+            if hinted:  # most hints are of the end: then this is the answer already
+                detail, past = await read_past(call, job_id, text)
+                if detail.job["state"] in FINAL:
+                    return detail, past
+            else:
+                row = await lists.state_of(services.store, call.caller, job_id)
+                if row is None:
+                    raise missing(text)
+                if row["state"] in FINAL:
+                    break
             left_s = (deadline_ms - services.clock.monotonic_ms()) / 1000
-            if row["state"] in FINAL or left_s <= 0 or services.stopping():
-                return
-            await watch.wait(min(left_s, _BACKSTOP_S))
+            if left_s <= 0 or services.stopping():
+                break
+            hinted = await watch.wait(min(left_s, _BACKSTOP_S))
+    return await read_past(call, job_id, text)
 
 
 class Result(Resource):

@@ -117,7 +117,7 @@ async def submit_drafts(
     else:
         first = (await submit.insert_all(services.store, [wanted], rerun_of=rerun_of))[0]
         if first is None:
-            await services.hub.tell_changed([job.job_id for job in submission.jobs])
+            await services.hub.tell_submitted([job.job_id for job in submission.jobs])
     if first is not None:
         call.response.status = first.status
         call.response.set_header("Idempotent-Replay", "true")

@@ -23,6 +23,7 @@ from swarmsync.model.lifecycle import EndReason
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     Answer,
+    By,
     Changed,
     LineWaits,
     Offered,
@@ -179,7 +180,7 @@ class DispatcherService(Service):
         ]
         await self._bounces.put([*void, *offered])
         await self._know_workers({entry.worker_id for entry in won})
-        await self._know_specs({entry.spec_id for entry in won})
+        await self._know_specs(won)
         secrets = await self._secrets.of(won, self._specs)
         await self._logins.refresh(self.clock.monotonic_ms())
         messages: dict[tuple[int, int], list[Dispatched]] = {}
@@ -262,13 +263,15 @@ class DispatcherService(Service):
             self._names[view.worker_id] = view.name
             self._ids[view.name] = view.worker_id
 
-    async def _know_specs(self, spec_ids: set[int]) -> None:
-        missing = [spec_id for spec_id in spec_ids if spec_id not in self._specs]
-        if not missing:
-            return
-        if len(self._specs) + len(missing) > SPECS_KEPT:
+    async def _know_specs(self, won: Sequence[Dispatched]) -> None:
+        documents = {entry.spec_id: entry.document for entry in won if entry.document is not None}
+        spec_ids = {entry.spec_id for entry in won}
+        missing = [spec_id for spec_id in spec_ids if spec_id not in self._specs and spec_id not in documents]
+        if missing:
+            documents |= await jobs.specs(self._store, missing)
+        if len(self._specs) + len(documents) > SPECS_KEPT:
             self._specs = {spec_id: self._specs[spec_id] for spec_id in spec_ids if spec_id in self._specs}
-        self._specs |= await jobs.specs(self._store, missing)
+        self._specs |= documents
 
     async def _answer(self, answers: Sequence[Answer]) -> None:
         """Send the Scheduler's answers to whoever asked: they wait a second, and then ask the rows."""
@@ -278,7 +281,7 @@ class DispatcherService(Service):
 
     async def _hint(self, job_ids: Sequence[int]) -> None:
         try:
-            await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(job_ids[:10_000]))))
+            await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(job_ids[:10_000]), By.DISPATCHER)))
         except Unavailable:
             return  # followers poll
 

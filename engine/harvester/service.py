@@ -29,6 +29,7 @@ from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
 from swarmsync.nats_config import NatsConfig
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
+    By,
     Changed,
     JobsSubmitted,
     Join,
@@ -57,6 +58,7 @@ from swarmsync.store.queries import sql
 FEED_MAX = 5_000
 REPORTS_PER_TURN = 4_000
 MESSAGES_WAITING_MAX = 100_000
+_decode_changed = codec.decoder_of(Changed)
 REFUSED_MS = 1_000  # a job that a worker refused waits so long
 
 
@@ -130,9 +132,14 @@ class HarvesterService(Service):
                 await self._reply(message, Refusal(f"the join cannot be read: {problem}"))
         self.poke()
 
-    async def _on_changed(self, _message: Msg) -> None:
-        self._look_at_feed = True
-        self.poke()
+    async def _on_changed(self, message: Msg) -> None:
+        try:
+            by = _decode_changed(message.data).by
+        except codec.DecodeError:
+            return  # the feed is read at the next fast pulse all the same
+        if by in (By.API, By.SUBMISSION):
+            self._look_at_feed = True
+            self.poke()
 
     async def _on_workers_changed(self, _message: Msg) -> None:
         self._check_workers = True
@@ -181,6 +188,7 @@ class HarvesterService(Service):
             lost = {effect.ref: effect for effect in effects}
             await self._ends.settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
             await self._reports([(m, w) for m, w in arrived if isinstance(w, Reports)])
+            await self._hint()  # who waits for an end need not wait for what follows from it
             fed = await self._feed()
             await self._sweep(medium=medium)
         finally:
@@ -304,6 +312,7 @@ class HarvesterService(Service):
         drained, stopped = await self._standing.finish_drains(look_at_deadlines=medium)
         self._check_workers |= drained
         self._ends.changed += stopped
+        self._look_at_feed |= bool(stopped)
         await self._standing.act(self.clock.monotonic_ms())
         await self._standing.save_images(self._tell_room)
         slow = self.due(Beat.SLOW)
@@ -374,6 +383,7 @@ class HarvesterService(Service):
         changed, self._ends.changed = self._ends.changed, []
         try:
             for start in range(0, len(changed), 10_000):
-                await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(changed[start : start + 10_000]))))
+                word = Changed(tuple(changed[start : start + 10_000]), By.HARVESTER)
+                await self._bus.publish(subjects.CHANGED, codec.encode(word))
         except Unavailable:
             return  # followers poll

@@ -4,6 +4,7 @@ Rings carry msgpack batches of the unions at the end of each group; NATS message
 so a decoder that knows the union refuses everything else. `tests/golden` holds one frame of each.
 """
 
+from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
@@ -188,10 +189,20 @@ class JournalLine(_Word, frozen=True):
 # ------------------------------------------------ API -> engine (NATS hints; losing one costs a pulse)
 
 
+class By(StrEnum):
+    """Who changed jobs: what the Dispatcher and the Harvester change is no news for the Harvester."""
+
+    API = "api"
+    SUBMISSION = "submission"  # the API as well, and the jobs are new
+    DISPATCHER = "dispatcher"
+    HARVESTER = "harvester"
+
+
 class Changed(_Word, frozen=True):
     """Somebody committed changes to these jobs (none named: look for yourself)."""
 
     job_ids: tuple[int, ...] = ()
+    by: By = By.API
 
 
 class WorkersChanged(_Word, frozen=True):

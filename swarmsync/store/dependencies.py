@@ -19,6 +19,7 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 SWEEP_MAX: Final = 5_000
+_WAITED_FOR: Final = "SELECT EXISTS (SELECT FROM job_dependencies WHERE parent_id = ANY ($1::bigint[]) AND met IS NULL)"
 _BLOCKED: Final = sources(JobState.QUEUED, by=Actor.HARVESTER)
 _CANCELLED: Final = sources(JobState.CANCELLED, by=Actor.HARVESTER)
 
@@ -91,7 +92,7 @@ async def release(store: Store, parent_ids: Sequence[int]) -> Released:
     changed: list[int] = []
     ended: list[int] = []
     look = list(parent_ids)
-    while look:
+    while look and await store.fetchval(_WAITED_FOR, look):
         won = await store.run(partial(_release, parent_ids=look))
         look = [row["id"] for row in won if row["state"] == JobState.CANCELLED and row["own"]]
         changed += [row["id"] for row in won]

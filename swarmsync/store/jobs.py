@@ -19,6 +19,8 @@ from swarmsync.store import limits
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
+#: So many jobs are dispatched with their documents; of more, the Dispatcher asks for those that it does not know.
+DOCUMENTS_MAX: Final = 8
 _PLACED: Final = [state.value for state in PLACED]
 
 
@@ -36,6 +38,7 @@ class Dispatched(Struct, frozen=True):
     array_size: int | None
     user_id: int
     image: str = ""
+    document: bytes | None = None  # the spec, where few jobs were asked for
 
 
 class Settled(Struct, frozen=True):
@@ -95,6 +98,7 @@ def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
             row["array_size"],
             row["user_id"],
             row["image"] or "",
+            document.encode() if (document := row.get("document")) is not None else None,
         )
         for row in rows
     ]
@@ -109,19 +113,30 @@ async def dispatch(
     users, are counted again here, where nothing is under way; what would overstep one is left out.
     """
     guard = sources(JobState.STARTING, by=Actor.DISPATCHER)
+    few = len(places) <= DOCUMENTS_MAX
 
-    async def work(connection: asyncpg.Connection) -> list[Dispatched]:
-        over = await limits.over(connection, [place[0] for place in places], list(limited))
-        ahead = [place for place in places if place[0] not in over]
-        if not ahead:
-            return []
-        job_ids, worker_ids, seqs = zip(*sorted(ahead), strict=True)
-        won = _dispatched(await connection.fetch(sql("dispatch"), job_ids, worker_ids, seqs, epoch, guard))
-        if limited:
-            await connection.execute(sql("rate_started"), limited, epoch)
+    def values(ahead: Sequence[tuple[int, int, int]], *, plain: bool) -> tuple[Any, ...]:
+        return (*zip(*sorted(ahead), strict=True), epoch, guard, plain, few)
+
+    won: list[Dispatched] = []
+    if places and not limited:  # the common case is one round trip: nothing in this Core limits plain jobs
+        won = _dispatched(await store.change(sql("dispatch"), *values(places, plain=True)))
+    there = {entry.ref.job_id for entry in won}
+    left = [place for place in places if place[0] not in there]
+    if not left:
         return won
 
-    return await store.run(work)
+    async def work(connection: asyncpg.Connection) -> list[Dispatched]:
+        over = await limits.over(connection, [place[0] for place in left], list(limited))
+        ahead = [place for place in left if place[0] not in over]
+        if not ahead:
+            return []
+        more = _dispatched(await connection.fetch(sql("dispatch"), *values(ahead, plain=False)))
+        if limited:
+            await connection.execute(sql("rate_started"), limited, epoch)
+        return more
+
+    return won + await store.run(work)
 
 
 async def resend(store: Store, orders: Sequence[tuple[JobRef, int]], epoch: int) -> list[Dispatched]:
@@ -129,7 +144,7 @@ async def resend(store: Store, orders: Sequence[tuple[JobRef, int]], epoch: int)
     ordered = sorted(orders)
     ids, fences = [ref.job_id for ref, _ in ordered], [ref.fence for ref, _ in ordered]
     seqs = [seq for _, seq in ordered]
-    return _dispatched(await store.run(lambda c: c.fetch(sql("resend"), ids, fences, seqs, epoch)))
+    return _dispatched(await store.change(sql("resend"), ids, fences, seqs, epoch))
 
 
 async def specs(store: Store, spec_ids: Sequence[int]) -> dict[int, bytes]:
@@ -160,14 +175,14 @@ async def started(
     prepared = [encode_json((spent or {}).get(ref, {})).decode() for ref, _ in ordered]
     digests = [(images or {}).get(ref, "") for ref, _ in ordered]
     guard = [state for state in sources(JobState.RUNNING, by=Actor.HARVESTER) if state in _PLACED]
-    won = await store.run(lambda c: c.fetch(sql("started"), ids, fences, ago, guard, prepared, digests))
+    won = await store.change(sql("started"), ids, fences, ago, guard, prepared, digests)
     return [row["id"] for row in won]
 
 
 async def progress(store: Store, steps: Sequence[Progress]) -> None:
     ordered = sorted(steps, key=lambda step: step.ref)
     ids, fences = [step.ref.job_id for step in ordered], [step.ref.fence for step in ordered]
-    await store.run(lambda c: c.execute(sql("progress"), ids, fences, [step.state.value for step in ordered]))
+    await store.change(sql("progress"), ids, fences, [step.state.value for step in ordered])
 
 
 async def ends(store: Store, refs: Sequence[JobRef]) -> dict[JobRef, asyncpg.Record]:
@@ -202,7 +217,7 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
         [e.grown.shape if e.grown else None for e in rows],
         [e.grown.line if e.grown else None for e in rows],
     ]
-    won = await store.run(lambda c: c.fetch(sql("settle"), guard, *columns))
+    won = await store.change(sql("settle"), guard, *columns)
     return [
         Settled(JobRef(row["id"], row["fence"]), row["worker_id"], JobState(row["state"]), row["array_id"])
         for row in won
@@ -212,13 +227,13 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
 async def supersede(store: Store, refs: Sequence[JobRef]) -> None:
     ordered = sorted(refs)
     ids, fences = [ref.job_id for ref in ordered], [ref.fence for ref in ordered]
-    await store.run(lambda c: c.execute(sql("supersede"), ids, fences))
+    await store.change(sql("supersede"), ids, fences)
 
 
 async def finish_arrays(store: Store, array_ids: Sequence[int]) -> list[int]:
     """Give a verdict to those of the arrays whose members have all ended; return their ids."""
     guard = sources(JobState.FAILED, by=Actor.HARVESTER)
-    won = await store.run(lambda c: c.fetch(sql("arrays_done"), sorted(array_ids), guard))
+    won = await store.change(sql("arrays_done"), sorted(array_ids), guard)
     return [row["id"] for row in won]
 
 
@@ -227,7 +242,7 @@ async def stop_overrun(store: Store, array_ids: Sequence[int]) -> list[int]:
     stopping = sources(JobState.STOPPING, by=Actor.HARVESTER)
     waiting = [state for state in sources(JobState.CANCELLED, by=Actor.HARVESTER) if state not in _PLACED]
     reason = EndReason.CANCELLED_BY_POLICY.value
-    won = await store.run(lambda c: c.fetch(sql("arrays_overrun"), sorted(array_ids), waiting, stopping, reason))
+    won = await store.change(sql("arrays_overrun"), sorted(array_ids), waiting, stopping, reason)
     return [row["id"] for row in won]
 
 
@@ -260,13 +275,13 @@ async def feed(store: Store, cursor: Cursor, limit: int) -> tuple[Cursor, list[F
 async def due(store: Store, limit: int) -> list[Waiting]:
     """Queue the scheduled jobs whose time has come; return those that are to be placed."""
     guard = sources(JobState.QUEUED, by=Actor.HIBERNATOR)
-    rows = await store.run(lambda c: c.fetch(sql("due"), limit, guard))
+    rows = await store.change(sql("due"), limit, guard)
     return [waiting_of(row) for row in rows if not row["is_array"]]
 
 
 async def expire(store: Store, limit: int) -> list[int]:
     guard = sources(JobState.EXPIRED, by=Actor.HIBERNATOR)
-    rows = await store.run(lambda c: c.fetch(sql("expire"), limit, guard))
+    rows = await store.change(sql("expire"), limit, guard)
     return [row["id"] for row in rows]
 
 
@@ -274,7 +289,7 @@ async def stop_late(store: Store, limit: int) -> list[int]:
     """Ask for the stop of jobs that still run at their deadline; return them."""
     guard = sources(JobState.STOPPING, by=Actor.HIBERNATOR)
     reason = EndReason.DEADLINE_PASSED.value
-    rows = await store.run(lambda c: c.fetch(sql("deadlines"), limit, guard, reason))
+    rows = await store.change(sql("deadlines"), limit, guard, reason)
     return [row["id"] for row in rows]
 
 

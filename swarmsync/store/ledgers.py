@@ -35,14 +35,17 @@ class Past(Struct, frozen=True):
     stopped: str
 
 
-async def read(connection: asyncpg.Connection, job: Row) -> Past:
-    """Return the past of a job that `lists.detail` has read; while it has not ended, up to now."""
+async def read(connection: asyncpg.Connection, job: Row, known: Sequence[Row] | None = None) -> Past:
+    """Return the past of a job that `lists.detail` has read; while it has not ended, up to now.
+
+    `known` are its assignments that have ended, where all of them were read already.
+    """
     now = job["finished_at"] or await connection.fetchval("SELECT clock_timestamp()")
     events = await connection.fetch(_EVENTS, job["id"], job["submitted_at"], EVENTS_MAX)
     reasons = await connection.fetch(_REASONS, job["line"], job["submitted_at"], now, REASONS_MAX)
     attempts: dict[int, Attempt] = {}
     if job["fence"]:
-        for row in await connection.fetch(_ATTEMPTS, job["id"]):
+        for row in await connection.fetch(_ATTEMPTS, job["id"]) if known is None else known:
             attempts[row["fence"]] = _attempt(row["started_at"], _decoded(row["result"]))
         if job["assignment_state"] is not None and job["started_at"] is not None:
             attempts[job["fence"]] = _attempt(job["started_at"], {"spent": _decoded(job["prepared"])})

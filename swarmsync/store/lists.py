@@ -44,6 +44,11 @@ class JobDetail(Struct, frozen=True):
     members: Mapping[str, int] | None  # of an array: how many in each state
     stored: Mapping[int, int]  # bytes of output in PostgreSQL by stream, while the job is not final
 
+    @property
+    def every_assignment(self) -> Sequence[Row] | None:
+        """The assignments, unless there are more than were read."""
+        return self.assignments if len(self.assignments) < ASSIGNMENTS_MAX else None
+
 
 class Conditions:
     """A WHERE clause whose values are parameters."""
@@ -95,7 +100,7 @@ async def detail(connection: asyncpg.Connection, job_id: int) -> JobDetail | Non
 
 _ASSIGNMENTS: Final = """
 SELECT a.fence, a.state, a.outcome, a.reason, a.message, a.exit_code, a.offered_at, a.started_at, a.ended_at,
-    a.superseded, w.name AS worker
+    a.superseded, a.result, w.name AS worker
 FROM assignments a LEFT JOIN workers w ON w.id = a.worker_id WHERE a.job_id = $1 ORDER BY a.fence DESC LIMIT $2
 """
 _MEMBERS: Final = "SELECT state, count(*) AS jobs FROM jobs WHERE array_id = $1 GROUP BY state"

@@ -45,11 +45,21 @@ ENGINE_PLANS: Final = {
 }
 
 
-class Store:
-    """A pool as one role. `connection` and `transaction` raise Unavailable instead of waiting or failing oddly."""
+#: A connection is closed after so many uses: its process in PostgreSQL has grown by then.
+USES_MAX: Final = 50_000
 
-    def __init__(self, pool: asyncpg.Pool, acquire_timeout_s: float) -> None:
+
+class Store:
+    """A pool as one role. `connection` and `transaction` raise Unavailable instead of waiting or failing oddly.
+
+    Connections that were given back in good order stay here, above asyncpg's pool, whose ways of lending and taking
+    back cost a coroutine of their own each; a lone statement feels that.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, size: int, acquire_timeout_s: float) -> None:
         self._pool = pool
+        self._places = asyncio.Semaphore(size)
+        self._idle: list[tuple[asyncpg.Connection, int]] = []
         self._acquire_timeout_s = acquire_timeout_s
 
     @classmethod
@@ -84,10 +94,12 @@ class Store:
             reset=_nothing_to_reset,
         )
         await pool
-        return cls(pool, acquire_timeout_s)
+        return cls(pool, size, acquire_timeout_s)
 
     async def close(self) -> None:
         try:
+            while self._idle:
+                await self._pool.release(self._idle.pop()[0])
             await asyncio.wait_for(self._pool.close(), 3)
         except (TimeoutError, *_AWAY):
             self._pool.terminate()
@@ -96,10 +108,38 @@ class Store:
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection. Raises Unavailable when PostgreSQL is away or all are in use for too long."""
         try:
-            async with self._pool.acquire(timeout=self._acquire_timeout_s) as connection:
-                yield connection
+            await self._take_place()
+            try:
+                connection, uses = await self._lend()
+                try:
+                    yield connection
+                except BaseException:
+                    await self._pool.release(connection)  # which cleans up after whatever it was
+                    raise
+                if uses < USES_MAX and not connection.is_closed() and not connection.is_in_transaction():
+                    self._idle.append((connection, uses + 1))
+                else:
+                    await self._pool.release(connection)
+            finally:
+                self._places.release()
         except _AWAY as error:
             raise Unavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error
+
+    async def _take_place(self) -> None:
+        if self._places.locked():
+            async with asyncio.timeout(self._acquire_timeout_s):
+                await self._places.acquire()
+        else:
+            await self._places.acquire()
+
+    async def _lend(self) -> tuple[asyncpg.Connection, int]:
+        """Return a connection that is open as far as one can know, and how often it was lent."""
+        while self._idle:
+            connection, uses = self._idle.pop()
+            if not connection.is_closed():
+                return connection, uses
+            await self._pool.release(connection)
+        return await self._pool.acquire(timeout=self._acquire_timeout_s), 0
 
     @asynccontextmanager
     async def transaction(self, **settings: str) -> AsyncIterator[asyncpg.Connection]:
@@ -124,9 +164,16 @@ class Store:
                 async with self.transaction(**settings) as connection:
                     return await work(connection)
             except _AGAIN as error:
-                if attempt == TRIES - 1:
-                    raise Unavailable("PostgreSQL is too busy with the same rows") from error
-                await asyncio.sleep(0.005 * (attempt + 1))
+                await _pause(attempt, error)
+        raise AssertionError("unreachable")
+
+    async def change(self, query: str, *values: Any) -> list[asyncpg.Record]:
+        """Run one statement, which is a transaction of its own and one round trip; again as `run` does."""
+        for attempt in range(TRIES):
+            try:
+                return await self.fetch(query, *values)
+            except _AGAIN as error:
+                await _pause(attempt, error)
         raise AssertionError("unreachable")
 
     async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
@@ -148,6 +195,13 @@ def set_local(**settings: str) -> str:
     """Return the statements that set these (dots as `__`) until the transaction ends, each behind a semicolon."""
     names = {key.replace("__", "."): value.replace("'", "''") for key, value in settings.items()}
     return "".join(f"; SET LOCAL {name} = '{value}'" for name, value in names.items())
+
+
+async def _pause(attempt: int, error: Exception) -> None:
+    """Wait before the next try. Raises Unavailable after the last."""
+    if attempt == TRIES - 1:
+        raise Unavailable("PostgreSQL is too busy with the same rows") from error
+    await asyncio.sleep(0.005 * (attempt + 1))
 
 
 async def _nothing_to_reset(_connection: object) -> None:

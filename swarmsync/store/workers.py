@@ -62,20 +62,20 @@ async def load(store: Store) -> list[tuple[WorkerView, str]]:
 
 async def save_liveness(store: Store, changes: Mapping[int, Liveness]) -> None:
     ids = sorted(changes)
-    await store.run(lambda c: c.execute(sql("save_liveness"), ids, [changes[i].value for i in ids]))
+    await store.change(sql("save_liveness"), ids, [changes[i].value for i in ids])
 
 
 async def save_drained(store: Store, worker_ids: Sequence[int]) -> None:
     """Note that draining workers are drained; a person's later word (uncordon) is kept."""
     ids = sorted(worker_ids)
     query = "UPDATE workers SET eligibility = 'drained' WHERE id = ANY ($1::bigint[]) AND eligibility = 'draining'"
-    await store.run(lambda c: c.execute(query, ids))
+    await store.change(query, ids)
 
 
 async def stop_drained(store: Store) -> list[int]:
     """Ask for the stop of what still runs where a drain's deadline has passed; return those jobs."""
     guard = sources(JobState.STOPPING, by=Actor.HARVESTER)
-    rows = await store.run(lambda c: c.fetch(sql("drain_late"), guard, EndReason.WORKER_DRAINED.value))
+    rows = await store.change(sql("drain_late"), guard, EndReason.WORKER_DRAINED.value)
     return [row["id"] for row in rows]
 
 
@@ -106,10 +106,10 @@ async def save_images(store: Store, images: Mapping[int, Sequence[str]]) -> None
         " FROM unnest($1::bigint[], $2::jsonb[]) AS i (id, names) WHERE w.id = i.id"
     )
     names = [msgspec.json.encode(images[worker_id]).decode() for worker_id in sorted(images)]
-    await store.run(lambda c: c.execute(query, sorted(images), names))
+    await store.change(query, sorted(images), names)
 
 
 async def save_pulses(store: Store, ages: Sequence[tuple[int, int]]) -> None:
     """Note when workers were last heard of: (worker id, milliseconds ago)."""
     ordered = sorted(ages)
-    await store.run(lambda c: c.execute(sql("save_pulses"), [i for i, _ in ordered], [ago for _, ago in ordered]))
+    await store.change(sql("save_pulses"), [i for i, _ in ordered], [ago for _, ago in ordered])

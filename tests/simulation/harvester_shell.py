@@ -16,6 +16,7 @@ from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState, Liveness
 from swarmsync.protocol.messages import (
     AssignmentEnded,
+    By,
     Ended,
     JobsSubmitted,
     Join,
@@ -79,7 +80,9 @@ class HarvesterShell(Shell):
         self._arrived.append(letter)
         self.bell.ring()
 
-    def _on_changed(self, _letter: Letter) -> None:
+    def _on_changed(self, letter: Letter) -> None:
+        if letter.word.by not in (By.API, By.SUBMISSION):
+            return
         self._look_at_feed = True
         self.bell.ring()
 

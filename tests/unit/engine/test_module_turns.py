@@ -64,6 +64,8 @@ class Store:
 
     execute = fetchval = fetch
 
+    change = fetch
+
     async def run(self, work):
         return await work(self)
 

@@ -137,6 +137,23 @@ def _refusal(request: Request, access: Access, identity: Identity) -> str:
     return ""
 
 
+def is_local(request: Request) -> bool:
+    """Whether a program on this machine asks for itself: a proxy that passes a request on says so in a header."""
+    passed_on = any(request.get_header(name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
+    return not passed_on and (request.remote_addr or "").removeprefix("::ffff:").startswith(("127.", "::1"))
+
+
+#: Who reads metrics without a token where the settings let anybody on this machine do so.
+LOCAL_READER: Final = Identity(
+    Caller(0, "loopback", "operator"),
+    "token",
+    "loopback",
+    b"",
+    datetime.max.replace(tzinfo=UTC),
+    frozenset({"system:read"}),
+)
+
+
 def _caller(user: User) -> Caller:
     return Caller(user.user_id, user.username, user.role)
 

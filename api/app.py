@@ -31,6 +31,7 @@ from api.resources import (
     keys,
     limits,
     logs,
+    metrics,
     overview,
     policies,
     queues,
@@ -115,7 +116,7 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/openapi.json", health.OpenApi, None),
     ("/", dashboard.Dashboard, None),
     ("/static/{file}", dashboard.Dashboard, "file"),
-    ("/metrics", health.Metrics, None),
+    ("/metrics", metrics.Metrics, None),
     ("/healthz", health.Health, None),
     ("/readyz", health.Ready, None),
 )

@@ -12,7 +12,7 @@ from falcon.asgi import Request, Response
 from msgspec import Struct
 
 from api import query_strings, scopes, strict_json
-from api.access import Access, Identity
+from api.access import LOCAL_READER, Access, Identity, is_local
 from api.problems import WrongMediaType
 from api.query_strings import NoQuery
 from api.services import Services
@@ -135,13 +135,20 @@ def endpoint(
     body: Any = None,
     answer: Any = None,
     status: int = 200,
+    open_to_loopback: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Responder]:
-    """Make a Falcon responder of a handler `(self, call, **path) -> answer`."""
+    """Make a Falcon responder of a handler `(self, call, **path) -> answer`.
+
+    `open_to_loopback`: programs on this machine need no token where `api.open_metrics` says so.
+    """
 
     def wrap(handler: Callable[..., Awaitable[Any]]) -> Responder:
         async def responder(self: Any, request: Request, response: Response, **path: str) -> None:
             services: Services = self._services()
-            identity = await services.gate.admit(request, access)
+            if open_to_loopback and services.config.open_metrics and is_local(request):
+                identity: Identity | None = LOCAL_READER
+            else:
+                identity = await services.gate.admit(request, access)
             _check_path(path)
             call = Call(request, response, services, identity, query_strings.read(request, query))
             response.status = status

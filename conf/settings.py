@@ -71,6 +71,7 @@ class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
     tls_ca: str = ""
     plain: bool = False
     requests_per_s: Positive = 5_000
+    open_metrics: bool = False
 
 
 class SchedulerSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -60,6 +60,31 @@ CROSS JOIN LATERAL (
 """
 
 
+_FLEET: Final = """
+SELECT w.eligibility, count(*) AS workers, sum(w.cpus_milli) FILTER (WHERE w.liveness = 'ready') AS cpus_milli,
+    sum(w.memory_bytes) FILTER (WHERE w.liveness = 'ready') AS memory_bytes,
+    sum(w.gpus) FILTER (WHERE w.liveness = 'ready') AS gpus
+FROM workers w GROUP BY 1
+"""
+_ASSIGNED: Final = """
+SELECT COALESCE(sum(cpus_milli), 0) AS cpus_milli, COALESCE(sum(memory_bytes), 0) AS memory_bytes,
+    COALESCE(sum(gpus), 0) AS gpus
+FROM jobs WHERE state IN ('starting', 'running', 'stopping') AND assignment_state IS NOT NULL
+"""
+
+
+class Fleet(Struct, frozen=True):
+    """What ready workers offer, what jobs hold of it, and all workers by what they may take."""
+
+    eligibility: Mapping[str, int]
+    cpus: float
+    memory_bytes: int
+    gpus: int
+    cpus_used: float
+    memory_bytes_used: int
+    gpus_used: int
+
+
 class Stats(Struct, frozen=True):
     """Jobs are counted as far as the caller sees them; an array's members count, the array itself does not."""
 
@@ -135,6 +160,24 @@ async def stats(store: Store, caller: Caller) -> Stats:
             latency["jobs"],
             latency["p50"],
             latency["p99"],
+        )
+
+    return await store.run(work, **caller.settings)
+
+
+async def fleet(store: Store, caller: Caller) -> Fleet:
+    async def work(connection: asyncpg.Connection) -> Fleet:
+        rows = await connection.fetch(_FLEET)
+        used = await connection.fetchrow(_ASSIGNED)
+        offered = {name: int(sum(row[name] or 0 for row in rows)) for name in ("cpus_milli", "memory_bytes", "gpus")}
+        return Fleet(
+            {row["eligibility"]: row["workers"] for row in rows},
+            offered["cpus_milli"] / 1_000,
+            offered["memory_bytes"],
+            offered["gpus"],
+            int(used["cpus_milli"]) / 1_000,
+            int(used["memory_bytes"]),
+            int(used["gpus"]),
         )
 
     return await store.run(work, **caller.settings)

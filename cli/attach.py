@@ -19,9 +19,9 @@ from msgspec import Struct
 
 from cli import exits
 from cli.cells import cut, escape
-from cli.follow import FROM_THE_START, LogChunk, LogEnd, follow
 from swarmsync.client import Client
 from swarmsync.errors import Conflict, SwarmError, Unavailable
+from swarmsync.follow import FROM_THE_START, LogChunk, LogEnd, follow
 
 CHUNKS_AHEAD_MAX: Final = 256
 #: How long Core may be away in the middle of a job before we give up and leave the job to itself.

@@ -16,7 +16,7 @@ FILE_MAX: Final = 64 << 10
 
 def default_path() -> Path:
     """Return where a key is when no file is named: beside the profiles."""
-    from conf.settings import profile_path
+    from swarmsync.profiles import profile_path
 
     return profile_path(os.environ).parent / "key"
 

@@ -207,12 +207,6 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     return Path(base) / "swarmsync"
 
 
-def profile_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """The file with the logins of `consumer`: `$XDG_CONFIG_HOME/swarmsync/profiles.json`."""
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
-    return Path(base) / "swarmsync" / "profiles.json"
-
-
 def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
     """Read the settings. `overrides` are dotted keys with `__` for the dot. Raises ConfigError."""
     document: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from msgspec import Struct
 
-from conf.settings import Settings, profile_path
+from conf.settings import Settings
 from engine.modules import Site
 from swarmsync import embedded
 from swarmsync.clock import SystemClock
@@ -22,6 +22,7 @@ from swarmsync.embedded import ServerPlan
 from swarmsync.errors import ConfigError
 from swarmsync.ids import IdSource
 from swarmsync.nats_config import JOIN, NatsConfig
+from swarmsync.profiles import profile_path
 from swarmsync.seal import Sealer, load_ring
 from swarmsync.store import users, worker_keys
 from swarmsync.store.migrate import migrate

@@ -1,197 +1,73 @@
 """The client library: what `consumer` is made of, and what other programs import.
 
-    from swarmsync.client import Client
+    from swarmsync import Client
 
-    with Client("http://127.0.0.1:8420", token) as client:
-        job = client.submit({"image": "alpine:3.20", "command": ["date"]})
-        print(client.wait(job["id"])["state"])
+    with Client() as core:
+        print(core.run("alpine:3.20", ["date"]).stdout.decode())
 
-Answers are the API's JSON documents as they came. Failures are the exceptions of `swarmsync.errors`. A request that may
-be repeated without harm is repeated while Core is away, for `patience_s` in all. One client serves one thread.
+Documents are the API's JSON as it came. Failures are the exceptions of `swarmsync.errors`. A request that may be
+repeated without harm is repeated while Core is away, for `patience_s` in all. One client serves one thread;
+`swarmsync.AsyncClient` is the same for asyncio.
 """
 
 import base64
-import time
-import uuid
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from http.client import HTTPException
-from typing import IO, Any, Final, Literal, NotRequired, Self, TypedDict
-from urllib.parse import quote
+from typing import IO, Any, Final, Literal, Self, TypeVar
 
-import msgspec
+from msgspec import Struct
 
-from swarmsync import errors
-from swarmsync.errors import ChecksumError, SwarmError, Unavailable
+from swarmsync import calls
+from swarmsync.calls import (
+    FINAL_STATES,
+    Command,
+    Document,
+    Inputs,
+    Job,
+    Verb,
+    job_path,
+)
+from swarmsync.connection import Connection
+from swarmsync.errors import ChecksumError, JobFailed, Unavailable
+from swarmsync.events import follow_events
+from swarmsync.follow import LogChunk, pieces
+from swarmsync.follow import follow as follow_output
 from swarmsync.protocol import challenge
-from swarmsync.wire import Filters, NotSentError, Wire, cause, read_json, refusal, retry_after_s, target
+from swarmsync.wire import Filters, NotSentError, cause, target
 
-Document = dict[str, Any]
-FINAL_STATES: Final = frozenset({"succeeded", "failed", "timed_out", "cancelled", "expired"})
-PAGE_MAX: Final = 1_000
-LONG_POLL_S: Final = 60
+T = TypeVar("T")
 DOWNLOADS_MAX: Final = 5
+FOLLOW_PATIENCE_S: Final = 120.0
 
 
-class Job(TypedDict):
-    """A job as the API shows it; newer versions of Core may add fields."""
+class Completed(Struct, frozen=True):
+    """A job that has ended, with what it wrote."""
 
-    id: str
-    name: str
-    user: str
-    queue: str
-    state: str
-    reason: str
-    message: str
-    since: str
-    gone_by: str | None
-    priority: int
-    labels: dict[str, str]
-    spec: Document
-    submitted_at: str
-    started_at: str | None
-    finished_at: str | None
-    attempt: int
-    fence: int
-    worker: str | None
-    exit_code: int | None
-    rerun_of: str | None
-    schedule_id: str | None
-    array_index: int | None
-    assignments: NotRequired[list[Document]]
+    job: Job
+    stdout: bytes
+    stderr: bytes
 
+    @property
+    def exit_code(self) -> int | None:
+        return self.job["exit_code"]
 
-class Client:
-    """Speaks to one Core as one user."""
-
-    def __init__(
-        self,
-        url: str,
-        token: str = "",
-        *,
-        timeout_s: float = 30.0,
-        patience_s: float = 10.0,
-        sleep: Callable[[float], None] = time.sleep,
-        fresh_token: Callable[[], str] = lambda: "",
-        ca: str = "",
-    ) -> None:
-        """`fresh_token` is asked when Core refuses the token; a different one is tried in its place.
-
-        `ca` is the file of the authority's certificate where Core's TLS is signed by a private one.
-        """
-        self._wire = Wire(url, token, ca)
-        self._timeout_s = timeout_s
-        self._patience_s = patience_s
-        self._sleep = sleep
-        self._fresh_token = fresh_token
-
-    def __enter__(self) -> Self:
+    def check(self) -> Self:
+        """Return this. Raises JobFailed unless the job succeeded."""
+        if self.job["state"] != "succeeded":
+            raise JobFailed(dict(self.job), self.stderr)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
-    def close(self) -> None:
-        self._wire.close()
-
-    def hang_up(self) -> None:
-        """Break this client's live streams: who reads them gets Unavailable. The one call for another thread."""
-        self._wire.hang_up()
-
-    # --- any call -------------------------------------------------------------------------------------------------
-
-    def get(self, path: str, query: Filters | None = None, *, timeout_s: float | None = None) -> Any:
-        return self.call("GET", path, query=query, timeout_s=timeout_s)
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        query: Filters | None = None,
-        key: str = "",
-        repeatable: bool | None = None,
-        timeout_s: float | None = None,
-    ) -> Any:
-        """Make one call and return its JSON, or None for an empty answer.
-
-        `repeatable` says that doing it twice does no harm; by default all but POST without an idempotency `key`. Raises
-        Unavailable when patience ends, RequestError and its kinds for what Core refuses.
-        """
-        content = None if body is None else msgspec.json.encode(body)
-        headers = {"Idempotency-Key": key} if key else {}
-        again = repeatable if repeatable is not None else method != "POST" or bool(key)
-        deadline, delay_s = time.monotonic() + self._patience_s, 0.05
-        while True:
-            try:
-                status, fields, answer = self._wire.exchange(
-                    method, target(path, query), content, headers, timeout_s or self._timeout_s
-                )
-            except NotSentError as error:
-                failure: SwarmError = Unavailable(str(error))
-            except (OSError, HTTPException) as error:
-                failure = Unavailable(f"the connection to {self._wire.url} broke: {cause(error)}")
-                if not again:
-                    raise failure from None
-            else:
-                if status < 400:
-                    return read_json(answer) if answer else None
-                failure = refusal(status, fields, answer)
-                if isinstance(failure, errors.NotLoggedIn) and self._renewed():
-                    continue
-                if not (again and isinstance(failure, Unavailable)):
-                    raise failure
-                delay_s = max(delay_s, retry_after_s(fields, 0))
-            if time.monotonic() + delay_s > deadline:
-                raise failure
-            self._sleep(delay_s)
-            delay_s = min(delay_s * 2, 1.0)
-
-    def items(self, path: str, filters: Filters | None = None, *, limit: int | None = None) -> Iterator[Document]:
-        """Yield the items of a list, newest first, over as many pages as it takes; `limit` ends it earlier."""
-        left, cursor = limit, None
-        while left is None or left > 0:
-            size = PAGE_MAX if left is None else min(left, PAGE_MAX)
-            page = self.get(path, {**(filters or {}), "limit": size, "cursor": cursor})
-            yield from page["items"] if left is None else page["items"][:left]
-            left = None if left is None else left - len(page["items"])
-            cursor = page.get("next_cursor")
-            if not cursor:
-                return
-
-    def lines(
-        self,
-        path: str,
-        query: Filters | None = None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        on_open: Callable[[], None] = lambda: None,
-    ) -> Iterator[bytes]:
-        """Yield the lines of a live stream as they arrive. Raises Unavailable when the connection breaks."""
-        try:
-            try:
-                yield from self._wire.lines(target(path, query), headers or {}, on_open)
-            except errors.NotLoggedIn:
-                if not self._renewed():
-                    raise
-                yield from self._wire.lines(target(path, query), headers or {}, on_open)
-        except NotSentError as error:
-            raise Unavailable(str(error)) from None
-        except (OSError, HTTPException) as error:
-            raise Unavailable(f"the stream from {self._wire.url} broke: {cause(error)}") from None
-
-    def _renewed(self) -> bool:
-        """Take the token that is in force now; False when that is the one that was refused."""
-        before, self._wire.token = self._wire.token, self._fresh_token() or self._wire.token
-        return self._wire.token != before
+class Client(Connection):
+    """Speaks to one Core as one user."""
 
     # --- sessions -------------------------------------------------------------------------------------------------
 
     def login(self, username: str, password: str) -> Document:
         """Return `{token, expires_at}` and use the token from here on."""
-        answer: Document = self.call("POST", "/v1/auth/login", {"username": username, "password": password})
+        answer = self._do(calls.login(username, password))
         self._wire.token = answer["token"]
         return answer
 
@@ -218,69 +94,128 @@ class Client:
         answer: Document = self.get("/v1/auth/session")
         return answer
 
+    # --- containers -----------------------------------------------------------------------------------------------
+
+    def start(self, image: str, command: Command = None, **fields: Any) -> "RunningJob":
+        """Submit one container and return at once; `fields` are those of the job spec, such as `resources`."""
+        return RunningJob(self, self.submit(calls.spec_of(image, command, fields)))
+
+    def run(
+        self, image: str, command: Command = None, *, check: bool = True, wait_s: float | None = None, **fields: Any
+    ) -> Completed:
+        """Run one container to its end, as `subprocess.run` does a program.
+
+        Raises JobFailed with `check` unless it succeeds, WaitTimeout after `wait_s`; the job then goes on.
+        """
+        job = self.submit(calls.spec_of(image, command, fields))
+        done = self._completed(job["id"], wait_s)
+        return done.check() if check else done
+
+    def map(
+        self,
+        image: str,
+        command: Command,
+        inputs: Inputs,
+        *,
+        check: bool = True,
+        wait_s: float | None = None,
+        **fields: Any,
+    ) -> Iterator[Completed]:
+        """Run one container per input, as many at a time as there is room for; yield them in order as they end.
+
+        A number makes an array with so many members, which find their index in SWARMSYNC_ARRAY_INDEX. Else each job
+        finds its input in INPUT, or in the variables that the input names. All are accepted, or none. `wait_s` counts
+        for each.
+        """
+        if not inputs:
+            return
+        specs = calls.specs_over(image, command, inputs, fields)
+        ids = [self.submit(specs[0])["id"]] if isinstance(inputs, int) else self.submit_many(specs)
+        for job_id in calls.ids_over(ids, inputs):
+            done = self._completed(job_id, wait_s)
+            yield done.check() if check else done
+
+    def _completed(self, job_id: str, wait_s: float | None) -> Completed:
+        job = self.wait(job_id, timeout_s=wait_s)
+        return Completed(job, self._do(calls.output_of(job_id, "stdout")), self._do(calls.output_of(job_id, "stderr")))
+
     # --- jobs -----------------------------------------------------------------------------------------------------
 
     def submit(self, spec: Document, *, key: str = "") -> Job:
         """Submit one job. It is sent with an idempotency key, so that a lost answer never makes a second job."""
-        answer: Job = self.call("POST", "/v1/jobs", spec, key=key or str(uuid.uuid4()))
-        return answer
+        return self._do(calls.submit(spec, key))
 
     def submit_many(self, specs: Sequence[Document], *, key: str = "") -> list[str]:
         """Submit up to 10,000 jobs, all or none; returns their ids in order."""
-        answer = self.call("POST", "/v1/jobs", {"jobs": list(specs)}, key=key or str(uuid.uuid4()), timeout_s=120)
-        ids: list[str] = answer["ids"]
+        ids: list[str] = self._do(calls.submit_many(specs, key))["ids"]
         return ids
 
     def plan(self, spec: Document) -> Document:
         """Ask where and when a job of this spec would start; changes nothing."""
-        document: Document = self.call("POST", "/v1/jobs/plan", spec, repeatable=True)
-        return document
+        return self._do(calls.plan(spec))
 
     def validate(self, spec: Document) -> Document:
-        answer: Document = self.call("POST", "/v1/jobs/validate", spec, repeatable=True)
-        return answer
+        return self._do(calls.validate(spec))
 
     def jobs(self, filters: Filters | None = None, *, limit: int | None = None) -> Iterator[Document]:
+        """Yield jobs, newest first; `filters` are those of the API, such as `{"state": "running", "label": "a=b"}`."""
         return self.items("/v1/jobs", filters, limit=limit)
 
     def job(self, job_id: str, *, wait_s: int = 0) -> Job:
         """Return one job; with `wait_s` when it is final, or as it is after that long (60 at most)."""
-        query = {"wait": wait_s} if wait_s else None
-        answer: Job = self.get(job_path(job_id), query, timeout_s=self._timeout_s + wait_s)
-        return answer
+        return self._do(calls.job(job_id, wait_s))
+
+    def attach(self, job_id: str) -> "RunningJob":
+        """Return a job that was submitted elsewhere."""
+        return RunningJob(self, self.job(job_id))
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """Return the job when it is final. Raises TimeoutError; the job goes on."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            left = LONG_POLL_S if deadline is None else min(LONG_POLL_S, deadline - time.monotonic())
-            job = self.job(job_id, wait_s=max(0, int(left)))
-            if job["state"] in FINAL_STATES:
-                return job
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"job {job['id']} is still {job['state']} after {timeout_s:g} s")
-            if left < 1:  # the server counts whole seconds; the last part of one is ours
-                self._sleep(max(0.0, min(left, 0.2)))
+        """Return the job when it is final. Raises WaitTimeout, which is a TimeoutError; the job goes on."""
+        return self._run(calls.wait(job_id, timeout_s, self._manner))
 
-    def act(self, job_id: str, verb: Literal["cancel", "kill", "hold", "release"], body: Document | None = None) -> Job:
-        answer: Job = self.call("POST", job_path(job_id, verb), body, repeatable=True)
-        return answer
+    def result(self, job_id: str) -> Document:
+        """Return exit code, reason, times, usage, and size and SHA-256 of what it wrote."""
+        return self._do(calls.part(job_id, "result"))
+
+    def why(self, job_id: str) -> Document:
+        """Return why the job waits, or why it ended as it did."""
+        return self._do(calls.part(job_id, "why"))
+
+    def logs(
+        self,
+        job_id: str,
+        *,
+        follow: bool = False,
+        stream: Literal["stdout", "stderr", "both"] = "both",
+        tail: int | None = None,
+        patience_s: float = FOLLOW_PATIENCE_S,
+    ) -> Iterator[LogChunk]:
+        """Yield what the job wrote, piece by piece; with `follow` until it ends, over restarts of Core."""
+        query = {"stream": stream, "tail": tail}
+        said = follow_output(self, job_id, query, patience_s=patience_s) if follow else pieces(self, job_id, query)
+        for piece in said:
+            if isinstance(piece, LogChunk):
+                yield piece
+
+    def events(self, *, job: str = "", last_id: str = "", patience_s: float = FOLLOW_PATIENCE_S) -> Iterator[Document]:
+        """Yield every change of a job's state from now on, or from after the event `last_id`; never ends by itself."""
+        return follow_events(self, {"job": job}, last_id=last_id, patience_s=patience_s)
+
+    def act(self, job_id: str, verb: Verb, body: Document | None = None) -> Job:
+        return self._do(calls.act(job_id, verb, body))
 
     def cancel(self, job_id: str, reason: str = "") -> Job:
-        return self.act(job_id, "cancel", {"reason": reason} if reason else None)
+        return self._do(calls.cancel(job_id, reason))
 
     def rerun(self, job_id: str, *, failed: bool = False) -> Job:
         """Submit the spec of a job that has ended again; with `failed`, of an array only what did not succeed."""
-        body = {"failed": True} if failed else None
-        answer: Job = self.call("POST", job_path(job_id, "rerun"), body, key=str(uuid.uuid4()))
-        return answer
+        return self._do(calls.rerun(job_id, failed=failed))
 
     def update(self, job_id: str, changes: Document) -> Job:
-        answer: Job = self.call("PATCH", job_path(job_id), changes)
-        return answer
+        return self._do(calls.update(job_id, changes))
 
     def outputs(self, job_id: str) -> list[Document]:
-        items: list[Document] = self.get(job_path(job_id, "outputs"))["items"]
+        items: list[Document] = self._do(calls.part(job_id, "outputs"))["items"]
         return items
 
     def download(self, job_id: str, output: str, into: IO[bytes]) -> str:
@@ -309,12 +244,86 @@ class Client:
             return digest.hexdigest()
 
     def verify(self, job_id: str) -> Document:
-        answer: Document = self.get(job_path(job_id, "verify"), timeout_s=600)
-        return answer
+        return self._do(calls.verify(job_id))
 
     def delete(self, job_id: str) -> None:
-        self.call("DELETE", job_path(job_id))
+        self._do(calls.delete(job_id))
+
+    # --- the rest of Core -----------------------------------------------------------------------------------------
+
+    def workers(self) -> Iterator[Document]:
+        return self.items("/v1/workers")
+
+    def schedules(self, filters: Filters | None = None) -> Iterator[Document]:
+        return self.items("/v1/schedules", filters)
+
+    def create_schedule(self, name: str, cron: str, spec: Document, **fields: Any) -> Document:
+        """Make a schedule; `fields` are `timezone`, `overlap`, `misfire` and the like."""
+        return self._do(calls.create_schedule(name, cron, spec, fields))
+
+    def stats(self) -> Document:
+        return self._do(calls.stats())
 
 
-def job_path(job_id: str, *rest: str) -> str:
-    return "/".join(["/v1/jobs", quote(job_id, safe=""), *(quote(part, safe="") for part in rest)])
+class RunningJob:
+    """A job and the client that asks for it. `document` is the job as it was last seen."""
+
+    def __init__(self, client: Client, document: Job) -> None:
+        self._client = client
+        self.document = document
+        self.id = document["id"]
+
+    def __repr__(self) -> str:
+        return f"<job {self.id} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        return self.document["state"]
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in FINAL_STATES
+
+    def refresh(self) -> Self:
+        self.document = self._client.job(self.id)
+        return self
+
+    def wait(self, timeout_s: float | None = None, *, check: bool = False) -> Self:
+        """Return when the job has ended. Raises WaitTimeout, and with `check` JobFailed unless it succeeded."""
+        self.document = self._client.wait(self.id, timeout_s=timeout_s)
+        if check and self.state != "succeeded":
+            raise JobFailed(dict(self.document))
+        return self
+
+    def result(self) -> Document:
+        return self._client.result(self.id)
+
+    def why(self) -> Document:
+        return self._client.why(self.id)
+
+    def logs(self, *, follow: bool = True, stream: Literal["stdout", "stderr", "both"] = "both") -> Iterator[LogChunk]:
+        """Yield what it writes until it ends."""
+        return self._client.logs(self.id, follow=follow, stream=stream)
+
+    def cancel(self, reason: str = "") -> Self:
+        self.document = self._client.cancel(self.id, reason)
+        return self
+
+    def kill(self) -> Self:
+        self.document = self._client.act(self.id, "kill")
+        return self
+
+    def rerun(self) -> "RunningJob":
+        """Submit it again; the new job is another one."""
+        return RunningJob(self._client, self._client.rerun(self.id))
+
+    def members(self) -> list["RunningJob"]:
+        """Return an array's members in the order of their indexes."""
+        found = [RunningJob(self._client, _as_job(each)) for each in self._client.jobs({"array": self.id})]
+        return sorted(found, key=lambda member: member.document["array_index"] or 0)
+
+
+def _as_job(document: Document) -> Job:
+    job: Any = document
+    made: Job = job
+    return made

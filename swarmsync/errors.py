@@ -4,7 +4,7 @@
 crash the module and the supervisor starts it again from PostgreSQL.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -88,6 +88,19 @@ class Unavailable(SwarmError):
     status = 503
     title = "Unavailable"
     retryable = True
+
+
+class WaitTimeout(SwarmError, TimeoutError):
+    """What was waited for has not happened in the time that was given; it may still."""
+
+
+class JobFailed(SwarmError):
+    """A job that was to succeed did not. `job` is its document; `stderr` what it wrote there, if known."""
+
+    def __init__(self, job: dict[str, Any], stderr: bytes = b"") -> None:
+        super().__init__(f"job {job['id']} {job['state']}: {job['reason']}: {job['message']}")
+        self.job = job
+        self.stderr = stderr
 
 
 class ChecksumError(SwarmError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from select import POLLIN, poll
 from socket import IPPROTO_TCP, SHUT_RDWR, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -27,6 +27,12 @@ _REFUSALS: Final[Mapping[int, type[SwarmError]]] = {
     kind.status: kind
     for kind in (errors.NotLoggedIn, errors.NotAllowed, errors.NotFound, errors.Conflict, errors.TooLarge, RequestError)
 }
+
+
+class Fields(Protocol):
+    """The header of an answer."""
+
+    def get(self, name: str, /) -> str | None: ...
 
 
 class NotSentError(Exception):
@@ -52,7 +58,12 @@ class Wire:
     ) -> tuple[int, HTTPMessage, bytes]:
         connection = self._take(timeout_s)
         try:
-            connection.request(method, self._parts.path.rstrip("/") + target, content, self._headers(headers, content))
+            connection.request(
+                method,
+                self._parts.path.rstrip("/") + target,
+                content,
+                headers_of(self.token, headers, has_content=content is not None),
+            )
             response = connection.getresponse()
             answer = response.read()
         except BaseException:
@@ -68,7 +79,9 @@ class Wire:
         connection = self._connect(STREAM_IDLE_S)
         self._streams.add(connection)
         try:
-            connection.request("GET", self._parts.path.rstrip("/") + target, headers=self._headers(headers, None))
+            connection.request(
+                "GET", self._parts.path.rstrip("/") + target, headers=headers_of(self.token, headers, has_content=False)
+            )
             response = connection.getresponse()
             if response.status >= 400:
                 raise refusal(response.status, response.headers, response.read())
@@ -88,7 +101,9 @@ class Wire:
         """Hand a body over piece by piece; return the header. Raises HTTPException when it breaks off."""
         connection = self._connect(STREAM_IDLE_S)
         try:
-            connection.request("GET", self._parts.path.rstrip("/") + target, headers=self._headers({}, None))
+            connection.request(
+                "GET", self._parts.path.rstrip("/") + target, headers=headers_of(self.token, {}, has_content=False)
+            )
             response = connection.getresponse()
             if response.status >= 400:
                 raise refusal(response.status, response.headers, response.read())
@@ -122,7 +137,7 @@ class Wire:
         name, port, patience_s = self._parts.hostname or "", self._parts.port, min(timeout_s, 10.0)
         connection: HTTPConnection
         if self._parts.scheme == "https":
-            connection = HTTPSConnection(name, port, timeout=patience_s, context=_trust(self._authority))
+            connection = HTTPSConnection(name, port, timeout=patience_s, context=trust(self._authority))
         else:
             connection = HTTPConnection(name, port, timeout=patience_s)
         try:
@@ -139,16 +154,17 @@ class Wire:
         connection.sock.settimeout(timeout_s)
         return connection
 
-    def _headers(self, more: Mapping[str, str], content: bytes | None) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": "swarmsync-client", **more}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        return headers
+
+def headers_of(token: str, more: Mapping[str, str], *, has_content: bool) -> dict[str, str]:
+    headers = {"Accept": "application/json", "User-Agent": "swarmsync-client", **more}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if has_content:
+        headers["Content-Type"] = "application/json"
+    return headers
 
 
-def _trust(authority: str) -> "SSLContext":
+def trust(authority: str) -> "SSLContext":
     """Trust this authority's certificates only, or the system's where none is named. Raises RequestError."""
     from ssl import create_default_context  # noqa: PLC0415 slow to import, and not needed without TLS
 
@@ -181,7 +197,7 @@ def read_json(content: bytes) -> Any:
         raise Unavailable(f"this does not look like Core: its answer is not JSON ({error})") from None
 
 
-def refusal(status: int, fields: HTTPMessage, answer: bytes) -> SwarmError:
+def refusal(status: int, fields: Fields, answer: bytes) -> SwarmError:
     """Turn a problem document into the exception that Core meant."""
     try:
         problem = msgspec.json.decode(answer)
@@ -200,7 +216,7 @@ def refusal(status: int, fields: HTTPMessage, answer: bytes) -> SwarmError:
     return kind(said)
 
 
-def retry_after_s(fields: HTTPMessage, default: int) -> int:
+def retry_after_s(fields: Fields, default: int) -> int:
     value = fields.get("Retry-After") or ""
     return int(value) if value.isdigit() else default
 

@@ -13,7 +13,8 @@ from bench.harness import Core, core, wait_until
 from bench.plots import Chart
 from bench.results import Say
 from bench.scenarios.throughput import cpu_s
-from swarmsync.client import Client, job_path
+from swarmsync.calls import job_path
+from swarmsync.client import Client
 from worker.demo_image import TAG
 
 MIB: Final = 1 << 20

@@ -62,8 +62,9 @@ def _line(check: Check) -> str:
 
 def _checks() -> Iterator[Check]:
     """Yield checks from the near to the far; what cannot be asked without Core is left out when Core is away."""
-    from cli.profiles import connect, current
+    from cli.profiles import connect
     from swarmsync.errors import NotLoggedIn, SwarmError, Unavailable
+    from swarmsync.profiles import current
 
     try:
         profile, path = current()

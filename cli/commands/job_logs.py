@@ -15,8 +15,8 @@ from cli.completions import job_names, labels, queues, states, users
 if TYPE_CHECKING:
     import re
 
-    from cli.follow import LogChunk
     from swarmsync.client import Client
+    from swarmsync.follow import LogChunk
 
 app = typer.Typer()
 EPILOG = examples(
@@ -77,11 +77,11 @@ def logs(
     too. Ctrl-C ends the printing, not the job.
     """
     from cli.attach import PATIENCE_S
-    from cli.follow import LogChunk, pieces
-    from cli.follow import follow as follow_job
     from cli.output import leave_broken_pipe
     from cli.profiles import connect
     from cli.times import since_filter
+    from swarmsync.follow import LogChunk, pieces
+    from swarmsync.follow import follow as follow_job
 
     query = {
         "stream": "stderr" if stderr and not stdout else "stdout" if stdout and not stderr else None,

@@ -10,7 +10,7 @@ from cli.arguments import OneJob
 from cli.bundles import bundled, examples
 from cli.output import Document, OneView, aligned, facts, show_one, to_yaml
 from cli.profiles import connect
-from swarmsync.client import FINAL_STATES, job_path
+from swarmsync.calls import FINAL_STATES, job_path
 
 app = typer.Typer()
 

@@ -11,7 +11,8 @@ from cli.bundles import examples
 from cli.output import Document, emit
 
 if TYPE_CHECKING:
-    from swarmsync.client import Client, Job
+    from swarmsync.calls import Job
+    from swarmsync.client import Client
 
 app = typer.Typer()
 LOOK_S: Final = 20
@@ -91,7 +92,7 @@ class _Waiter:
 
     def _look(self, job_id: str, look_s: int) -> "Job | None":
         """Return the job if it ends within `look_s`. Raises TimeoutError when the deadline has passed."""
-        from swarmsync.client import FINAL_STATES
+        from swarmsync.calls import FINAL_STATES
 
         left = look_s if self._deadline is None else min(look_s, self._deadline - time.monotonic())
         asked_at = time.monotonic()

@@ -10,7 +10,8 @@ import typer
 from cli import cells
 from cli.bundles import bundled, examples
 from cli.output import OneView, emit, facts, show_one
-from cli.profiles import SUBMIT_PATIENCE_S, Profile, connect, current, forget, save
+from cli.profiles import SUBMIT_PATIENCE_S, connect
+from swarmsync.profiles import Profile, current, forget, profile_path, save
 
 app = typer.Typer()
 
@@ -87,7 +88,6 @@ def whoami(view: OneView) -> None:
 
 def _target(url: str) -> tuple[str, str, Path]:
     """Return the profile's name, the address and the file that a login goes to; a new name makes a new profile."""
-    from conf.settings import profile_path
     from swarmsync.errors import RequestError
 
     path = profile_path(os.environ)

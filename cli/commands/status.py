@@ -48,8 +48,8 @@ def events(
     job: Annotated[str, typer.Option("--job", help="Only of this job.")] = "",
 ) -> None:
     """State changes as they happen; after a break they go on where they stopped."""
-    from cli.events import follow_events, recent_events
     from cli.selectors import resolve_one
+    from swarmsync.events import follow_events, recent_events
 
     with connect(60.0 if follow else 1.0) as client:
         wanted = resolve_one(client, job) if job else ""

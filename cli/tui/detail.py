@@ -5,7 +5,7 @@ from typing import Any, Final
 from cli import cells
 from cli.tui.lines import Line, spread, style_of, text, wrapped
 from cli.tui.screens import LOOK_S, Answer, Ask, Failed, FollowLogs, Message, Output, Wishes
-from swarmsync.client import FINAL_STATES, job_path
+from swarmsync.calls import FINAL_STATES, job_path
 
 TABS: Final = ("detail", "why", "logs")
 #: Of a job's output the last lines are kept.

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from queue import Empty, Full, Queue
 from typing import Final
 
-from cli.events import parsed, resume_headers
-from cli.follow import LogChunk, LogEnd, follow
 from cli.tui.screens import (
     Answer,
     Ask,
@@ -27,6 +25,8 @@ from cli.tui.screens import (
 )
 from swarmsync.client import Client
 from swarmsync.errors import RequestError, SpecError, SwarmError, Unavailable
+from swarmsync.events import parsed, resume_headers
+from swarmsync.follow import LogChunk, LogEnd, follow
 
 MESSAGES_MAX: Final = 2_000
 ASKED_MAX: Final = 100

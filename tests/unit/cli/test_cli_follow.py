@@ -3,10 +3,10 @@ from fake_core import ID, FakeCore, Hangup, Problem, Stream, chunk, end, job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.events import follow_events
-from cli.follow import LogChunk, LogEnd, Resume, follow
 from swarmsync import errors
 from swarmsync.client import Client
+from swarmsync.events import follow_events
+from swarmsync.follow import LogChunk, LogEnd, Resume, follow
 
 LOGS = f"/v1/jobs/{ID}/logs"
 

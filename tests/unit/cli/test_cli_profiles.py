@@ -2,15 +2,16 @@ import io
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import typer
 from fake_core import Problem
 
-from cli import profiles
-from cli.profiles import Profile
 from cli.times import seconds, since_filter
+from swarmsync import profiles
 from swarmsync.errors import RequestError
+from swarmsync.profiles import Profile
 
 
 @pytest.fixture
@@ -37,6 +38,12 @@ def test_variables_go_first_and_a_token_goes_only_where_it_came_from(path):
     assert profiles.select({"SWARMSYNC_URL": "http://near/"}, path).token == "t"
     assert profiles.select({"SWARMSYNC_URL": "http://evil"}, path) == Profile("local", "http://evil", "")
     assert profiles.select({"SWARMSYNC_URL": "http://x", "SWARMSYNC_TOKEN": "y"}, path).token == "y"
+
+
+def test_the_file_is_where_the_desktops_rules_say():
+    home = {"HOME": "/home/someone"}
+    assert profiles.profile_path(home) == Path("/home/someone/.config/swarmsync/profiles.json")
+    assert profiles.profile_path({**home, "XDG_CONFIG_HOME": "/conf"}) == Path("/conf/swarmsync/profiles.json")
 
 
 def test_without_a_file_the_local_core_is_meant(path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import VARIABLES, Settings, default_data_dir, load, profile_path
+from conf.settings import VARIABLES, Settings, default_data_dir, load
 from swarmsync.errors import ConfigError
 
 HOME = {"HOME": "/home/someone"}
@@ -157,8 +157,6 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
 
 def test_the_default_directories_follow_the_desktops_rules():
     assert default_data_dir({**HOME, "XDG_DATA_HOME": "/data"}) == Path("/data/swarmsync")
-    assert profile_path(HOME) == Path("/home/someone/.config/swarmsync/profiles.json")
-    assert profile_path({**HOME, "XDG_CONFIG_HOME": "/conf"}) == Path("/conf/swarmsync/profiles.json")
 
 
 def test_a_data_directory_may_begin_with_a_tilde(monkeypatch):

@@ -2,13 +2,13 @@
 
 import base64
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from swarmsync.client import FINAL_STATES, Client, Document, job_path
+from swarmsync.calls import FINAL_STATES, Document, Job, job_path
 from swarmsync.errors import Unavailable
 from swarmsync.wire import Filters, read_json
 
@@ -17,10 +17,24 @@ EARLY_ENDS_MAX: Final = 2
 #: A stream that was open this long was a good one, even when it said nothing.
 STABLE_S: Final = 5.0
 DELAY_MIN_S: Final = 0.05
-
-
+BROKE_OFF: Final = Unavailable("the stream ended before the job did")
 #: Everything that a job writes, through all its attempts.
 FROM_THE_START: Final[Filters] = {"attempt": 1, "stdout_from": 0, "stderr_from": 0}
+
+
+class Source(Protocol):
+    """The part of a client that streams come from."""
+
+    def lines(
+        self,
+        path: str,
+        query: Filters | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        on_open: Callable[[], None] = ...,
+    ) -> Iterator[bytes]: ...
+
+    def job(self, job_id: str, /) -> Job: ...
 
 
 class LogChunk(Struct, frozen=True):
@@ -79,9 +93,8 @@ class Resume:
 class Patience:
     """How long to go on after a stream has broken: `patience_s` from the last time that it was good."""
 
-    def __init__(self, patience_s: float, sleep: Callable[[float], None]) -> None:
+    def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
-        self._sleep = sleep
         self._opened_at: float | None = None
         self._deadline = 0.0
         self._delay_s = DELAY_MIN_S
@@ -92,8 +105,11 @@ class Patience:
     def good(self) -> None:
         self._deadline, self._delay_s = 0.0, DELAY_MIN_S
 
-    def broken(self, failure: Unavailable) -> None:
-        """Sleep before the next try, longer each time, or raise `failure`. A stream that was merely silent was good."""
+    def broken(self, failure: Unavailable) -> float:
+        """Return how many seconds to wait before the next try, more each time, or raise `failure`.
+
+        A stream that was merely silent was good.
+        """
         now = time.monotonic()
         if self._opened_at is not None and now - self._opened_at > STABLE_S:
             self.good()
@@ -101,12 +117,51 @@ class Patience:
         self._deadline = self._deadline or now + self._patience_s
         if now + self._delay_s > self._deadline:
             raise failure
-        self._sleep(self._delay_s)
-        self._delay_s = min(self._delay_s * 2, 1.0)
+        delay_s, self._delay_s = self._delay_s, min(self._delay_s * 2, 1.0)
+        return delay_s
+
+
+class Following:
+    """The state of one followed output: what to ask for next, and what of the answer is news. Pure.
+
+    Shared by the follower that blocks and the one that awaits.
+    """
+
+    def __init__(self, query: Filters | None, patience_s: float) -> None:
+        self._query = query or {}
+        self._wanted = self._query.get("attempt") if "stdout_from" not in self._query else None
+        self._resume = Resume()
+        self._early_ends = 0
+        self.patience = Patience(patience_s)
+
+    def query(self) -> Filters:
+        return {**self._query, "follow": 1, "format": "jsonl", **self._resume.query()}
+
+    def take(self, line: bytes) -> LogChunk | LogEnd | None:
+        """Return what is new in a line of the stream; LogEnd is the last. Raises Unavailable for what is no line."""
+        piece = read_piece(line)
+        if piece is None:
+            return None
+        self.patience.good()
+        if isinstance(piece, LogEnd):
+            return piece
+        if self._wanted not in (None, piece.attempt):
+            return None  # after a break Core reads on through later attempts
+        return self._resume.unseen(piece)
+
+    def ended_early(self) -> bool:
+        """Note a clean end without a verdict; True when it is time to ask the job itself."""
+        self._early_ends += 1
+        return self._early_ends >= EARLY_ENDS_MAX
+
+
+def verdict_of(job: Mapping[str, Any]) -> LogEnd | None:
+    """Return the end of a job that has ended, as its stream would have told it."""
+    return msgspec.convert(job, LogEnd) if job["state"] in FINAL_STATES else None
 
 
 def follow(
-    client: Client,
+    client: Source,
     job_id: str,
     query: Filters | None = None,
     *,
@@ -119,36 +174,27 @@ def follow(
     A stream that breaks is taken up where it stopped; `on_change` hears of each break, and None when it is open. Raises
     Unavailable when Core stays away for `patience_s`.
     """
-    resume, patience = Resume(), Patience(patience_s, sleep)
-    early_ends, wanted = 0, (query or {}).get("attempt") if "stdout_from" not in (query or {}) else None
+    state = Following(query, patience_s)
     while True:
         try:
-            asked = {**(query or {}), "follow": 1, "format": "jsonl", **resume.query()}
-            for line in client.lines(job_path(job_id, "logs"), asked, on_open=patience.opened):
-                piece = read_piece(line)
+            for line in client.lines(job_path(job_id, "logs"), state.query(), on_open=state.patience.opened):
+                piece = state.take(line)
                 on_change(None)
-                if piece is None:
-                    continue
-                patience.good()
-                if isinstance(piece, LogChunk) and wanted not in (None, piece.attempt):
-                    continue  # after a break Core reads on through later attempts
-                fresh = resume.unseen(piece) if isinstance(piece, LogChunk) else piece
-                if fresh is not None:
-                    yield fresh
+                if piece is not None:
+                    yield piece
                 if isinstance(piece, LogEnd):
                     return
-            early_ends += 1
-            if early_ends >= EARLY_ENDS_MAX and (job := client.job(job_id))["state"] in FINAL_STATES:
-                yield msgspec.convert(job, LogEnd)
+            if state.ended_early() and (end := verdict_of(client.job(job_id))) is not None:
+                yield end
                 return
-            failure = Unavailable("the stream ended before the job did")
+            failure = BROKE_OFF
         except Unavailable as error:
             failure = error
         on_change(failure)
-        patience.broken(failure)
+        sleep(state.patience.broken(failure))
 
 
-def pieces(client: Client, job_id: str, query: Filters) -> Iterator[LogChunk | LogEnd]:
+def pieces(client: Source, job_id: str, query: Filters) -> Iterator[LogChunk | LogEnd]:
     """Yield what one request for a job's output says, in the order in which Core says it."""
     for line in client.lines(job_path(job_id, "logs"), {**query, "format": "jsonl"}):
         piece = read_piece(line)

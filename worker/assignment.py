@@ -14,7 +14,17 @@ from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.protocol.messages import Ended, OutputSum, Progress, Report, Started, StopJob, StreamSum
 from worker import steps
 from worker.collecting import Collector, OutputProblem
-from worker.container_runtime import ContainerPlan, ContainerRuntime, Exit, Observed, RuntimeProblem, Seen, Usage
+from worker.container_runtime import (
+    ContainerPlan,
+    ContainerRuntime,
+    Exit,
+    ImageRef,
+    Observed,
+    RuntimeProblem,
+    Seen,
+    Usage,
+)
+from worker.eager import Begun, within
 from worker.output import OutputSender, Stream
 from worker.plans import Terms
 from worker.steps import End, Step
@@ -154,27 +164,32 @@ class Assignment:
 
     async def _create(self) -> None:
         assert self._plan is not None
-        slow = asyncio.get_running_loop().call_later(
-            SLOW_PULL_S, self._say, Progress(self.ref, AssignmentState.PULLING)
-        )
         try:
             with self._spent.measure("pull_ms"):
-                async with asyncio.timeout(PULL_MAX_S):
-                    found = await self._runtime.ensure_image(self._plan.image, self._plan.registry_auth)
+                begun = Begun(self._runtime.ensure_image(self._plan.image, self._plan.registry_auth))
+                found = await begun.rest() if begun.done else await self._pull(begun)
         except TimeoutError:
             why = f"the image {self._plan.image} was not there after {PULL_MAX_S / 60:g} minutes of pulling"
             raise RuntimeProblem(EndReason.IMAGE_PULL_FAILED, why, retryable=True) from None
-        finally:
-            slow.cancel()
         self._image = found.reference if "@" in found.reference else ""
         try:
             with self._spent.measure("create_ms"):
-                async with asyncio.timeout(CREATE_MAX_S):
-                    self.container_id = await self._runtime.create(self._plan)
+                self.container_id = await within(CREATE_MAX_S, self._runtime.create(self._plan))
         except TimeoutError:
             why = f"the container was not made within {CREATE_MAX_S:g} s"
             raise RuntimeProblem(EndReason.CREATE_FAILED, why, retryable=True) from None
         self._seen = Seen.CREATED
+
+    async def _pull(self, begun: Begun[ImageRef]) -> ImageRef:
+        """Go on with a pull that takes time, and say so when it is slow."""
+        slow = asyncio.get_running_loop().call_later(
+            SLOW_PULL_S, self._say, Progress(self.ref, AssignmentState.PULLING)
+        )
+        try:
+            async with asyncio.timeout(PULL_MAX_S):
+                return await begun.rest()
+        finally:
+            slow.cancel()
 
     async def _start(self) -> None:
         assert self.container_id is not None
@@ -194,18 +209,21 @@ class Assignment:
         timer = self._arm_timeout() if self._running else None
         if self._running and self._stop is not None:
             self.stop(self._stop)  # it came while the container was starting
-        sampling = asyncio.get_running_loop().call_later(FIRST_USAGE_S, self._sample_usage)
-        copying = asyncio.create_task(self._copy_output())
+        ending = Begun(self._runtime.wait(self.container_id))
+        if ending.done:  # and so it writes nothing more: there is nothing to do beside reading
+            sampling, copying = None, None
+        else:
+            sampling = asyncio.get_running_loop().call_later(FIRST_USAGE_S, self._sample_usage)
+            copying = asyncio.create_task(self._copy_output())
         try:
-            exit_ = await self._runtime.wait(self.container_id)
+            exit_ = await ending.rest()
             self._running = False
             self._spent.end("stop_ms")
             self._spent.begin("collect_ms")
-            await copying
+            await (self._copy_output() if copying is None else copying)
         finally:
             self._running = False
-            copying.cancel()
-            for waiting in (timer, sampling, self._stopping, self._sampling):
+            for waiting in (copying, timer, sampling, self._stopping, self._sampling):
                 if waiting is not None:
                     waiting.cancel()
         by_itself = exit_.finished_at is not None and round(exit_.finished_at * 1000) < self._cause_ms

@@ -1,6 +1,7 @@
 """From a spec to a container's plan. Pure. The spec may only ask; what is allowed was decided before it came here."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -56,6 +57,7 @@ def terms_of(spec: JobSpec, order: RunJob) -> Terms:
     )
 
 
+@lru_cache(maxsize=256)  # a flood of jobs has few terms
 def write_terms(terms: Terms) -> str:
     return msgspec.json.encode(terms).decode()
 

@@ -1,8 +1,7 @@
 """How long the steps of one assignment took, by this machine's monotonic clock."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal
 
 from swarmsync.protocol.messages import Spent
@@ -31,14 +30,25 @@ class Stopwatch:
         if begun_ms is not None:
             self._spent[lap] = self._spent.get(lap, 0.0) + self._now_ms() - begun_ms
 
-    @contextmanager
-    def measure(self, lap: Lap) -> Iterator[None]:
-        """Count the body as part of the lap, also when it raises."""
-        self.begin(lap)
-        try:
-            yield
-        finally:
-            self.end(lap)
+    def measure(self, lap: Lap) -> "_Measured":
+        """Count the body of a `with` block as part of the lap, also when it raises."""
+        return _Measured(self, lap)
 
     def read(self) -> Spent:
         return Spent(**{lap: round(spent_ms) for lap, spent_ms in self._spent.items()})
+
+
+class _Measured:
+    """A class and no generator: it is entered three times a job."""
+
+    __slots__ = ("_lap", "_watch")
+
+    def __init__(self, watch: Stopwatch, lap: Lap) -> None:
+        self._watch = watch
+        self._lap = lap
+
+    def __enter__(self) -> None:
+        self._watch.begin(self._lap)
+
+    def __exit__(self, *_problem: object) -> None:
+        self._watch.end(self._lap)

@@ -1,7 +1,7 @@
 """From the end of an assignment to the row that records it. Pure."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from engine.harvester.registry import Gone
 from engine.harvester.verdicts import INFRASTRUCTURE, End, decide, grown_memory
@@ -13,6 +13,9 @@ from swarmsync.model.rules import line_of
 from swarmsync.model.spec import JobSpec, shape_of
 from swarmsync.protocol.codec import decode_stored_spec
 from swarmsync.protocol.messages import Ended, OutputSum, Progress, Reports, Spent, Started, StreamSum
+
+_NOTHING_SPENT: Final = Spent()
+_NOTHING_SPENT_ROW: Final = dict.fromkeys(Spent.__struct_fields__, 0)
 
 
 def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progress], list[Ended]]:
@@ -167,8 +170,9 @@ def _output(output: OutputSum) -> dict[str, Any]:
 
 def spent_of(spent: Spent) -> dict[str, int]:
     """What a worker measured, within bounds: a wrong clock there must not make a wrong row here."""
-    laps = {name: getattr(spent, name) for name in Spent.__struct_fields__}
-    return {name: min(max(lap_ms, 0), SPENT_MAX_MS) for name, lap_ms in laps.items()}
+    if spent == _NOTHING_SPENT:
+        return dict(_NOTHING_SPENT_ROW)
+    return {name: min(max(getattr(spent, name), 0), SPENT_MAX_MS) for name in Spent.__struct_fields__}
 
 
 def _stream(stream: StreamSum) -> dict[str, Any]:

@@ -109,6 +109,9 @@ class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     cpus: Annotated[float, Meta(ge=0, le=100_000)] = 0
     memory: str = ""
+    gpus: Annotated[int, Meta(ge=-1, le=1_024)] = -1
+    reserve_cpus: Annotated[float, Meta(ge=0, le=100_000)] = 0
+    reserve_memory: str = ""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     allow_paths: list[str] = msgspec.field(default_factory=list)
     allow_capabilities: list[str] = msgspec.field(default_factory=list)

@@ -128,6 +128,11 @@ def worker(
     runtime: Annotated[str | None, typer.Option(help="auto, docker, process or simulated")] = None,
     cpus: Annotated[float, typer.Option(help="CPUs offered; all by default")] = 0,
     memory: Annotated[str, typer.Option(help="memory offered, as in 8GiB; 90 % by default")] = "",
+    gpus: Annotated[
+        int | None, typer.Option(help="GPUs offered; those that nvidia-smi names by default", min=0)
+    ] = None,
+    reserve_cpus: Annotated[float, typer.Option(help="CPUs kept back for the machine", min=0)] = 0,
+    reserve_memory: Annotated[str, typer.Option(help="memory kept back, as in 2GiB; 10 % by default")] = "",
     label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, may be repeated")] = None,
     count: Annotated[int, typer.Option(help="how many workers (simulated runtime only)")] = 1,
     ca: Annotated[Path | None, typer.Option(help="certificate of the authority that Core's TLS is signed by")] = None,
@@ -146,6 +151,9 @@ def worker(
         name=name or settings.worker.name,
         cpus=cpus or settings.worker.cpus,
         memory=memory or settings.worker.memory,
+        gpus=settings.worker.gpus if gpus is None else gpus,
+        reserve_cpus=reserve_cpus or settings.worker.reserve_cpus,
+        reserve_memory=reserve_memory or settings.worker.reserve_memory,
         labels={**settings.worker.labels, **labels},
         simulated_count=count,
     )

@@ -18,24 +18,17 @@ take_down() {
 }
 trap take_down EXIT
 
-# The full-screen programs are driven in tmux.
-if ! command -v tmux >/dev/null; then
+# The full-screen programs are driven in tmux, the dashboard in a headless Chromium; networks are made with ip.
+for pair in tmux:tmux chromium:chromium ip:iproute2; do
+    program=${pair%%:*} package=${pair##*:}
+    command -v "$program" >/dev/null && continue
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        { apt-get update && apt-get install -y --no-install-recommends tmux; } >/dev/null 2>&1
+        { apt-get update && apt-get install -y --no-install-recommends "$package"; } >/dev/null 2>&1
     fi
-    command -v tmux >/dev/null || echo "There is no tmux (apt-get install tmux): tests of the screens will fail." >&2
-fi
-
-# The dashboard is driven in a headless Chromium.
-if ! command -v chromium >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1
-    fi
-    if ! command -v chromium >/dev/null; then
-        echo "There is no chromium (apt-get install chromium): tests of the dashboard will fail." >&2
-        [ "${CI:-}" = "true" ] && exit 1
-    fi
-fi
+    command -v "$program" >/dev/null && continue
+    echo "There is no $program (apt-get install $package): the tests that use it will fail." >&2
+    [ "${CI:-}" = "true" ] && exit 1
+done
 
 if [ $# -gt 0 ]; then
     .venv/bin/python -m pytest "$@"

@@ -128,7 +128,7 @@ def plan_nats(data_dir: Path, passwords: dict[str, str], config: NatsConfig | No
         data_dir / "logs" / "nats.log",
         url,
         signal.SIGTERM,
-        lambda: _answers(("127.0.0.1", port), b"", b"INFO"),
+        lambda: _answers((config.near, port), b"", b"INFO"),
     )
 
 
@@ -300,7 +300,7 @@ def _postgres_ready(home: Path, run: Path) -> bool:
 
 
 def _answers(address: tuple[str, int] | str, greeting: bytes, expected: bytes) -> bool:
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.settimeout(1)

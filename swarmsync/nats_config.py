@@ -44,8 +44,14 @@ class NatsConfig(Struct, frozen=True):
     def _kept(self) -> Path:
         return Path(self.home) / "workers.json"
 
-    def login_url(self, kind: str, address: str = "127.0.0.1", *, trust: bool = True) -> str:
+    @property
+    def near(self) -> str:
+        """The address under which programs of this machine reach the server."""
+        return "127.0.0.1" if self.bind in ("0.0.0.0", "::", "localhost") else self.bind  # noqa: S104 compared, not bound
+
+    def login_url(self, kind: str, address: str = "", *, trust: bool = True) -> str:
         """Return the URL of a login; `trust` names the authority's file, which is on this machine only."""
+        address = address or (f"[{self.near}]" if ":" in self.near else self.near)
         scheme, query = ("tls" if self.tls_cert else "nats"), ""
         if self.tls_cert and self.tls_ca and trust:
             query = f"?ca={quote(self.tls_ca, safe='/')}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conf.settings import LocalWorkerSettings
 from swarmsync.errors import ConfigError
-from swarmsync.model.resources import Need, parse_size
+from swarmsync.model.resources import Need, format_size, parse_size
 from swarmsync.model.worker import WorkerOffer
 from worker.container_runtime import RuntimeInfo
 
@@ -18,19 +18,35 @@ _ANY_DISK = 1 << 62  # disk is enforced by the runtime where it can be, not coun
 
 def offer_of(settings: LocalWorkerSettings, runtime: str, info: RuntimeInfo, version: str) -> WorkerOffer:
     """Return the offer of this machine. Raises ConfigError for an amount that cannot be read."""
-    cpus_milli = round(settings.cpus * 1000) if settings.cpus else info.cpus_milli
-    try:
-        memory = parse_size(settings.memory) if settings.memory else int(info.memory_bytes * MEMORY_SHARE)
-    except ValueError as problem:
-        raise ConfigError(f"worker.memory: {problem}") from None
+    reserved = round(settings.reserve_cpus * 1000)
+    cpus_milli = round(settings.cpus * 1000) if settings.cpus else info.cpus_milli - reserved
+    memory = _size("memory", settings.memory)
+    if memory is None:
+        kept = _size("reserve_memory", settings.reserve_memory)
+        memory = int(info.memory_bytes * MEMORY_SHARE) if kept is None else info.memory_bytes - kept
+    if cpus_milli <= 0 or memory <= 0:
+        raise ConfigError(
+            f"worker.reserve_cpus and worker.reserve_memory leave nothing for jobs: this machine has"
+            f" {info.cpus_milli / 1000:g} cpus and {format_size(info.memory_bytes)}"
+        )
+    known = {"arch": platform.machine(), "os": "linux", "runtime": runtime}
+    if info.gpu_model:
+        known["gpu.model"] = info.gpu_model
     return WorkerOffer(
         name=settings.name or default_name(),
-        capacity=Need(cpus_milli, memory, info.gpus, _ANY_DISK),
-        labels={"arch": platform.machine(), "os": "linux", "runtime": runtime, **settings.labels},
+        capacity=Need(cpus_milli, memory, info.gpus if settings.gpus < 0 else settings.gpus, _ANY_DISK),
+        labels={**known, **settings.labels},
         runtime=runtime,
         version=version,
         machine=machine_id(),
     )
+
+
+def _size(name: str, text: str) -> int | None:
+    try:
+        return parse_size(text) if text else None
+    except ValueError as problem:
+        raise ConfigError(f"worker.{name}: {problem}") from None
 
 
 def default_name() -> str:

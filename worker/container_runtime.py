@@ -171,6 +171,8 @@ class RuntimeInfo(Struct, frozen=True):
     memory_bytes: int
     gpus: int
     warnings: tuple[str, ...] = ()
+    gives_gpus: bool = False  # containers can be given some
+    gpu_model: str = ""  # as constraints name it; empty where there are several kinds
 
 
 class RuntimeProblem(Exception):

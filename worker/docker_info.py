@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.container_runtime import RuntimeInfo
+from worker.gpus import has_toolkit
 
 
 def describe(
@@ -16,6 +17,7 @@ def describe(
         cpus_milli=int(info["NCPU"]) * 1000,
         memory_bytes=int(info["MemTotal"]),
         gpus=_gpus(info),
+        gives_gpus=has_toolkit(info),
         warnings=tuple(_warnings(info, unlimited=unlimited, secrets_in_memory=secrets_in_memory)),
     )
 
@@ -35,6 +37,6 @@ def _warnings(info: Mapping[str, Any], *, unlimited: bool, secrets_in_memory: bo
 
 def _gpus(info: Mapping[str, Any]) -> int:
     """Count the devices of NVIDIA's driver where Docker has its runtime; the API itself does not tell."""
-    if "nvidia" not in info.get("Runtimes", {}):
+    if not has_toolkit(info):
         return 0
     return sum(1 for device in Path("/dev").glob("nvidia*") if device.name.removeprefix("nvidia").isdigit())

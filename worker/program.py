@@ -18,7 +18,7 @@ from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError
 from swarmsync.model.policy import Allowance
 from swarmsync.model.resources import parse_size
-from worker import egress, identity
+from worker import egress, gpus, identity
 from worker.agent import Agent
 from worker.capacity import default_name, offer_of
 from worker.container_runtime import ContainerRuntime, RuntimeInfo, RuntimeProblem
@@ -64,6 +64,8 @@ async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple
             log.warning("no Docker engine answers: jobs run as plain processes, without isolation", why=problem.message)
         else:
             warning = await egress.close_link_local()
+            if info.gives_gpus and (found := await gpus.names()) is not None:
+                info = structs.replace(info, gpus=len(found), gpu_model=gpus.common_model(found))
             return docker, info if warning is None else structs.replace(info, warnings=(*info.warnings, warning))
     process = ProcessRuntime(Path(site.state_dir) / owner)
     return process, await process.open()

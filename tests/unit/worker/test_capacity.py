@@ -1,4 +1,5 @@
 import pytest
+from msgspec import structs
 
 from conf.settings import LocalWorkerSettings
 from swarmsync.errors import ConfigError
@@ -26,6 +27,25 @@ def test_a_machine_offers_what_was_detected_and_keeps_some_memory_back():
 def test_settings_replace_what_was_detected():
     offer = offered(cpus=2.5, memory="3GiB")
     assert offer.capacity == Need(2_500, 3 * GIB, 2, offer.capacity.disk_bytes)
+
+
+def test_gpus_may_be_named_and_their_model_is_a_label():
+    assert offered(gpus=0).capacity.gpus == 0
+    assert offered(gpus=5).capacity.gpus == 5
+    info = structs.replace(INFO, gpu_model="a100")
+    assert offer_of(LocalWorkerSettings(), "docker", info, "0.1.0").labels["gpu.model"] == "a100"
+    own = LocalWorkerSettings(labels={"gpu.model": "other"})
+    assert offer_of(own, "docker", info, "0.1.0").labels["gpu.model"] == "other"
+    assert "gpu.model" not in offered().labels
+
+
+def test_what_is_reserved_is_kept_back_of_what_was_detected():
+    offer = offered(reserve_cpus=1.5, reserve_memory="2GiB")
+    assert (offer.capacity.cpus_milli, offer.capacity.memory_bytes) == (6_500, 14 * GIB)
+    assert offered(cpus=8, reserve_cpus=1.5).capacity.cpus_milli == 8_000
+    for much in ({"reserve_cpus": 8}, {"reserve_memory": "16GiB"}):
+        with pytest.raises(ConfigError, match=r"leave nothing for jobs: this machine has 8 cpus and 16GiB"):
+            offered(**much)
 
 
 def test_disk_never_keeps_a_job_away():

@@ -1,0 +1,164 @@
+"""Workers on other networks: three network namespaces, TLS on both links, one link cut and healed."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from swarmsync.client import Client
+from tests.e2e.conftest import BIN, CoreProcess, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e]
+
+NAMES = ("north", "east", "south")
+#: A short lease: max(lease, 2 x grace + 10 s), so 12 s for a grace of one.
+SETTINGS = """
+[workers]
+pulse_ms = 500
+suspect_ms = 2000
+lost_ms = 5000
+lease_ms = 4000
+lease_slack_ms = 500
+[worker]
+enabled = false
+"""
+
+
+class Networks:
+    """A bridge on this machine, and a namespace for each worker with one link to it."""
+
+    def __init__(self) -> None:
+        assert os.geteuid() == 0, "network namespaces need root"
+        assert shutil.which("ip"), "there is no ip (apt-get install iproute2)"
+        self._mark = f"ss{os.getpid() % 100_000}"
+        self._net = f"10.231.{os.getpid() % 250}"
+        self.address = f"{self._net}.1"
+        self._bridge = f"{self._mark}b"
+        ip("link", "add", self._bridge, "type", "bridge")
+        ip("addr", "add", f"{self.address}/24", "dev", self._bridge)
+        ip("link", "set", self._bridge, "up")
+        for number, name in enumerate(NAMES, 2):
+            inside = self.namespace(name)
+            ip("netns", "add", inside)
+            ip("link", "add", self._link(name), "type", "veth", "peer", "name", "eth0", "netns", inside)
+            ip("link", "set", self._link(name), "master", self._bridge, "up")
+            ip("-n", inside, "addr", "add", f"{self._net}.{number}/24", "dev", "eth0")
+            ip("-n", inside, "link", "set", "eth0", "up")
+            ip("-n", inside, "link", "set", "lo", "up")
+
+    def namespace(self, name: str) -> str:
+        return f"{self._mark}-{name}"
+
+    def _link(self, name: str) -> str:
+        return f"{self._mark}{name[0]}"
+
+    def cut(self, name: str) -> None:
+        ip("link", "set", self._link(name), "down")
+
+    def heal(self, name: str) -> None:
+        ip("link", "set", self._link(name), "up")
+
+    def remove(self) -> None:
+        for name in NAMES:
+            ip("netns", "del", self.namespace(name), check=False)
+        ip("link", "del", self._bridge, check=False)
+
+
+def ip(*words: str, check: bool = True) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or not check, f"ip {' '.join(words)}: {done.stderr}"
+
+
+@pytest.fixture
+def networks() -> Iterator[Networks]:
+    made = Networks()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def core(networks: Networks, make_core: Callable[..., CoreProcess], tmp_path: Path) -> CoreProcess:
+    command = [BIN / "swarmsyncd", "certs", "--out", tmp_path / "certs", "--name", networks.address]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    bound = told.replace("[api]\n", f'[api]\nbind = "{networks.address}"\n')
+    return make_core(bound.replace("[nats]\n", f'[nats]\nbind = "{networks.address}"\n') + SETTINGS)
+
+
+@pytest.fixture
+def workers(core: CoreProcess, networks: Networks, tmp_path: Path) -> Iterator[Client]:
+    """Start a worker in each namespace, as a user types it on another machine; return a client of Core."""
+    client, started = core.client(), []
+    for name in NAMES:
+        made = client.call("POST", "/v1/workers", {"name": name})
+        assert made["nats_url"].startswith("tls://join:")
+        assert networks.address in made["nats_url"]
+        command = ["ip", "netns", "exec", networks.namespace(name), BIN / "swarmsyncd", "worker"]
+        command += ["--nats", made["nats_url"], "--token", made["token"], "--ca", tmp_path / "certs" / "ca.pem"]
+        command += [
+            "--runtime",
+            "process",
+            "--name",
+            name,
+            "--cpus",
+            "1",
+            "--memory",
+            "1GiB",
+            "--label",
+            f"side={name}",
+        ]
+        with (tmp_path / f"{name}.log").open("ab") as out:
+            started.append(
+                subprocess.Popen([*command, "--data-dir", tmp_path / name], env=core.environ, stdout=out, stderr=out)
+            )
+    wait_until(lambda: ready(client) == set(NAMES), 60)
+    yield client
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(30)
+
+
+def ready(client: Client) -> set[str]:
+    return {worker["name"] for worker in client.items("/v1/workers") if worker["liveness"] == "ready"}
+
+
+def test_one_of_three_networks_is_cut_off_and_comes_back(core, networks, workers, tmp_path):
+    client = workers
+    command = 'echo $$ > "$0/$SWARMSYNC_JOB_NAME.$SWARMSYNC_FENCE"; until [ -e "$0/end.$SWARMSYNC_JOB_NAME" ]; do sleep 0.1; done'
+    jobs = [
+        client.submit({
+            "image": "i", "name": f"j{n}", "command": ["sh", "-c", command, str(tmp_path)],
+            "resources": {"cpus": 1, "memory": "64MiB"}, "stop": {"grace": "1s"},
+        })["id"]
+        for n in range(3)
+    ]  # fmt: skip
+    wait_until(lambda: all(client.job(job)["state"] == "running" for job in jobs), 60)
+    places = {client.job(job)["worker"]: number for number, job in enumerate(jobs)}
+    assert set(places) == set(NAMES)
+    lost, near = places["south"], places["north"]
+    wait_until(lambda: all((tmp_path / f"j{n}.1").exists() for n in range(3)), 30)
+    old = psutil.Process(int((tmp_path / f"j{lost}.1").read_text()))
+
+    networks.cut("south")
+    (tmp_path / f"end.j{near}").touch()  # makes room where the lost one can go
+    assert client.wait(jobs[near], timeout_s=60)["state"] == "succeeded"
+    wait_until(lambda: client.job(jobs[lost])["attempt"] == 2 and (tmp_path / f"j{lost}.2").exists(), 90)
+    assert not old.is_running(), "two containers of one job run at a time"
+    again = client.job(jobs[lost])
+    assert (again["state"], again["worker"]) == ("running", "north")
+    assert [(a["worker"], a["reason"]) for a in again["assignments"][:1]] == [("south", "WorkerLost")]
+    assert ready(client) == {"north", "east"}
+
+    networks.heal("south")
+    wait_until(lambda: ready(client) == set(NAMES), 60)
+    for number in range(3):
+        (tmp_path / f"end.j{number}").touch()
+    for job in jobs:
+        assert client.wait(job, timeout_s=60)["state"] == "succeeded"
+    late = client.submit({"image": "i", "command": ["true"], "constraints": ["worker.label.side == south"]})
+    assert client.wait(late["id"], timeout_s=60)["worker"] == "south"
+    assert client.job(jobs[lost])["attempt"] == 2

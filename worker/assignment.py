@@ -76,6 +76,7 @@ class Assignment:
         self._cause_ms = 0
         self._stopping: asyncio.Task[None] | None = None
         self._running = False
+        self._own: asyncio.Task[Any] | None = None
         self._preparing: asyncio.Task[Any] | None = None
         self._interrupted = False
         self._sampling: asyncio.Task[None] | None = None
@@ -100,6 +101,7 @@ class Assignment:
 
     async def live(self) -> None:
         """Take it to its end; the last thing said is Ended."""
+        self._own = asyncio.current_task()
         try:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
@@ -141,7 +143,7 @@ class Assignment:
 
     async def _prepare(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a step that a stop may interrupt; our own coroutine is what is cancelled, and it goes on after that."""
-        own = asyncio.current_task()
+        own = self._own
         assert own is not None
         self._preparing = own
         try:

@@ -14,6 +14,8 @@ T = TypeVar("T")
 class Begun(Generic[T]):
     """A coroutine that went as far as it could without waiting. Await it in the coroutine that began it."""
 
+    __slots__ = ("_awaits", "_result", "_work", "done")
+
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self._work = work
         self.done = False

@@ -46,7 +46,21 @@ class Stream:
         self.stored = stored  # in PostgreSQL, as far as we know
         self._kept_sha256 = ""  # of the part that is kept, once something was left out
         self._hash: Any = None  # made with the first byte: most containers leave one stream empty
-        self.moved = asyncio.Event()
+        self._moved: asyncio.Event | None = None  # most are never waited for
+
+    async def move(self) -> None:
+        """Wait until more is stored than was."""
+        if self._moved is None:
+            self._moved = asyncio.Event()
+        self._moved.clear()
+        await self._moved.wait()
+
+    def stored_to(self, end: int) -> None:
+        """PostgreSQL has all up to here."""
+        if end > self.stored:
+            self.stored = end
+            if self._moved is not None:
+                self._moved.set()
 
     def add(self, data: bytes, allowance: int) -> tuple[int, bytes]:
         """Count `data`; return (offset, the part that is to be sent): what is within the limit and not stored yet."""
@@ -114,8 +128,7 @@ class OutputSender(Struct):
             self.waiting.append(LogChunk(stream.ref, stream.number, offset, at_ms, fresh))
             self.wake.set()
             while stream.kept - stream.stored > AHEAD_MAX:
-                stream.moved.clear()
-                await stream.moved.wait()
+                await stream.move()
 
     async def open_one(self, ref: JobRef, number: int) -> Stream:
         """Begin the stream of an output; what Core has of it already is not sent again."""
@@ -149,8 +162,7 @@ class OutputSender(Struct):
         """Return when PostgreSQL has all that is kept of these streams."""
         for stream in streams:
             while stream.stored < stream.kept:
-                stream.moved.clear()
-                await stream.moved.wait()
+                await stream.move()
 
     def close(self, ref: JobRef) -> None:
         for number in (1, 2):
@@ -173,9 +185,8 @@ class OutputSender(Struct):
             self._return([chunk for chunk in batch if ends.get((chunk.ref, chunk.stream), 0) < _end(chunk)])
             for key, end in ends.items():
                 stream = self.streams.get(key)
-                if stream is not None and end > stream.stored:
-                    stream.stored = end
-                    stream.moved.set()
+                if stream is not None:
+                    stream.stored_to(end)
 
     def _batch(self) -> list[LogChunk]:
         batch: list[LogChunk] = []

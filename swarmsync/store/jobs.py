@@ -19,6 +19,8 @@ from swarmsync.store import limits
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
+#: Where each end is of a kind of its own, the work of one statement grows with the square.
+SETTLED_AT_ONCE_MAX: Final = 1_000
 #: So many jobs are dispatched with their documents; of more, the Dispatcher asks for those that it does not know.
 DOCUMENTS_MAX: Final = 8
 _PLACED: Final = [state.value for state in PLACED]
@@ -195,33 +197,46 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
     """Write verdicts; the answer holds those that passed their guards. All others are superseded."""
     rows = sorted(batch, key=lambda entry: entry.ref)
     guard = [state for state in sources(JobState.FAILED, by=Actor.HARVESTER) if state in _PLACED]
-    columns: list[list[Any]] = [
-        [e.ref.job_id for e in rows],
-        [e.ref.fence for e in rows],
-        [e.state.value for e in rows],
-        [e.reason for e in rows],
-        [e.message[:4096] for e in rows],
-        [e.exit_code for e in rows],
-        [e.delay_ms for e in rows],
-        [e.tries for e in rows],
-        [e.crashes for e in rows],
-        [e.ran_ms for e in rows],
-        [encode_json(e.result).decode() if e.result is not None else None for e in rows],
-        [e.assignment_state for e in rows],
-        [e.outcome for e in rows],
-        [e.assignment_reason for e in rows],
-        [e.assignment_message[:4096] for e in rows],
-        [e.orders[0] if e.orders else None for e in rows],
-        [e.orders[1] if e.orders else None for e in rows],
-        [e.grown.memory_bytes if e.grown else None for e in rows],
-        [e.grown.shape if e.grown else None for e in rows],
-        [e.grown.line if e.grown else None for e in rows],
-    ]
-    won = await store.change(sql("settle"), guard, *columns)
-    return [
-        Settled(JobRef(row["id"], row["fence"]), row["worker_id"], JobState(row["state"]), row["array_id"])
-        for row in won
-    ]
+    settled: list[Settled] = []
+    for start in range(0, len(rows), SETTLED_AT_ONCE_MAX):
+        part = rows[start : start + SETTLED_AT_ONCE_MAX]
+        numbers: dict[tuple[Any, ...], int] = {}
+        kinds = [numbers.setdefault(_kind_of_end(entry), len(numbers) + 1) for entry in part]
+        won = await store.change(
+            sql("settle"),
+            guard,
+            [entry.ref.job_id for entry in part],
+            [entry.ref.fence for entry in part],
+            kinds,
+            [entry.ran_ms for entry in part],
+            [encode_json(entry.result).decode() if entry.result is not None else None for entry in part],
+            *zip(*numbers, strict=True),
+        )
+        settled += [
+            Settled(JobRef(row["id"], row["fence"]), row["worker_id"], JobState(row["state"]), row["array_id"])
+            for row in won
+        ]
+    return settled
+
+
+def _kind_of_end(entry: Settlement) -> tuple[Any, ...]:
+    """Everything of a verdict that many jobs have alike; it travels once."""
+    orders, grown = entry.orders or (None, None), entry.grown
+    return (
+        entry.state.value,
+        entry.reason,
+        entry.message[:4096],
+        entry.exit_code,
+        entry.delay_ms,
+        entry.tries,
+        entry.crashes,
+        entry.assignment_state,
+        entry.outcome,
+        entry.assignment_reason,
+        entry.assignment_message[:4096],
+        *orders,
+        *((grown.memory_bytes, grown.shape, grown.line) if grown else (None, None, None)),
+    )
 
 
 async def supersede(store: Store, refs: Sequence[JobRef]) -> None:

@@ -1,10 +1,10 @@
 -- Harvester: the verdict of assignments, exactly once each: the fence and the source states guard it; where the end
 -- rests on an order message (`orders_*` not null), the order must not have been sent again since; and what was cancelled
 -- since the verdict was made is not queued again (the worker's next pulse leads to another verdict).
--- $1 source states; then per row: $2 id, $3 fence, $4 job state, $5 reason, $6 message, $7 exit code, $8 delay ms,
--- $9 tries, $10 crashes, $11 ran ms (null: never started), $12 result, $13 assignment state, $14 outcome,
--- $15 assignment reason, $16 assignment message, $17 orders epoch, $18 orders seq, and for a need that grew (else null):
--- $19 memory, $20 shape, $21 line
+-- $1 source states; per row: $2 id, $3 fence, $4 kind of end, $5 ran ms (null: never started), $6 result; per kind of end,
+-- of which a flood of jobs has few: $7 job state, $8 reason, $9 message, $10 exit code, $11 delay ms, $12 tries,
+-- $13 crashes, $14 assignment state, $15 outcome, $16 assignment reason, $17 assignment message, $18 orders epoch,
+-- $19 orders seq, and for a need that grew (else null): $20 memory, $21 shape, $22 line
 WITH won AS (
     UPDATE jobs j
     SET state = i.state, reason = i.reason, message = i.message, since = clock_timestamp(),
@@ -17,11 +17,15 @@ WITH won AS (
         result = i.result, memory_bytes = COALESCE(i.memory_bytes, j.memory_bytes), shape = COALESCE(i.shape, j.shape),
         line = COALESCE(i.line, j.line),
         stop_reason = CASE WHEN i.state IN ('queued', 'scheduled') THEN NULL ELSE j.stop_reason END
-    FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::int[], $8::bigint[], $9::int[],
-                $10::int[], $11::bigint[], $12::jsonb[], $13::text[], $14::text[], $15::text[], $16::text[],
-                $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[])
-        AS i (id, fence, state, reason, message, exit_code, delay_ms, tries, crashes, ran_ms, result, a_state, outcome,
-              a_reason, a_message, orders_epoch, orders_seq, memory_bytes, shape, line)
+    FROM (
+        SELECT e.id, e.fence, e.ran_ms, e.result, k.*
+        FROM unnest($2::bigint[], $3::bigint[], $4::int[], $5::bigint[], $6::jsonb[]) AS e (id, fence, kind, ran_ms, result)
+        JOIN unnest($7::text[], $8::text[], $9::text[], $10::int[], $11::bigint[], $12::int[], $13::int[], $14::text[],
+                    $15::text[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[],
+                    $22::bigint[]) WITH ORDINALITY
+            AS k (state, reason, message, exit_code, delay_ms, tries, crashes, a_state, outcome, a_reason, a_message,
+                  orders_epoch, orders_seq, memory_bytes, shape, line, number) ON k.number = e.kind
+    ) i
     WHERE j.id = i.id AND j.fence = i.fence AND j.state = ANY ($1::text[])
       AND (i.orders_epoch IS NULL OR (j.orders_epoch = i.orders_epoch AND j.orders_seq = i.orders_seq))
       AND (i.state NOT IN ('queued', 'scheduled') OR j.stop_reason IS NULL OR j.stop_reason NOT LIKE 'CancelledBy%')

@@ -13,7 +13,7 @@ from swarmsync.store import secrets
 
 async def check_inputs(call: Call, specs: Sequence[tuple[str, JobSpec]]) -> None:
     """`specs` with their places in the request. Raises SpecError that names each thing that is not there."""
-    await _check_policies(call, specs)
+    await check_policies(call, specs)
     wanted = {use.name for _, spec in specs for use in secret_uses(spec.secrets)}
     if not wanted:
         return
@@ -30,7 +30,7 @@ async def check_inputs(call: Call, specs: Sequence[tuple[str, JobSpec]]) -> None
         raise SpecError(errors[:ERRORS_MAX])
 
 
-async def _check_policies(call: Call, specs: Sequence[tuple[str, JobSpec]]) -> None:
+async def check_policies(call: Call, specs: Sequence[tuple[str, JobSpec]]) -> None:
     """Raise SpecError for what a spec loosens without an admin's leave, and for a profile that is demanded of it."""
     found = await call.services.policies()
     if not found and not any(policy.loosens(spec) for _, spec in specs):

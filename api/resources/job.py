@@ -10,12 +10,14 @@ from api import documents
 from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
+from api.inputs import check_policies
 from api.obituary import obituary
 from api.query_strings import label_errors
 from swarmsync.errors import Conflict, FieldError, SpecError
 from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import FINAL
 from swarmsync.model.spec import NAME_MAX
+from swarmsync.protocol.codec import decode_stored_spec
 from swarmsync.store import actions, ledgers, lists
 from swarmsync.store.actions import Changes
 from swarmsync.store.ledgers import Past
@@ -75,6 +77,8 @@ class OneJob(Resource):
         wanted = await call.document(JobChanges)
         changes = await _checked(call, wanted)
         job_id = await find_job(call, job)
+        if wanted.queue is not UNSET:
+            await _check_move(call, job_id, job, wanted.queue)
         next_id = await call.services.id_source(call.caller)
         done = await actions.amend(call.services.store, call.caller, job_id, changes, next_id)
         await call.services.hub.tell_changed(done.changed)
@@ -97,6 +101,14 @@ async def _checked(call: Call, wanted: JobChanges) -> Changes:
         raise SpecError(errors[:20])
     given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
     return Changes(**given)
+
+
+async def _check_move(call: Call, job_id: int, text: str, queue: str) -> None:
+    """Raise SpecError for what the job's present queue lets its spec loosen, and this one does not."""
+    document = (await read_detail(call, job_id, text)).job["document"]
+    if document is not None:
+        spec = msgspec.structs.replace(decode_stored_spec(document), queue=queue)
+        await check_policies(call, [("$", spec)])
 
 
 async def _read_when_final(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past]:

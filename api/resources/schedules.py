@@ -22,7 +22,7 @@ from swarmsync import ids
 from swarmsync.errors import Conflict, FieldError, NotFound, SpecError
 from swarmsync.model.schedule import ScheduleSpec, check_schedule
 from swarmsync.model.spec import NAME_MAX
-from swarmsync.protocol.codec import convert_schedule, encode_json
+from swarmsync.protocol.codec import convert_schedule, decode_stored_schedule, encode_json
 from swarmsync.protocol.schedule_forms import as_written_flat, is_flat, nested
 from swarmsync.store import answers, schedules
 from swarmsync.store.lists import Row
@@ -145,6 +145,7 @@ class OneSchedule(Resource):
         def change(before: ScheduleSpec) -> ScheduleSpec:
             return _sound(convert_schedule(merge_patch(schedule_documents.written(before), patch)), queues)
 
+        await check_inputs(call, [("$.job", change(decode_stored_schedule(row["document"])).job)])
         next_id = await call.services.id_source(call.caller)
         changed = await schedules.update(call.services.store, call.caller, row["id"], change, next_id)
         return schedule_documents.schedule(changed)

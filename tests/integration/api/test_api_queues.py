@@ -211,3 +211,17 @@ async def test_holders_of_a_queue_a_user_an_array_and_a_key_with_a_slash(ann, os
 async def test_a_wrong_question_is_named(ann, target):
     answer = await ann.get(target)
     assert (answer.status, answer.json["errors"][0]["path"][0]) == (400, "?")
+
+
+async def test_a_move_to_another_queue_keeps_no_leave_that_only_the_old_one_gave(ada, ann, queue):
+    assert (await ada.call("PUT", f"/v1/policies/queue/{queue}", {"capabilities": ["NET_ADMIN"]})).status == 200
+    try:
+        spec = {"image": "x", "queue": queue, "delay": "1h", "security": {"capabilities": ["NET_ADMIN"]}}
+        made = await ann.post("/v1/jobs", spec)
+        assert made.status == 201, made.text
+        path = f"/v1/jobs/{made.json['id']}"
+        moved = await ann.call("PATCH", path, {"queue": "default"})
+        assert (moved.status, moved.wrong_paths) == (422, ["$.security.capabilities[0]"]), moved.text
+        assert (await ann.get(path)).json["queue"] == queue
+    finally:
+        await ada.call("DELETE", f"/v1/policies/queue/{queue}")

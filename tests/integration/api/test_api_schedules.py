@@ -332,3 +332,18 @@ async def test_a_flat_document_is_a_spec_with_its_times(ann, fresh_name):
     assert made.json["job"]["image"] == "alpine"
     refused = await ann.post(PATH, {"name": f"{fresh_name}-2", "image": 5, "cron": "@daily"})
     assert [error["path"] for error in refused.json["errors"]] == ["$.image"]
+
+
+@pytest.mark.parametrize(
+    ("job", "place"),
+    [
+        ({"secrets": ["of-nobody"]}, "$.job.secrets[0]"),
+        ({"security": {"privileged": True}}, "$.job.security.privileged"),
+        ({"volumes": ["/etc:/host"]}, "$.job.volumes[0]"),
+    ],
+)
+async def test_a_patch_is_held_to_secrets_and_policies_as_a_new_schedule_is(ann, make, job, place):
+    made = await make()
+    answer = await ann.call("PATCH", f"{PATH}/{made['id']}", {"job": job})
+    assert (answer.status, answer.wrong_paths) == (422, [place]), answer.text
+    assert (await ann.get(f"{PATH}/{made['id']}")).json == made

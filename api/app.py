@@ -108,6 +108,7 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/policies/{scope}/{name}", policies.OnePolicy, None),
     ("/v1/stats", overview.Stats, None),
     ("/v1/stats/history", overview.StatsHistory, None),
+    ("/v1/durability", overview.Durability, None),
     ("/v1/modules", overview.Modules, None),
     ("/v1/modules/{module}", overview.OneModule, None),
     ("/v1/events", events.Events, None),

@@ -173,6 +173,7 @@ class WorkerSite(Struct, frozen=True):
     state_dir: str
     worker: LocalWorkerSettings
     enroll_token: str = ""  # for a machine without a key; used once
+    owner: str = ""  # what its containers are told apart by; empty: the join token
 
     def __repr__(self) -> str:
         return f"WorkerSite({self.state_dir!r}, ***)"

@@ -15,6 +15,7 @@ from conf.settings import Settings
 from swarmsync import embedded
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError, NotAllowed, Unavailable
+from swarmsync.model.durability import SETTINGS, Durability, Judgement, judge
 
 DISK_FREE_MIN = 2 << 30
 
@@ -83,28 +84,23 @@ def _runs(settings: Settings) -> bool:
 
 
 def _postgres(url: str, name: str) -> Line:
-    async def look() -> tuple[str, str, str]:
+    async def look() -> tuple[str, Judgement]:
         connection = await asyncpg.connect(url, timeout=5)
         try:
             version = await connection.fetchval("SHOW server_version")
-            fsync, commit = [await connection.fetchval(f"SHOW {key}") for key in ("fsync", "synchronous_commit")]
-            return version, fsync, commit
+            return version, judge(*[await connection.fetchval(f"SHOW {key}") for key in SETTINGS])
         finally:
             await connection.close()
 
     try:
-        version, fsync, commit = asyncio.run(look())
-    except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
+        version, found = asyncio.run(look())
+    except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as problem:
         return False, name, f"does not answer ({problem}); check SWARMSYNC_DATABASE_URL"
     if int(version.split(".")[0]) < 14:
         return False, name, f"version {version}; SwarmSync needs 14 or later"
-    if "off" in (fsync, commit):
-        return (
-            False,
-            name,
-            f"fsync {fsync}, synchronous_commit {commit}: acknowledged jobs could be lost; turn both on",
-        )
-    return True, name, f"version {version}, fsync on, synchronous_commit {commit}"
+    if found.durability is Durability.NOTHING:
+        return False, name, f"{found.sentence}; {found.remedy}"
+    return True, name, f"version {version}, {found.sentence}"
 
 
 def _nats(url: str, name: str) -> Line:

@@ -99,10 +99,16 @@ class Agent:
         self._jobs: set[asyncio.Task[Any]] = set()
         self._reports_wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._leaving = False
         self._pulse_s = 1.0
         self._pulse_seq = 0
 
     def stop(self) -> None:
+        self._stopping.set()
+
+    def leave(self) -> None:
+        """Stop and leave the containers to the next agent of this name; the watchdog ends them with their leases."""
+        self._leaving = True
         self._stopping.set()
 
     async def close(self) -> None:
@@ -119,7 +125,7 @@ class Agent:
         stopped = asyncio.create_task(self._stopping.wait())
         done, _ = await asyncio.wait({*loops, stopped}, return_when=asyncio.FIRST_COMPLETED)
         try:
-            if stopped in done:
+            if stopped in done and not self._leaving:
                 await self._drain()
         finally:
             for running in (*loops, stopped, *self._jobs):

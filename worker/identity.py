@@ -7,6 +7,7 @@ this worker's subjects, and nobody else. The key lies in the worker's state dire
 import asyncio
 import json
 import os
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -38,6 +39,7 @@ class Identity(Struct, frozen=True):
     name: str
     seed: str
     enrolled: bool = False
+    owner: str = ""  # whose containers are ours: chosen once, so that a later token changes nothing
 
     def __repr__(self) -> str:
         return f"Identity({self.name!r}, ***)"
@@ -65,9 +67,10 @@ async def connect(nats_url: str, name: str, state_dir: Path, token: str) -> Bus:
             return await _with_key(nats_url, identity)
         except NotAllowed:
             log.warning("Core does not know this worker's key any more", worker=name)
-            identity = _fresh(name)
+            identity = _fresh(name, identity.owner)
     await _enroll(nats_url, identity, token)
-    _save(path, msgspec.structs.replace(identity, enrolled=True))
+    owner = identity.owner or blake2b(token.encode(), digest_size=16).hexdigest()
+    _save(path, msgspec.structs.replace(identity, enrolled=True, owner=owner))
     return await _with_key(nats_url, identity)
 
 
@@ -105,8 +108,15 @@ async def _enroll(nats_url: str, identity: Identity, token: str) -> None:
         raise ConfigError(f"{problem}: the password in --nats is not Core's") from None
 
 
-def _fresh(name: str) -> Identity:
-    return Identity(name, bytes(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)).decode())
+def owner(state_dir: Path, name: str) -> str:
+    """Return whose containers are this worker's; empty where it was not enrolled with a key."""
+    path = state_dir / f"identity-{name}.json"
+    return _load(path, name).owner if path.exists() else ""
+
+
+def _fresh(name: str, owned_by: str = "") -> Identity:
+    seed = bytes(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)).decode()
+    return Identity(name, seed, owner=owned_by)
 
 
 def _load(path: Path, name: str) -> Identity:

@@ -34,7 +34,10 @@ log = structlog.get_logger()
 
 
 def main(path: str) -> None:
-    """Run until SIGTERM. `path` names a WorkerSite in JSON; bad settings: exit code 3, a refusing Core: 4."""
+    """Run until SIGTERM; SIGHUP leaves the containers to the next agent. `path` names a WorkerSite in JSON.
+
+    Exit codes: 3 for bad settings, 4 where Core refuses.
+    """
     site = msgspec.json.decode(Path(path).read_bytes(), type=WorkerSite)
     try:
         uvloop.run(_main(site.worker, site))
@@ -48,7 +51,7 @@ def main(path: str) -> None:
 
 async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple[ContainerRuntime, RuntimeInfo]:
     """Open the wanted runtime; `auto` takes Docker where it answers, else plain processes, and says so."""
-    owner = owner_of(settings.name or default_name(), site.join_token)
+    owner = owner_of(settings.name or default_name(), site.owner or site.join_token)
     if settings.runtime == "simulated":
         simulated = SimulatedRuntime()
         return simulated, await simulated.open()
@@ -96,6 +99,10 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
     else:
         name = settings.name or default_name()
         bus = await identity.connect(site.nats_url, name, Path(site.state_dir), site.enroll_token)
+        if (
+            site.join_token == site.enroll_token
+        ):  # a machine of its own: its token is used once, and may be left out later
+            site = structs.replace(site, owner=identity.owner(Path(site.state_dir), name))
     agents = [await _agent(bus, entry, site) for entry in _each(settings)]
     loop = asyncio.get_running_loop()
     collector.relax()
@@ -104,8 +111,13 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
         for agent in agents:
             agent.stop()
 
+    def leave() -> None:
+        for agent in agents:
+            agent.leave()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, leave)
     try:
         await asyncio.gather(*(agent.run() for agent in agents))
     finally:
@@ -137,7 +149,7 @@ async def _agent(bus: Bus, settings: LocalWorkerSettings, site: WorkerSite) -> A
     offer = offer_of(settings, runtime.name, info, version)
     watch = None  # simulated containers end with this process
     if runtime.name != "simulated":
-        watch = Watch(Path(site.state_dir), runtime.name, owner_of(offer.name, site.join_token))
+        watch = Watch(Path(site.state_dir), runtime.name, owner_of(offer.name, site.owner or site.join_token))
     return Agent(bus, runtime, offer, site.join_token, watch, _images_max(settings))
 
 

@@ -114,6 +114,12 @@ def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(float(milliseconds), 3)
 
 
+class Durability(Resource):
+    @endpoint(Access.OPERATOR, "What an acknowledged job outlives: nothing, its machine's crashes, the machine's loss")
+    async def on_get(self, call: Call) -> Any:
+        return await overview.durability(call.services.store, call.caller)
+
+
 async def module_figures(call: Call) -> dict[str, dict[str, Any]]:
     """Return each module with its purpose and the figures of the last second; without those its state is unknown."""
     with answering():

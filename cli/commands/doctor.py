@@ -88,7 +88,7 @@ def _checks() -> Iterator[Check]:
             yield Check("login", False, f"{error}; log in with: consumer login")
             return
         yield Check("login", True, f"{session.get('username')}, role {session.get('role')}")
-        for look in (_version, _clock, _modules, _workers):
+        for look in (_version, _clock, _durability, _modules, _workers):
             try:
                 yield from look(client)
             except SwarmError as error:
@@ -117,6 +117,15 @@ def _clock(client: "Client") -> Iterator[Check]:
     before = datetime.now(UTC)
     theirs = datetime.fromisoformat(client.get("/v1/events/snapshot", {"limit": 1})["at"])
     yield clock_check((before + (datetime.now(UTC) - before) / 2 - theirs).total_seconds())
+
+
+def _durability(client: "Client") -> Iterator[Check]:
+    from swarmsync.errors import NotAllowed
+
+    try:
+        yield durability_check(client.get("/v1/durability"))
+    except NotAllowed:
+        return  # operators are told
 
 
 def _modules(client: "Client") -> Iterator[Check]:
@@ -163,6 +172,11 @@ def clock_check(ahead_s: float) -> Check:
         where = "ahead of" if ahead_s > 0 else "behind"
         return Check("clock", False, f"this machine is {abs(ahead_s):.1f} s {where} Core; set both by NTP")
     return Check("clock", True, f"{abs(ahead_s) * 1000:.0f} ms from Core's")
+
+
+def durability_check(found: dict[str, Any]) -> Check:
+    advice = f"; {found['remedy']}" if found["remedy"] else ""
+    return Check("durability", found["durability"] != "nothing", f"{found['durability']}: {found['sentence']}{advice}")
 
 
 def worker_checks(workers: list[dict[str, Any]]) -> Iterator[Check]:

@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from swarmsync.model.durability import SETTINGS, Judgement, judge
 from swarmsync.model.lifecycle import FINAL, WAITING, Eligibility, JobState, WaitReason
 from swarmsync.store.lists import Row
 from swarmsync.store.pool import Store
@@ -187,6 +188,12 @@ async def curve(store: Store, caller: Caller, *, step_s: int, from_s: int) -> li
     """Return (at, ended, failed, ms) of each step in which jobs ended; `ms` is the median and the 99th percentile."""
     rows: list[Row] = await store.run(lambda c: c.fetch(_CURVE, step_s, from_s), **caller.settings)
     return rows
+
+
+async def durability(store: Store, caller: Caller) -> Judgement:
+    """Judge the settings as a transaction of the engine has them."""
+    query = f"SELECT {', '.join(f'current_setting({name!r})' for name in SETTINGS)}"
+    return judge(*await store.run(lambda c: c.fetchrow(query), **caller.settings))
 
 
 async def last_errors(store: Store, caller: Caller, sources: Sequence[str]) -> list[Row]:

@@ -17,6 +17,7 @@ def well(core):
     core.on("GET", "/v1/auth/session", {"username": "ann", "role": "operator"})
     core.on("GET", "/v1/openapi.json", {"info": {"version": version("swarmsync")}})
     core.on("GET", "/v1/events/snapshot", {"at": now, "items": [], "place": "1-0", "next_cursor": None})
+    core.on("GET", "/v1/durability", {"durability": "machine", "sentence": "fsync on", "remedy": "add a standby"})
     core.on("GET", "/v1/modules", {"items": [module("harvester")]})
     items = [worker("w1", runtime="docker", version="1")]
     core.on("GET", "/v1/workers", {"items": items, "next_cursor": None})
@@ -40,6 +41,7 @@ def test_everything_is_well(consumer, core, capsys):
         "login",
         "versions",
         "clock",
+        "durability",
         "engine",
         "workers",
     }
@@ -63,6 +65,14 @@ def test_json_has_every_check(consumer, core, capsys):
         ("/v1/events/snapshot", {"at": "2020-01-01T00:00:00Z", "items": []}, "clock", "FAILED", "NTP", 1),
         ("/v1/modules", {"items": [module("logger", fill=0.9)]}, "engine", "FAILED", "Logger is the bottleneck", 1),
         ("/v1/modules", {"items": []}, "engine", "FAILED", "Nothing is known", 1),
+        (
+            "/v1/durability",
+            {"durability": "nothing", "sentence": "fsync off", "remedy": "turn it on"},
+            "durability",
+            "FAILED",
+            "turn it on",
+            1,
+        ),
         ("/v1/workers", {"items": [], "next_cursor": None}, "workers", "FAILED", "swarmsyncd worker", 1),
     ],
 )
@@ -73,6 +83,13 @@ def test_each_trouble_is_named_with_what_to_do(consumer, core, capsys, path, ans
     out = capsys.readouterr().out
     assert marks(out)[name] == mark
     assert words in out
+
+
+def test_who_is_no_operator_is_not_told_how_durable_jobs_are(consumer, core, capsys):
+    well(core)
+    core.on("GET", "/v1/durability", Problem(403, "this is for operators"))
+    assert consumer("doctor") == 0
+    assert "durability" not in marks(capsys.readouterr().out)
 
 
 def test_a_core_that_is_away_ends_the_checks(consumer, monkeypatch, capsys):

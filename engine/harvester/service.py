@@ -272,6 +272,8 @@ class HarvesterService(Service):
         own = self._registry.own(name, word)
         strange = len(word.reports) - len(own.reports)
         if strange:
+            if name in self._registry.workers:
+                self._standing.forged(self._registry.workers[name].view.worker_id, strange)
             self.journal("warning", f"worker {name} reported on {strange} assignments of other workers; not believed")
         return own
 

@@ -1,8 +1,9 @@
-"""What the Harvester does about workers as such: ends drains, takes out those that fail, probes them, lets them in.
+"""What the Harvester does about workers as such: ends drains, takes out those that fail or lie, lets in the mended.
 
 `quarantine.py` decides; this writes it down and tells it. People may lift a quarantine at any time (uncordon).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,8 @@ from swarmsync.store.jobs import Settled
 from swarmsync.store.pool import Store
 
 NEWS_MAX = 10_000
+#: A worker that tells of so many assignments of others is held to be in wrong hands: no accident does that.
+FORGED_MAX = 10
 
 
 class Standing:
@@ -32,6 +35,7 @@ class Standing:
         self._news: list[News] = []
         self._probed: dict[int, str] = {}
         self._images: dict[int, bool] = {}  # workers whose images are to be saved, and whether the Scheduler must hear
+        self._forged: Counter[int] = Counter()
         self._told: dict[int, str] = {}  # what was last said of a worker's failed probe
 
     # ------------------------------------------------ what is heard
@@ -50,6 +54,10 @@ class Standing:
             live = self._registry.live.get(start.ref.job_id)
             if live is not None and live.ref == start.ref and len(self._news) < NEWS_MAX:
                 self._news.append(Began(live.worker_id, start.ref.job_id))
+
+    def forged(self, worker_id: int, reports: int) -> None:
+        """It told of assignments that others have; none of it was believed."""
+        self._forged[worker_id] += reports
 
     def note(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -78,6 +86,11 @@ class Standing:
                 self._set(verdict.worker_id, Eligibility.QUARANTINED)
                 name = self._registry.names.get(verdict.worker_id, "?")
                 self._journal("error", f"worker {name} is quarantined: {verdict.message}")
+        for worker_id in [each for each, reports in self._forged.items() if reports >= FORGED_MAX]:
+            why = f"it reported on {self._forged.pop(worker_id)} assignments of other workers; find out who has its key"
+            if await worker_store.distrust(self._store, worker_id, why):
+                self._set(worker_id, Eligibility.CORDONED)
+                self._journal("error", f"worker {self._registry.names.get(worker_id, '?')} is cordoned: {why}")
         probed, self._probed = self._probed, {}
         for worker_id, problem in probed.items():
             await self._after_probe(worker_id, problem)

@@ -89,6 +89,15 @@ async def quarantine(store: Store, worker_id: int, why: str, job_id: int) -> boo
     return str(await store.run(lambda c: c.execute(query, worker_id, why[:4096], job_id))) != "UPDATE 0"
 
 
+async def distrust(store: Store, worker_id: int, why: str) -> bool:
+    """Cordon a worker until people open it again; no probe does. False where it takes nothing already."""
+    query = (
+        "UPDATE workers SET eligibility = 'cordoned', note = $2"
+        " WHERE id = $1 AND eligibility IN ('open', 'quarantined')"
+    )
+    return str(await store.run(lambda c: c.execute(query, worker_id, why[:4096]))) != "UPDATE 0"
+
+
 async def lift(store: Store, worker_id: int) -> bool:
     query = "UPDATE workers SET eligibility = 'open', note = '' WHERE id = $1 AND eligibility = 'quarantined'"
     return str(await store.run(lambda c: c.execute(query, worker_id))) != "UPDATE 0"

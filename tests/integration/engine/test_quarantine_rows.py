@@ -35,6 +35,14 @@ async def test_a_worker_is_taken_out_probed_and_let_in_but_people_come_first(sto
     assert await eligibility(store, view.name) is Eligibility.CORDONED
 
 
+async def test_a_worker_that_lies_is_cordoned_with_the_reason_and_no_probe_is_asked_for(store):
+    view = await workers.join(store, 9_004, WorkerOffer("lying-one", Need()), "s")
+    assert await workers.distrust(store, view.worker_id, "it reported on 10 assignments of other workers")
+    assert await eligibility(store, view.name) is Eligibility.CORDONED
+    assert view.worker_id not in {worker_id for worker_id, _ in await workers.probes(store)}
+    assert not await workers.distrust(store, view.worker_id, "again")
+
+
 async def test_images_are_kept_per_worker(store):
     one = await workers.join(store, 9_002, WorkerOffer("images-one", Need()), "s")
     two = await workers.join(store, 9_003, WorkerOffer("images-two", Need()), "s")

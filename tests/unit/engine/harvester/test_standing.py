@@ -3,7 +3,7 @@
 import pytest
 
 from engine.harvester.registry import ImagesChanged, Limits, Probed, Registry
-from engine.harvester.standing import Standing
+from engine.harvester.standing import FORGED_MAX, Standing
 from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import Eligibility, EndReason, JobState, Liveness
 from swarmsync.model.resources import Need
@@ -21,7 +21,7 @@ class Rig:
         self.standing = Standing(
             None, self.registry, 3, self.said.extend, lambda level, text, **_: self.journal.append((level, text))
         )
-        for name in ("quarantine", "lift", "save_images"):
+        for name in ("quarantine", "distrust", "lift", "save_images"):
             monkeypatch.setattr(workers, name, self._writes(name))
         monkeypatch.setattr(workers, "probes", self._probes)
 
@@ -94,3 +94,17 @@ def test_a_pulse_tells_once_what_is_new(rig):
     assert effects == [Probed(1, "x"), ImagesChanged(1)]
     _, effects = rig.registry.pulse("w1", Pulse("s", 2, 0, 0, (), images=("a",)), 1_000)
     assert effects == []
+
+
+async def test_a_worker_that_tells_of_others_assignments_is_cordoned_for_people_to_look(rig):
+    rig.standing.forged(1, FORGED_MAX - 1)
+    await rig.standing.act(0)
+    assert rig.written == []
+    rig.standing.forged(1, 1)
+    await rig.standing.act(0)
+    await rig.standing.act(0)
+    assert [entry[:2] for entry in rig.written] == [("distrust", 1)]
+    assert rig.said == [WorkerChanged(1, Liveness.READY, Eligibility.CORDONED)]
+    assert [level for level, _ in rig.journal] == ["error"]
+    await rig.standing.ask_for_probes()
+    assert rig.pulse().probe == "", "no probe lets it in again"

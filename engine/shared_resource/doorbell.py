@@ -99,10 +99,13 @@ class RingWriter:
 
     def put_frame(self, payload: bytes, records: int = 1) -> bool:
         """Put as `Ring.put_frame` does, and wake the reader if it sleeps."""
-        taken = self.ring.put_frame(payload, records)
-        if taken:
-            self._wake()
-        return taken
+        if not self.ring.put_frame(payload, records):
+            return False
+        number = self.ring.sleep_number
+        if number and number != self._rung:
+            self._rung = number
+            self._doorbell.ring()
+        return True
 
     def _wake(self) -> None:
         number = self.ring.sleep_number

@@ -60,8 +60,12 @@ def read_frame(memory: mmap.mmap, start: int, position: int, bytes_max: int) -> 
     seen = digest(payload, digest(header[FRAME_CHECK_BYTES:])) & CHECK_MASK
     (total_again,) = FRAME_TOTAL.unpack_from(memory, start + size - FRAME_TOTAL_BYTES)
     if seen != check or total_again != total:
-        raise FrameBad(f"check {seen:08x}, written as {check:08x}; total {total}, again {total_again}")
+        raise mismatch(seen, check, total, total_again)
     return size, total, records, kind, payload
+
+
+def mismatch(seen: int, check: int, total: int, total_again: int) -> FrameBad:
+    return FrameBad(f"check {seen:08x}, written as {check:08x}; total {total}, again {total_again}")
 
 
 def join_records(records: Sequence[bytes], ends: list[int], bytes_max: int) -> tuple[int, bytes]:

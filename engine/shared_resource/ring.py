@@ -20,14 +20,19 @@ Frames carry a hash, their position and their length. What does not fit together
 
 import platform
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, Self
 
+from xxhash import xxh3_64_intdigest as _digest
+
 from engine.shared_resource import frames, layout
 from engine.shared_resource.layout import (
+    CHECK_MASK,
     DATA,
     FRAME_ALIGN_BYTES,
+    FRAME_CHECK_BYTES,
+    FRAME_HEADER_BYTES,
     FRAME_OVERHEAD_BYTES,
     HEAD,
     KIND_BATCH,
@@ -46,6 +51,11 @@ _U64: Final = (1 << 64) - 1
 TAKE_BYTES_MAX: Final = 96 << 10
 _IN_LINE: Final = FRAME_ALIGN_BYTES - 1
 _ROUND_UP: Final = FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1
+#: Up to here header and payload go into the segment as one; beyond, joining them would cost more than a second store.
+_JOINED_MAX: Final = 16 << 10
+_pack_fields: Final = layout.FRAME_FIELDS.pack
+_pack_check: Final = layout.FRAME_CHECK.pack
+_read_header: Final = layout.FRAME_HEADER.unpack
 
 
 class RingCorrupt(SwarmError):
@@ -151,10 +161,28 @@ class Ring:
 
         Raises RecordTooLarge over `payload_bytes_max`, about half the capacity; StaleEpoch; RingCorrupt.
         """
-        if len(payload) > self.payload_bytes_max:
-            raise RecordTooLarge(f"ring {self.name} takes batches of {self.payload_bytes_max} B, not {len(payload)}")
-        if self._words[WRITER_EPOCH] > self._writer_epoch:
+        length, words = len(payload), self._words
+        if length > self.payload_bytes_max:
+            raise RecordTooLarge(f"ring {self.name} takes batches of {self.payload_bytes_max} B, not {length}")
+        if words[WRITER_EPOCH] > self._writer_epoch:
             raise self._stale_writer()
+        # `_publish` of what needs no padding, written out: a call costs as much as a small copy.
+        tail, head, capacity = words[TAIL], words[HEAD], self.capacity_bytes
+        size, offset = (length + _ROUND_UP) & -FRAME_ALIGN_BYTES, tail & self._mask
+        if tail > 0 and 0 <= tail - head <= capacity - size >= offset and not (tail | head) & _IN_LINE:
+            total = (words[(DATA + ((tail - WORD_BYTES) & self._mask)) // WORD_BYTES] + records) & _U64
+            packed = _pack_fields(length, tail, total, records, KIND_BATCH)
+            start = DATA + offset
+            check = _pack_check(_digest(payload, _digest(packed)) & CHECK_MASK)
+            if length <= _JOINED_MAX:
+                self._memory[start : start + FRAME_HEADER_BYTES + length] = check + packed + payload
+            else:
+                body = start + FRAME_HEADER_BYTES
+                self._memory[start:body] = check + packed
+                self._memory[body : body + length] = payload
+            words[(start + size) // WORD_BYTES - 1] = total
+            words[TAIL] = tail + size
+            return True
         if self._publish(payload, records, KIND_BATCH):
             return True
         self._count(layout.PUTS_REFUSED, 1)
@@ -215,7 +243,27 @@ class Ring:
         is one record. Raises StaleEpoch, and RingCorrupt when the first frame is bad; good frames before a bad one are
         returned first.
         """
-        return self._take(records_max, self.capacity_bytes, frames.records_of)
+        self._check_reader_epoch()
+        taken: list[bytes] = []
+        tail, first = self._span()
+        head, total_passed = first, 0
+        try:
+            while head < tail and len(taken) < records_max:
+                offset = head & self._mask
+                published = min(tail - head, self.capacity_bytes - offset)
+                size, total, records, kind, payload = frames.read_frame(self._memory, DATA + offset, head, published)
+                if kind == KIND_BATCH:
+                    taken.append(payload)
+                elif kind != KIND_PADDING:
+                    taken += frames.records_of(kind, records, payload)
+                head += size
+                total_passed = total
+        except frames.FrameBad as seen:
+            if head == first:
+                raise RingCorrupt(f"ring {self.name} at {head}, tail {tail}: {seen}") from None
+        if head > first:
+            self._pass(head, total_passed)
+        return taken
 
     def take_frames(self, limit: int, bytes_max: int = TAKE_BYTES_MAX) -> list[bytes]:
         """Take up to `limit` batches of `put_frame`, oldest first, and publish HEAD once. Raises as `take` does.
@@ -223,7 +271,40 @@ class Ring:
         It stops behind the frame that reaches `bytes_max`: copies that are freed and made again in small blocks stay
         mapped, where a megabyte at once costs a page fault per 4 KiB (five times the time, measured).
         """
-        return self._take(limit, bytes_max, frames.no_records)
+        self._check_reader_epoch()
+        tail, first = self._span()
+        stop = min(tail, first + bytes_max)
+        head, total_passed = first, 0
+        taken: list[bytes] = []
+        words, memory, mask = self._words, self._memory, self._mask
+        try:
+            while head < stop and len(taken) < limit:
+                # `frames.read_frame`, written out as in `put_frame`; what is not as expected is looked at there.
+                offset = head & mask
+                start = DATA + offset
+                published = min(tail - head, mask + 1 - offset)
+                header = memory[start : start + FRAME_HEADER_BYTES]
+                check, length, sequence, total, records, kind = _read_header(header)
+                size = (length + _ROUND_UP) & -FRAME_ALIGN_BYTES
+                if kind != KIND_BATCH or sequence != head or size > published:
+                    size, total, records, kind, payload = frames.read_frame(memory, start, head, published)
+                    if kind != KIND_PADDING:
+                        frames.no_records(kind, records, payload)
+                else:
+                    payload = memory[start + FRAME_HEADER_BYTES : start + FRAME_HEADER_BYTES + length]
+                    again = words[(start + size) // WORD_BYTES - 1]
+                    seen = _digest(payload, _digest(header[FRAME_CHECK_BYTES:])) & CHECK_MASK
+                    if seen != check or again != total:
+                        raise frames.mismatch(seen, check, total, again)
+                    taken.append(payload)
+                head += size
+                total_passed = total
+        except frames.FrameBad as problem:
+            if head == first:
+                raise RingCorrupt(f"ring {self.name} at {head}, tail {tail}: {problem}") from None
+        if head > first:
+            self._pass(head, total_passed)
+        return taken
 
     def abandon(self) -> int:
         """Drop everything up to the published tail and return how many records that were; the next take goes on.
@@ -264,30 +345,6 @@ class Ring:
     def _check_reader_epoch(self) -> None:
         if self._words[READER_EPOCH] > self._reader_epoch:
             raise StaleEpoch(f"the reader of ring {self.name} with epoch {self._reader_epoch} was replaced")
-
-    def _take(self, limit: int, bytes_max: int, unpack: Callable[[int, int, bytes], Sequence[bytes]]) -> list[bytes]:
-        self._check_reader_epoch()
-        taken: list[bytes] = []
-        tail, first = self._span()
-        head, total_passed = first, 0
-        stop = min(tail, first + bytes_max)
-        try:
-            while head < stop and len(taken) < limit:
-                offset = head & self._mask
-                published = min(tail - head, self.capacity_bytes - offset)
-                size, total, records, kind, payload = frames.read_frame(self._memory, DATA + offset, head, published)
-                if kind == KIND_BATCH:
-                    taken.append(payload)
-                elif kind != KIND_PADDING:
-                    taken += unpack(kind, records, payload)
-                head += size
-                total_passed = total
-        except frames.FrameBad as seen:
-            if head == first:
-                raise RingCorrupt(f"ring {self.name} at {head}, tail {tail}: {seen}") from None
-        if head > first:
-            self._pass(head, total_passed)
-        return taken
 
     def _pass(self, head: int, total: int) -> None:
         """Free what was copied. The count first: it is absolute, so a successor that reads again stores the same."""

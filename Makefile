@@ -1,6 +1,6 @@
 # One way to do each thing. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run stop check test test-compose sim bench golden
+.PHONY: help run stop check test test-compose sim bench chaos chaos-long golden
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
@@ -37,6 +37,12 @@ sim: .venv/installed ## the simulation with many seeds: make sim SEEDS=5000
 
 bench: .venv/installed ## measure; see bench --help for single scenarios
 	@.venv/bin/bench all --quick
+
+chaos: .venv/installed ## break a running Core for 10 minutes; is anything lost? make chaos SEED=7 has a run again
+	@.venv/bin/bench chaos --seconds 600 --out var/chaos $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl
+
+chaos-long: .venv/installed ## the same for 80 minutes
+	@.venv/bin/bench chaos --seconds 4800 --out var/chaos $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl
 
 golden: .venv/installed ## write the golden files anew; review the difference
 	@SWARMSYNC_GOLDEN=write .venv/bin/python -m pytest tests/golden -q

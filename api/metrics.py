@@ -44,6 +44,7 @@ class Found(Struct):
     stats: Stats | None = None
     fleet: Fleet | None = None
     tally: Tally | None = None
+    breaks: Mapping[str, int] | None = None  # of each invariant: how many there are now
     modules: Mapping[str, Mapping[str, Any]] | None = None
     requests: Sequence[Requests] = field(default_factory=list)
 
@@ -70,6 +71,9 @@ class _Families(Collector):
             yield from _of_workers(found.fleet)
         if found.tally is not None:
             yield from _of_events(found.tally)
+        if found.breaks is not None:
+            about = "What can never be so, and is, among what is placed and what ended last; anything above 0 is a bug"
+            yield _gauge("invariant_breaks", about, ("invariant",), _by(found.breaks))
         if found.modules is not None:
             yield from _of_modules(found.modules)
         rows = [((r.process, r.method, str(r.status)), r.count) for r in found.requests]

@@ -31,6 +31,7 @@ SCENARIOS = {
     "schedules": "how late fires are, alone and 1,000 at once, beside 99,000 that sleep",
     "lists": "a page of jobs by every filter, beside a million finished jobs",
     "cli": "start-up times of the command line",
+    "chaos": "kill, pause and wipe everything while jobs run: nothing lost, nothing done twice, how soon it is back",
     "peers": "jobs/s and single jobs beside pgqueuer, Ray, Dask, Celery, HyperQueue and procrastinate",
 }
 
@@ -161,6 +162,27 @@ def peers(quick: Quick = False, json: Json = False, out: Out = None) -> None:
 @app.command(help=SCENARIOS["schedules"])
 def schedules(quick: Quick = False, json: Json = False, out: Out = None) -> None:
     run_scenario("schedules", quick=quick, as_json=json, out=out)
+
+
+@app.command(help=SCENARIOS["chaos"])
+def chaos(
+    seed: Annotated[int | None, typer.Option(help="which faults come when; drawn unless given")] = None,
+    scenario: Annotated[str, typer.Option(help="engine, workers, servers, wipes, core or all")] = "all",
+    seconds: Annotated[float | None, typer.Option(min=1, max=86_400, help="how long; 600 unless given")] = None,
+    jobs: Annotated[int, typer.Option(min=0, max=10_000_000, help="end after so many; 0: by time alone")] = 0,
+    ledger: Annotated[Path | None, typer.Option(help="add the run to this file", dir_okay=False)] = None,
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    from bench.faults import SCENARIOS as FAULTS
+
+    if scenario not in ("all", *FAULTS):
+        print(f"bench: --scenario is all or one of {', '.join(FAULTS)}; not {scenario!r}", file=sys.stderr)
+        raise typer.Exit(2)
+    settings = {"seed": seed, "scenario": scenario, "seconds": seconds, "jobs": jobs, "ledger": ledger}
+    if run_scenario("chaos", quick=quick, as_json=json, out=out, **settings)["failures"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -24,13 +24,18 @@ class Core(Struct):
     token: str
     data_dir: Path
     process: "subprocess.Popen[bytes]"
+    launch: "Callable[[], subprocess.Popen[bytes]]"
 
     clients: list[Client] = field(default_factory=list)
 
-    def client(self) -> Client:
+    def client(self, *, patience_s: float = 10.0) -> Client:
         """Return a client of its own; all are closed with the Core."""
-        self.clients.append(Client(self.url, self.token))
+        self.clients.append(Client(self.url, self.token, patience_s=patience_s))
         return self.clients[-1]
+
+    def start(self) -> None:
+        """Start it again on the same data, after whoever called this has ended it."""
+        self.process = self.launch()
 
 
 @contextmanager
@@ -43,25 +48,26 @@ def core(worker: str, *, config: str = "") -> Iterator[Core]:
         settings.write_text(f'[worker]\nruntime = "{worker}"\nname = "bench"\n{config}')
         environ = {key: value for key, value in os.environ.items() if not key.startswith("SWARMSYNC_")}
         environ["XDG_CONFIG_HOME"] = str(directory / "config")
-        command = [
-            sys.executable,
-            "-m",
-            "engine.swarmsyncd",
-            "--data-dir",
-            str(directory / "data"),
-            "--port",
-            str(port),
-        ]
-        with (directory / "out").open("wb") as out:
-            process = subprocess.Popen([*command, "--config", str(settings)], env=environ, stdout=out, stderr=out)
+        command = [sys.executable, "-m", "engine.swarmsyncd", "--data-dir", str(directory / "data")]
+        command += ["--port", str(port), "--config", str(settings)]
+
+        def launch() -> "subprocess.Popen[bytes]":
+            """Start it, wait until it is up."""
+            already = _said(directory).count("is up")
+            with (directory / "out").open("ab") as out:
+                started = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
+            wait_until(lambda: _said(directory).count("is up") > already or started.poll() is not None, 60)
+            if started.poll() is not None:
+                raise RuntimeError(_said(directory))
+            return started
+
+        there = None
+        process = launch()
         try:
-            wait_until(lambda: "is up" in (directory / "out").read_text() or process.poll() is not None, 60)
-            if process.poll() is not None:
-                raise RuntimeError((directory / "out").read_text())
             profile = json.loads((directory / "config" / "swarmsync" / "profiles.json").read_text())["profiles"][
                 "local"
             ]
-            there = Core(profile["url"], profile["token"], directory / "data", process)
+            there = Core(profile["url"], profile["token"], directory / "data", process, launch)
             there.client().get("/v1/stats")  # asks again until the API listens
             try:
                 yield there
@@ -69,8 +75,14 @@ def core(worker: str, *, config: str = "") -> Iterator[Core]:
                 for client in there.clients:
                     client.close()
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            last = process if there is None else there.process
+            last.send_signal(signal.SIGTERM)
+            last.wait(30)
+
+
+def _said(directory: Path) -> str:
+    path = directory / "out"
+    return path.read_text() if path.exists() else ""
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float) -> None:

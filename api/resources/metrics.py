@@ -16,7 +16,7 @@ from api.resources.health import answers
 from api.resources.overview import module_figures
 from api.services import Services
 from swarmsync.errors import Unavailable
-from swarmsync.store import overview, tallies
+from swarmsync.store import invariants, overview, tallies
 from swarmsync.store.sessions import answering
 from swarmsync.store.tallies import Tally
 
@@ -33,17 +33,20 @@ class Metrics(Resource):
     @endpoint(Access.OPERATOR, "Prometheus metrics", answer="text", open_to_loopback=True)
     async def on_get(self, call: Call) -> Any:
         services = call.services
-        dependencies, stats, fleet, tally, modules, requests = await asyncio.gather(
+        dependencies, stats, (fleet, breaks), tally, modules, requests = await asyncio.gather(
             answers(services),
             _or_none(overview.stats(services.store, call.caller)),
-            _or_none(overview.fleet(services.store, call.caller)),
+            asyncio.gather(
+                _or_none(overview.fleet(services.store, call.caller)),
+                _or_none(invariants.look(services.store, call.caller)),
+            ),
             _or_none(_tally(call)),
             _or_none(module_figures(call)),
             _or_none(_requests(services)),
         )
         up = {name: answer == "ok" for name, answer in dependencies.items()}
         call.response.content_type = metrics.CONTENT_TYPE
-        call.response.data = metrics.text(Found(VERSION, up, stats, fleet, tally, modules, requests or []))
+        call.response.data = metrics.text(Found(VERSION, up, stats, fleet, tally, breaks, modules, requests or []))
 
 
 async def _or_none(wanted: Awaitable[T]) -> T | None:

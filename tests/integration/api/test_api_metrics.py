@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from swarmsync.model.lifecycle import JobState
+from swarmsync.store import invariants
 from tests.integration.api.conftest import as_engine
 
 pytestmark = pytest.mark.integration
@@ -81,6 +82,8 @@ async def test_modules_rings_and_dependencies_are_told(oscar, module):
     assert {figure(found, "swarmsync_dependency_up", dependency=name) for name in ("postgresql", "redis", "nats")} == {
         1
     }
+    told = {sample.labels["invariant"] for sample in found["swarmsync_invariant_breaks"].samples}
+    assert told == invariants.QUESTIONS.keys()
     jobs = found["swarmsync_jobs"]
     assert {sample.labels["state"] for sample in jobs.samples} == {state.value for state in JobState}
 

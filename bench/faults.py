@@ -1,0 +1,159 @@
+"""What `bench chaos` breaks, and how: processes of a Core that the bench started itself, and nothing else.
+
+Which fault comes next, after which pause and for how long, is drawn from the seed alone, so a run can be had again;
+what it meets depends on the machine.
+"""
+
+import os
+import random
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import psutil
+import redis
+from msgspec import Struct
+
+from bench.harness import Core, wait_until
+from swarmsync.embedded import load_secrets, plan_valkey
+
+MODULES: Final = ("harvester", "scheduler", "dispatcher", "hibernator", "logger")
+SERVERS: Final = ("nats", "valkey", "postgres")
+_MARKS: Final[Mapping[str, str]] = {
+    "postgres": "/bin/postgres -D",
+    "nats": "nats-server",
+    "valkey": "valkey-server",
+    "api": "-m gunicorn",
+    "worker": "worker.program",
+}
+#: scenario -> fault -> how often it is drawn beside the others
+SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
+    "engine": {**{f"kill {name}": 4 for name in MODULES}, **{f"pause {name}": 1 for name in MODULES}},
+    "workers": {"kill worker": 4, "pause worker": 1},
+    "servers": {"kill postgres": 2, "kill nats": 3, "kill valkey": 3, **{f"pause {name}": 1 for name in SERVERS}},
+    "wipes": {"flush valkey": 1, "wipe nats": 1},
+    "core": {"kill api": 2, "kill api process": 2, "kill supervisor": 1, "restart core": 1},
+}
+PAUSES_S: Final = (0.5, 6.0)
+BACK_S: Final = 60.0
+
+
+class Fault(Struct, frozen=True):
+    """The next thing to break: `after_s` from the end of the last, for `for_s` where it is a pause."""
+
+    name: str
+    after_s: float
+    for_s: float
+
+
+def faults_of(seed: int, scenario: str, gap_s: float) -> Iterator[Fault]:
+    """Yield faults without end, the same for the same arguments. `scenario` "all" draws from every one."""
+    chance = random.Random(f"{seed} {scenario}")
+    chosen = SCENARIOS.values() if scenario == "all" else [SCENARIOS[scenario]]
+    weights = {name: weight for each in chosen for name, weight in each.items()}
+    while True:
+        (name,) = chance.choices(list(weights), list(weights.values()))
+        yield Fault(name, round(chance.uniform(0.2, 2 * gap_s), 3), round(chance.uniform(*PAUSES_S), 3))
+
+
+class Breaker:
+    """Breaks one Core."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._pause = threading.Event()
+        self._verbs: Mapping[str, Callable[[str, Fault], None]] = {
+            "kill": self._kill,
+            "pause": self._stop,
+            "flush": self._flush,
+            "wipe": self._wipe,
+            "restart": self._restart,
+        }
+
+    def strike(self, fault: Fault) -> None:
+        """Do it; returns when the damage is done (a pause: when it is over)."""
+        verb, _, target = fault.name.partition(" ")
+        self._verbs[verb](target, fault)
+
+    def process(self, name: str) -> psutil.Process:
+        """Return a process of this Core by its short name. Raises LookupError while it is away."""
+        for child in psutil.Process(self._core.process.pid).children():
+            try:
+                line = " ".join(child.cmdline())
+                comm = Path(f"/proc/{child.pid}/comm").read_text().strip()
+            except (psutil.Error, OSError):
+                continue
+            if _MARKS[name] in line if name in _MARKS else comm == f"swarm-{name}"[:15]:
+                return child
+        raise LookupError(name)
+
+    def is_there(self, name: str) -> bool:
+        try:
+            self.process(name)
+        except LookupError:
+            return False
+        return True
+
+    def _present(self, name: str) -> psutil.Process:
+        wait_until(lambda: self.is_there(name), BACK_S)
+        return self.process(name)
+
+    def _kill(self, target: str, _fault: Fault) -> None:
+        if target == "supervisor":
+            self._end(signal.SIGKILL)
+            self._core.start()
+        elif target == "api process":
+            children = self._present("api").children()
+            if children:
+                _send(children[0], signal.SIGKILL)
+        else:
+            _send(self._present(target), signal.SIGKILL)
+
+    def _stop(self, target: str, fault: Fault) -> None:
+        """SIGSTOP and, unless the supervisor has replaced it meanwhile, SIGCONT. All processes of PostgreSQL stop."""
+        process = self._present(target)
+        family = [process, *(process.children(recursive=True) if target in SERVERS else [])]
+        for each in family:
+            _send(each, signal.SIGSTOP)
+        self._pause.wait(fault.for_s)
+        for each in family:
+            _send(each, signal.SIGCONT)
+
+    def _flush(self, _target: str, _fault: Fault) -> None:
+        data_dir = self._core.data_dir
+        client = redis.Redis.from_url(plan_valkey(data_dir, load_secrets(data_dir)).url, socket_timeout=5)
+        try:
+            client.flushall()
+        except redis.RedisError:
+            return  # it is away by another fault: nothing to flush
+        finally:
+            client.close()
+
+    def _wipe(self, target: str, _fault: Fault) -> None:
+        """Kill the server and take all that it keeps, but for its configuration and port."""
+        process = self._present(target)
+        _send(process, signal.SIGKILL)
+        for path in (self._core.data_dir / target).iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _restart(self, _target: str, _fault: Fault) -> None:
+        self._end(signal.SIGTERM)
+        self._core.start()
+
+    def _end(self, number: signal.Signals) -> None:
+        """End the supervisor; its children end with it, and the jobs' processes go on."""
+        family = psutil.Process(self._core.process.pid).children(recursive=False)
+        os.kill(self._core.process.pid, number)
+        self._core.process.wait(60)
+        wait_until(lambda: not any(child.is_running() for child in family), BACK_S)
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return  # somebody was faster

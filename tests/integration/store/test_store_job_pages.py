@@ -106,6 +106,7 @@ FILTERS = {
 @pytest.mark.parametrize("role", ["user", "admin"])
 async def test_no_filter_walks_a_long_past(long_past, role):
     caller = Caller(MANY, "many", role)
+    newer = await long_past.fetchval("SELECT count(*) FROM jobs") - JOBS  # of other tests in this database
     await long_past.execute("SELECT set_config('swarmsync.user_id', $1, true)", str(MANY))
     await long_past.execute(f"SET LOCAL ROLE {caller.settings['role']}")
     walked = {}
@@ -113,7 +114,7 @@ async def test_no_filter_walks_a_long_past(long_past, role):
         query, values = statement(caller, JobFilter(50, **fields))
         (plan,) = json.loads(await long_past.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *values))
         passed_over = sum(_passed_over(plan["Plan"]))
-        if passed_over > PASSED_OVER_MAX:
+        if passed_over > PASSED_OVER_MAX + newer:
             walked[name] = passed_over
     assert walked == {}
 

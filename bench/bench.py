@@ -102,7 +102,7 @@ def throughput(
     quick: Quick = False,
     json: Json = False,
     out: Out = None,
-    jobs: Annotated[int | None, typer.Option(min=1_000, max=10_000_000, help="how many; 50,000 unless given")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1_000, max=10_000_000, help="how many; 100,000 unless given")] = None,
 ) -> None:
     run_scenario("throughput", quick=quick, as_json=json, out=out, jobs=jobs)
 

@@ -37,6 +37,8 @@ async def _measure(url: str, token: str, seconds: float, connections: tuple[int,
         "POST /v1/jobs/validate": request("POST", "/v1/jobs/validate", token, single),
         "GET /v1/jobs/ID": request("GET", f"/v1/jobs/{made['id']}", token),
         "GET /v1/jobs, page of 100": request("GET", "/v1/jobs?limit=100", token),
+        "GET /v1/jobs/ID/why": request("GET", f"/v1/jobs/{made['id']}/why", token),
+        "GET /v1/stats": request("GET", "/v1/stats", token),
         "GET /v1/workers": request("GET", "/v1/workers", token),
     }
     figures: dict[str, Any] = {}

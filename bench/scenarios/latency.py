@@ -2,14 +2,16 @@
 
 A request goes out at each moment of a Poisson process; the clock runs from that planned moment to the start of the
 container, as the worker saw it (milliseconds), and to the durable verdict. Simulated workers take no time of their own,
-so their figures are those of Core; with Docker the engine's are in it, and `docker run` of the same image is measured
-beside it, in turn, in a closed loop: from the call to the first instruction in the container.
+so their figures are those of Core. *alone*: one job after the other on an idle Core, from the request until the client
+has the verdict, beside Celery where that is installed. With Docker the engine's time is in it, and `docker run` of the
+same image is measured beside it, in turn, in a closed loop: from the call to the first instruction in the container.
 """
 
 import asyncio
 import json
 import random
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +19,13 @@ from typing import Any, Final
 import asyncpg
 import uvloop
 
+from bench import peers
+from bench.apart import Apart, apart
 from bench.harness import Core, core, wait_until
 from bench.load import Connection, open_loop, request
 from bench.plots import Chart
 from bench.results import Say, spread
+from bench.scenarios.peers import alone_ms
 from bench.scenarios.throughput import all_over
 from swarmsync.client import Client
 from swarmsync.embedded import load_secrets, plan_postgres
@@ -32,6 +37,8 @@ _PLANS: Final[dict[bool, tuple[tuple[tuple[float, float], ...], tuple[tuple[floa
     True: (((50, 2),), ((1, 5),), 3),
     False: (((10, 20), (100, 20), (500, 20), (1_000, 20)), ((0.5, 30), (1, 30), (2, 30)), 30),
 }
+#: Quick or not: jobs one after the other.
+_ALONE: Final = {True: 20, False: 300}
 _TIMES: Final = """
 SELECT id, extract(epoch FROM coalesce(started_at, finished_at))::float8 AS started,
     extract(epoch FROM finished_at)::float8 AS finished FROM swarmsync.jobs WHERE array_id IS NULL
@@ -39,12 +46,18 @@ SELECT id, extract(epoch FROM coalesce(started_at, finished_at))::float8 AS star
 _CONFIG: Final = "simulated_count = 8\ncpus = 400\n[api]\nrequests_per_s = 1000000\n"
 
 
-def measure(*, quick: bool, say: Say, docker: bool = True) -> dict[str, Any]:
+def measure(*, quick: bool, say: Say, docker: bool = True, celery: bool = True) -> dict[str, Any]:
     simulated, containers, rounds = _PLANS[quick]
     with core("simulated", config=_CONFIG) as there:
         wait_until(lambda: there.client().get("/v1/stats")["workers"].get("ready", 0) == 8, 30)
         spec = {"image": "simulated", "resources": {"cpus": 0.5}}
-        figures: dict[str, Any] = {"unit": "ms", "simulated": uvloop.run(_rates(there, spec, simulated, say))}
+        say("one job alone, again and again")
+        alone = {"SwarmSync": spread(alone_ms(there.client(), _ALONE[quick]))}
+        figures: dict[str, Any] = {"unit": "ms", "alone": alone}
+        figures["simulated"] = uvloop.run(_rates(there, spec, simulated, say))
+    if celery and "Celery" in peers.installed():
+        say("one job alone with Celery")
+        alone["Celery"] = _celery(_ALONE[quick])
     if not docker:
         return figures
     subprocess.run(["docker", "image", "inspect", TAG], check=True, capture_output=True)
@@ -55,6 +68,15 @@ def measure(*, quick: bool, say: Say, docker: bool = True) -> dict[str, Any]:
         figures["docker"] = uvloop.run(_rates(there, spec, containers, say))
         figures["beside_docker_run"] = _beside(client, rounds, say)
     return figures
+
+
+def _celery(singles: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="swarmsync-bench-", ignore_cleanup_errors=True) as directory:
+        try:
+            _, took_s = apart(peers.celery, 100, singles, Path(directory))
+        except Apart as problem:  # a peer that does not run must not cost our own figures
+            return {"failed": str(problem).strip().splitlines()[-1]}
+    return spread([seconds * 1_000 for seconds in took_s])
 
 
 async def _rates(there: Core, spec: dict[str, Any], plans: tuple[tuple[float, float], ...], say: Say) -> dict[str, Any]:

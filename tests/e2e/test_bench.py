@@ -54,11 +54,13 @@ def test_latency_counts_every_arrival(simulated, use, monkeypatch):
     use(latency, simulated)
     monkeypatch.setattr(latency, "_PLANS", {True: (((50, 0.5),), (), 0)})
     simulated.client().get("/v1/stats")
-    figures = latency.measure(quick=True, say=_quiet, docker=False)
+    monkeypatch.setattr(latency, "_ALONE", {True: 3})
+    figures = latency.measure(quick=True, say=_quiet, docker=False, celery=False)
     (cell,) = figures["simulated"].values()
     assert cell["refused"] == 0
     assert cell["to_start"]["n"] == cell["to_answer"]["n"] == len(latency.arrivals(50, 0.5))
     assert 0 < cell["to_start"]["p50"] <= cell["to_verdict"]["p50"]
+    assert figures["alone"]["SwarmSync"]["n"] == 3
 
 
 def test_logs_are_counted_once_they_are_stored(simulated, use, monkeypatch):

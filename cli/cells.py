@@ -79,6 +79,15 @@ def parse_time(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def instant(text: str | None, *, fraction: int = 0) -> str:
+    """Return an RFC 3339 time in UTC without its microseconds, which people do not read: `2026-11-24T02:00:00Z`."""
+    moment = parse_time(text)
+    if moment is None:
+        return plain(text)
+    written = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return written[: -6 + fraction].rstrip(".") + "Z"
+
+
 def size(amount: float | None) -> str:
     if amount is None:
         return "-"

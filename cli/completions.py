@@ -21,6 +21,13 @@ def levels(incomplete: str) -> list[str]:
     return [level for level in LEVELS if level.startswith(incomplete)]
 
 
+def jobs(incomplete: str) -> Offers:
+    """Offer what selects a job: `last`, ids and @names of recent jobs."""
+    from cli.selectors import complete
+
+    return complete(incomplete)
+
+
 def job_names(incomplete: str) -> Offers:
     return _offered("/v1/jobs", incomplete, lambda job: [(job["name"], job["state"])])
 
@@ -45,6 +52,26 @@ def queues(incomplete: str) -> Offers:
 
 def workers(incomplete: str) -> Offers:
     return _offered("/v1/workers", incomplete, lambda worker: [(worker["name"], worker["liveness"])])
+
+
+def secrets(incomplete: str) -> Offers:
+    return _offered("/v1/secrets", incomplete, lambda secret: [(secret["name"], "")])
+
+
+def tokens(incomplete: str) -> Offers:
+    return _offered("/v1/tokens", incomplete, lambda token: [(token["name"], token["user"])])
+
+
+def keys(incomplete: str) -> Offers:
+    return _offered("/v1/keys", incomplete, lambda key: [(key["name"], "")])
+
+
+def user_names(incomplete: str) -> Offers:
+    return _offered("/v1/users", incomplete, lambda user: [(user["username"], user["role"])])
+
+
+def registries(incomplete: str) -> Offers:
+    return _offered("/v1/registries", incomplete, lambda entry: [(entry["registry"], entry["username"])])
 
 
 def modules(incomplete: str) -> Offers:

@@ -44,6 +44,9 @@ class ListView(Struct, frozen=True):
     watch: Annotated[bool, typer.Option("--watch", help="Print again every 2 s until interrupted.")] = False
     no_headers: Annotated[bool, typer.Option("--no-headers", help="Leave the header line out.")] = False
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50
+    cursor: Annotated[
+        str, typer.Option("--cursor", metavar="CURSOR", help="Go on behind this: next_cursor of -o json.")
+    ] = ""
 
 
 class OneView(Struct, frozen=True):
@@ -84,38 +87,60 @@ def to_yaml(document: Any) -> str:
     return text
 
 
-def show_list(view: ListView, columns: Sequence[Column], fetch: Callable[[int], Iterator[Document]]) -> None:
-    """Print a list. `fetch(limit)` yields the API's pages, whose items together are `limit` at most."""
-    if not view.watch:
-        _print_list(view, columns, fetch)
+#: Yields the API's pages, whose items together are as many at most, from behind a cursor on.
+Fetch = Callable[[int, str], Iterator[Document]]
+
+
+def show_list(view: ListView, columns: Sequence[Column], fetch: Fetch) -> None:
+    """Print a list. What is for programs is printed page by page, as it comes."""
+    if not view.watch and (view.quiet or view.output in ("name", "jsonl")):
+        for page in fetch(view.limit, view.cursor):
+            emit("".join(_line(view, item) for item in page["items"]))
         return
+    once_or_again(view.watch, lambda: _list_text(view, columns, fetch))
+
+
+def once_or_again(watch: bool, text: Callable[[], str]) -> None:
+    """Print a text once; with `watch` every two seconds until interrupted, on a terminal in place."""
+    if not watch:
+        emit(text())
+        return
+    first = True
     while True:
         try:
-            if sys.stdout.isatty():
-                emit("\x1b[H\x1b[2J")
-            _print_list(view, columns, fetch)
+            emit(_in_place(text(), first=first) if sys.stdout.isatty() else text())
+            first = False
         except Unavailable as error:
             exits.report(error)
         time.sleep(WATCH_S)
 
 
-def _print_list(view: ListView, columns: Sequence[Column], fetch: Callable[[int], Iterator[Document]]) -> None:
-    pages = fetch(view.limit)
-    if view.quiet or view.output in ("name", "jsonl"):
-        for page in pages:
-            emit("".join(_line(view, item) for item in page["items"]))
-        return
+def _in_place(text: str, *, first: bool) -> str:
+    """Return what draws over the text before: each line is cleared behind its end, so that nothing flickers."""
+    columns, rows = shutil.get_terminal_size()
+    head = f"every {WATCH_S:g} s, now {datetime.now(UTC):%H:%M:%S} UTC; Ctrl-C ends"
+    lines = [head[:columns], *text.splitlines()][: rows - 1]
+    home = "\x1b[H\x1b[2J" if first else "\x1b[H"
+    return home + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
+
+
+def _list_text(view: ListView, columns: Sequence[Column], fetch: Fetch) -> str:
     whole: Document = {"items": [], "next_cursor": None}
-    for page in pages:
+    for page in fetch(view.limit, view.cursor):
         whole = {**page, "items": whole["items"] + page["items"]}
+    if view.quiet or view.output in ("name", "jsonl"):
+        return "".join(_line(view, item) for item in whole["items"])
     if view.output == "json":
-        emit(to_json(whole))
-    elif view.output == "yaml":
-        emit(to_yaml(whole))
-    else:
-        emit(_table(view, columns, whole["items"]))
-        if whole.get("next_cursor") and sys.stdout.isatty():
-            exits.say(f"there are more than {view.limit}; show them with --limit")
+        return to_json(whole)
+    if view.output == "yaml":
+        return to_yaml(whole)
+    if sys.stdout.isatty() and not view.watch:
+        if not whole["items"]:
+            exits.say("there is nothing to list")
+        elif whole.get("next_cursor"):
+            more = f"--cursor {whole['next_cursor']}"
+            exits.say(f"there are more than {view.limit}; show them with --limit, or go on with {more}")
+    return _table(view, columns, whole["items"])
 
 
 def _line(view: ListView, item: Document) -> str:
@@ -184,17 +209,21 @@ def aligned(rows: Sequence[Sequence[str]], *, terminal_columns: int = 0, style: 
 
 def show_one(view: OneView, document: Document, describe: Callable[[Document], str]) -> None:
     """Print one document; `describe` makes the text for people."""
+    emit(one_text(view, document, describe))
+
+
+def one_text(view: OneView, document: Document, describe: Callable[[Document], str]) -> str:
     match view.output:
         case "json":
-            emit(to_json(document))
+            return to_json(document)
         case "jsonl":
-            emit(_line(ListView(output="jsonl"), document))
+            return _line(ListView(output="jsonl"), document)
         case "yaml":
-            emit(to_yaml(document))
+            return to_yaml(document)
         case "name":
-            emit(_line(ListView(output="name"), document))
+            return _line(ListView(output="name"), document)
         case _:
-            emit(describe(document))
+            return describe(document)
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
@@ -204,18 +233,18 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     return "".join(f"{line}\n" for line in aligned(shown, style=style))
 
 
-def pages_of(client: Any, path: str, filters: Document) -> Callable[[int], Iterator[Document]]:
+def pages_of(client: Any, path: str, filters: Document) -> Fetch:
     """Return the `fetch` of a plain list of the API."""
 
-    def fetch(limit: int) -> Iterator[Document]:
-        left, cursor = limit, None
+    def fetch(limit: int, cursor: str) -> Iterator[Document]:
+        left, behind = limit, cursor or None
         while left > 0:
-            page = client.get(path, {**filters, "limit": min(left, 1_000), "cursor": cursor})
+            page = client.get(path, {**filters, "limit": min(left, 1_000), "cursor": behind})
             page["items"] = page["items"][:left]
             left -= len(page["items"])
-            cursor = page.get("next_cursor")
+            behind = page.get("next_cursor")
             yield page
-            if not cursor:
+            if not behind:
                 return
 
     return fetch

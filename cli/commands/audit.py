@@ -20,7 +20,7 @@ def _detail(entry: dict[str, Any], _now: Any) -> str:
 
 COLUMNS = (
     Column("seq"),
-    Column("at"),
+    Column("at", lambda entry, _now: cells.instant(entry.get("at"), fraction=3)),
     Column("user"),
     Column("action"),
     Column("subject"),

@@ -1,6 +1,5 @@
 """What changes jobs: update, cancel, kill, hold, release, rerun, delete."""
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from cli import exits, selectors
 from cli.arguments import Jobs, OneJob
+from cli.asking import confirm
 from cli.bundles import bundled, examples
 from cli.output import OneView, emit, show_one
 from cli.profiles import connect
@@ -132,8 +132,8 @@ def _each(jobs: list[str], action: Callable[["Client", str], str], *, ask: str |
     code = 0
     with connect() as client:
         ids = selectors.resolve(client, jobs)
-        if ask and len(ids) > 1 and sys.stdin.isatty() and sys.stderr.isatty():
-            typer.confirm(f"{ask} {len(ids)} jobs?", abort=True, err=True)
+        if ask and len(ids) > 1:
+            confirm(f"{ask} {len(ids)} jobs?", yes=False)
         for job_id in ids:
             try:
                 emit(f"{action(client, job_id)}\n")

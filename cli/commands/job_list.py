@@ -1,6 +1,6 @@
 """`job list`, alias `ps`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,8 +8,9 @@ import typer
 
 from cli import cells
 from cli.bundles import bundled, examples
-from cli.completions import job_names, labels, queues, states, users, workers
-from cli.output import Column, Document, ListView, pages_of, show_list
+from cli.completions import job_names, jobs, labels, queues, states, users, workers
+from cli.output import Column, Document, Fetch, ListView, pages_of, show_list
+from cli.schedules import complete as complete_schedules
 
 app = typer.Typer()
 
@@ -81,14 +82,18 @@ def list_jobs(
         list[str] | None,
         typer.Option("-l", "--label", metavar="KEY=VALUE", help="Repeatable.", autocompletion=labels),
     ] = None,
-    schedule: Annotated[str, typer.Option("--schedule", help="Jobs that this schedule made.")] = "",
+    schedule: Annotated[
+        str, typer.Option("--schedule", help="Jobs that this schedule made.", autocompletion=complete_schedules)
+    ] = "",
     worker: Annotated[str, typer.Option("--worker", help="Jobs on this worker.", autocompletion=workers)] = "",
     since: Annotated[str, typer.Option("--since", help="Submitted since: 2h, or a time.")] = "",
-    array: Annotated[str, typer.Option("--array", metavar="JOB", help="The members of an array.")] = "",
+    array: Annotated[
+        str, typer.Option("--array", metavar="JOB", help="The members of an array.", autocompletion=jobs)
+    ] = "",
 ) -> None:
     """List jobs, newest first.
 
-    Without --all or --state: all that are not finished, then the newest finished ones, up to --limit.
+    Without --all, --state or --cursor: all that are not finished, then the newest finished ones, up to --limit.
     """
     from cli import selectors
     from cli.profiles import connect
@@ -106,23 +111,23 @@ def list_jobs(
     with connect() as client:
         if array:
             filters["array"] = selectors.resolve_one(client, array)
-        if state or everything or array:
+        if state or everything or array or view.cursor:
             fetch = pages_of(client, "/v1/jobs", {**filters, "state": ",".join(state or [])})
         else:
             fetch = _active_first(client, filters)
         show_list(view, COLUMNS, fetch)
 
 
-def _active_first(client: Any, filters: Document) -> Callable[[int], Iterator[Document]]:
+def _active_first(client: Any, filters: Document) -> Fetch:
     """Return a `fetch` that never lets finished jobs push active ones off the page."""
 
-    def fetch(limit: int) -> Iterator[Document]:
+    def fetch(limit: int, cursor: str) -> Iterator[Document]:
         items: list[Document] = []
-        cursor = None
+        more = None
         for state in ("active", "finished"):
-            for page in pages_of(client, "/v1/jobs", {**filters, "state": state})(limit - len(items)):
+            for page in pages_of(client, "/v1/jobs", {**filters, "state": state})(limit - len(items), cursor):
                 items += page["items"]
-                cursor = page.get("next_cursor") or cursor
-        yield {"items": sorted(items, key=lambda job: str(job["id"]), reverse=True), "next_cursor": cursor}
+                more = page.get("next_cursor") or more
+        yield {"items": sorted(items, key=lambda job: str(job["id"]), reverse=True), "next_cursor": more}
 
     return fetch

@@ -97,7 +97,7 @@ def _attempt(entry: Document, now: datetime) -> list[str]:
         cells.plain(entry.get("worker")),
         cells.plain(entry.get("reason")),
         cells.plain(entry.get("exit_code")),
-        cells.plain(entry.get("started_at")),
+        cells.instant(entry.get("started_at")),
         cells.duration(entry.get("started_at"), entry.get("ended_at"), now),
         cells.plain(entry.get("message")) + _superseded(entry.get("superseded") or 0),
     ]
@@ -125,7 +125,7 @@ def _members(array: Document | None) -> str:
 
 
 def _moment(text: str | None, now: datetime) -> str:
-    return f"{cells.plain(text)} ({cells.age(text, now)} ago)" if text else ""
+    return f"{cells.instant(text)} ({cells.age(text, now)} ago)" if text else ""
 
 
 def _explain(answer: Document) -> str:

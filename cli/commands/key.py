@@ -9,6 +9,7 @@ import typer
 from cli import cells
 from cli.bundles import bundled, examples
 from cli.commands.user import ask_password
+from cli.completions import keys
 from cli.output import Column, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
 from cli.profiles import connect
 
@@ -47,7 +48,7 @@ def add(
 
     path = Path(file).expanduser() if file else key_files.default_path()
     public = key_files.as_text(key_files.load_public(path))
-    password = ask_password("Your password", stdin=password_stdin, confirm=False)
+    password = ask_password("Your password", stdin=password_stdin, twice=False)
     with connect() as client:
         body = {"name": name, "public_key": public, "password": password, "user": user}
         show_one(view, client.call("POST", "/v1/keys", body), to_yaml)
@@ -62,7 +63,10 @@ def list_keys(view: ListView) -> None:
 
 
 @app.command("remove", epilog=examples("consumer key remove laptop"))
-def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="Name, id or key_id.")]) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name, id or key_id.", autocompletion=keys)],
+) -> None:
     """Let a key log in no more. The file stays where it is."""
     with connect() as client:
         client.call("DELETE", f"/v1/keys/{quote(name, safe='')}")
+    emit(f"{cells.plain(name)}\n")

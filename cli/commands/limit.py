@@ -8,12 +8,13 @@ from msgspec import Struct
 
 from cli import cells
 from cli.bundles import bundled, examples
+from cli.completions import user_names
 from cli.limits import LimitText, changes_of, placed
 from cli.output import Column, Document, ListView, OneView, pages_of, show_list, show_one, to_yaml
 from cli.profiles import connect
 
 app = typer.Typer()
-User = Annotated[str, typer.Argument(metavar="USER", help="Name or id.")]
+User = Annotated[str, typer.Argument(metavar="USER", help="Name or id.", autocompletion=user_names)]
 COLUMNS = (
     Column("kind"),
     Column("name"),
@@ -78,8 +79,8 @@ def show(
     with connect() as client:
         fetch = pages_of(client, "/v1/limits/holders", {"kind": kind, "name": name})
 
-        def told(limit: int) -> Any:
-            for number, page in enumerate(fetch(limit)):
+        def told(limit: int, cursor: str) -> Any:
+            for number, page in enumerate(fetch(limit, cursor)):
                 page["items"] = [{"id": item["job"], **item} for item in page["items"]]
                 if number == 0 and view.output in ("table", "wide") and not view.quiet:
                     print(_standing(page), file=sys.stderr, flush=True)

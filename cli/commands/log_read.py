@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from cli import cells
 from cli.bundles import bundled, examples
-from cli.completions import levels, modules
+from cli.completions import jobs, levels, modules
 from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, styled, to_yaml
 from cli.profiles import connect
 from cli.times import since_filter
@@ -18,7 +18,7 @@ app = typer.Typer()
 FOLLOW_S: Final = 1.0
 COLUMNS = (
     Column("id", wide=True),
-    Column("at"),
+    Column("at", lambda record, _now: cells.instant(record.get("at"), fraction=3)),
     Column("level"),
     Column("source"),
     Column("job"),
@@ -34,7 +34,7 @@ class LogFilters(Struct, frozen=True):
     level: Annotated[
         str, typer.Option("--level", help="This level or above: debug, info, warning, error.", autocompletion=levels)
     ] = ""
-    job: Annotated[str, typer.Option("--job", help="Records about this job.")] = ""
+    job: Annotated[str, typer.Option("--job", help="Records about this job.", autocompletion=jobs)] = ""
     since: Annotated[str, typer.Option("--since", help="Since: 2h, or a time.")] = ""
 
     def query(self, client: Any, text: str = "") -> Document:

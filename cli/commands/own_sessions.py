@@ -7,7 +7,7 @@ import typer
 
 from cli import cells
 from cli.bundles import bundled, examples
-from cli.output import Column, ListView, pages_of, show_list
+from cli.output import Column, ListView, emit, pages_of, show_list
 from cli.profiles import connect
 
 app = typer.Typer()
@@ -17,7 +17,7 @@ COLUMNS = (
     Column("how"),
     Column("address"),
     Column("began", lambda session, now: cells.age(session.get("began_at"), now)),
-    Column("expires_at"),
+    Column("expires_at", lambda session, _now: cells.instant(session.get("expires_at"))),
     Column("client", wide=True),
 )
 
@@ -35,3 +35,4 @@ def end(session: Annotated[str, typer.Argument(metavar="ID", help="As session li
     """End one of your sessions."""
     with connect() as client:
         client.call("DELETE", f"/v1/auth/sessions/{quote(session, safe='')}")
+    emit(f"{cells.plain(session)}\n")

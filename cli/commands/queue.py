@@ -7,13 +7,15 @@ import typer
 from msgspec import Struct
 
 from cli import cells
+from cli.asking import Yes, confirm
 from cli.bundles import bundled, examples
+from cli.completions import queues
 from cli.limits import LimitText, changes_of, placed
 from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
 from cli.profiles import connect
 
 app = typer.Typer()
-Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="Its name.")]
+Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="Its name.", autocompletion=queues)]
 
 
 def _running(queue: Document, _now: datetime) -> str:
@@ -34,7 +36,7 @@ COLUMNS = (
     Column("memory", lambda queue, _: cells.size(queue.get("max_memory"))),
     Column("placement", wide=True),
     Column("weight", wide=True),
-    Column("created_at", wide=True),
+    Column("created_at", lambda queue, _: cells.instant(queue.get("created_at")), wide=True),
 )
 
 
@@ -106,8 +108,9 @@ def update(queue: Queue, flags: QueueFlags, view: OneView) -> None:
 
 
 @app.command("delete", epilog=examples("consumer queue delete gpu"))
-def delete(queue: Queue) -> None:
+def delete(queue: Queue, yes: Yes = False) -> None:
     """Delete a queue that has no unfinished jobs and no schedules."""
+    confirm(f"Delete the queue {cells.plain(queue)}?", yes=yes)
     with connect() as client:
         client.call("DELETE", queue_path(queue))
     emit(f"{cells.plain(queue)}\n")

@@ -5,13 +5,23 @@ from typing import Annotated
 
 import typer
 
+from cli import cells
+from cli.asking import ask
 from cli.bundles import bundled, examples
+from cli.completions import registries
 from cli.output import Column, ListView, emit, pages_of, show_list
 from cli.profiles import connect
 
 app = typer.Typer()
-COLUMNS = (Column("registry"), Column("username"), Column("changed_at"))
-Registry = Annotated[str, typer.Argument(metavar="REGISTRY", help="As images name it: docker.io, 127.0.0.1:5000.")]
+COLUMNS = (
+    Column("registry"),
+    Column("username"),
+    Column("changed_at", lambda entry, _now: cells.instant(entry.get("changed_at"))),
+)
+Registry = Annotated[
+    str,
+    typer.Argument(metavar="REGISTRY", help="As images name it: docker.io, 127.0.0.1:5000.", autocompletion=registries),
+]
 
 
 @app.command("add", epilog=examples("consumer registry add -u me registry.example.org", "... --password-stdin < FILE"))
@@ -23,7 +33,7 @@ def add(
     ] = False,
 ) -> None:
     """Set the login with which workers pull a registry's images. It is sealed, and never shown again."""
-    password = sys.stdin.read().rstrip("\r\n") if password_stdin else typer.prompt("Password", hide_input=True)
+    password = sys.stdin.read().rstrip("\r\n") if password_stdin else ask("Password", "--password-stdin", hidden=True)
     with connect() as client:
         client.call("PUT", registry_path(registry), {"username": username, "password": password})
     emit(f"{registry}\n")

@@ -1,12 +1,12 @@
 """What changes schedules: update, delete, pause, resume, trigger."""
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import exits
+from cli.asking import confirm
 from cli.bundles import bundled, examples
 from cli.output import OneView, emit, show_one
 from cli.profiles import connect
@@ -114,8 +114,8 @@ def _each(schedules: list[str], action: Callable[["Client", str], str], *, ask: 
     code = 0
     with connect() as client:
         found = resolve(client, schedules)
-        if ask and len(found) > 1 and sys.stdin.isatty() and sys.stderr.isatty():
-            typer.confirm(f"{ask} {len(found)} schedules?", abort=True, err=True)
+        if ask and len(found) > 1:
+            confirm(f"{ask} {len(found)} schedules?", yes=False)
         for schedule in found:
             try:
                 emit(f"{action(client, schedule)}\n")

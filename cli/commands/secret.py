@@ -7,12 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from cli import cells
+from cli.asking import Yes, confirm
 from cli.bundles import bundled, examples
+from cli.completions import secrets
 from cli.output import Column, Document, ListView, emit, pages_of, show_list
 from cli.profiles import connect
 
 app = typer.Typer()
-SecretName = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, '.', '_' and '-'.")]
+SecretName = Annotated[
+    str, typer.Argument(metavar="NAME", help="Letters, digits, '.', '_' and '-'.", autocompletion=secrets)
+]
 
 
 def _age(field: str) -> Any:
@@ -45,6 +49,8 @@ def set_secret(
     import base64
 
     value = _value(name, from_file)
+    if not value:
+        raise typer.BadParameter("the value is empty; type it, pipe it in, or give --from-file")
     with connect() as client:
         client.call("PUT", secret_path(name), {"value_b64": base64.b64encode(value).decode()})
     emit(f"{cells.plain(name)}\n")
@@ -59,8 +65,11 @@ def list_secrets(view: ListView) -> None:
 
 
 @app.command("delete", epilog=examples("consumer secret delete db-password"))
-def delete(names: Annotated[list[str], typer.Argument(metavar="NAME")]) -> None:
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", autocompletion=secrets)], yes: Yes = False
+) -> None:
     """Delete secrets; jobs that name one and have not started end with InputMissing."""
+    confirm(f"Delete {', '.join(map(cells.plain, names))}?", yes=yes)
     with connect() as client:
         for name in names:
             client.call("DELETE", secret_path(name))

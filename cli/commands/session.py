@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import cells
+from cli.asking import ask
 from cli.bundles import bundled, examples
 from cli.output import OneView, emit, facts, show_one
 from cli.profiles import SUBMIT_PATIENCE_S, connect
@@ -41,14 +42,14 @@ def login(
 
     name, url, path = _target(url)
     private = load_private(Path(key).expanduser()) if key else None
-    username = username or typer.prompt("Username", err=True)
+    username = username or ask("Username", "--username")
     authority = str(Path(ca).expanduser().absolute()) if ca else os.environ.get("SWARMSYNC_CA", "")
     with Client(url, patience_s=SUBMIT_PATIENCE_S, ca=authority) as client:
         if private is not None:
             public_key = private.public_key().public_bytes_raw()
             token = client.login_with_key(username, public_key, private.sign)["token"]
         else:
-            token = client.login(username, ask_password("Password", stdin=password_stdin, confirm=False))["token"]
+            token = client.login(username, ask_password("Password", stdin=password_stdin, twice=False))["token"]
     save(Profile(name, url, token, authority), path)
     print(f"logged in to {url} as {username} (profile {name})", file=sys.stderr)
 

@@ -1,14 +1,13 @@
 """`stats` and `events`: what Core is doing."""
 
-import time
-from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli import cells
 from cli.bundles import bundled, examples
-from cli.output import Document, OneView, emit, facts, show_one
+from cli.completions import jobs
+from cli.output import Document, OneView, emit, facts, once_or_again, one_text
 from cli.profiles import connect
 
 app = typer.Typer()
@@ -22,22 +21,28 @@ def stats(
 ) -> None:
     """Counts by state, rates and latencies."""
     with connect() as client:
-        show_one(view, client.get("/v1/stats"), _describe)
-        while watch:
-            time.sleep(2.0)
-            show_one(view, client.get("/v1/stats"), _describe)
+        once_or_again(watch, lambda: one_text(view, client.get("/v1/stats"), _describe))
 
 
 def _describe(document: Document) -> str:
-    return facts([(name, cells.plain(value)) for name, value in _flat(document, "")])
+    """The states that have jobs, and what else is not nothing."""
+    start = document.get("submit_to_start_ms") or {}
+    known = ""
+    if start.get("jobs"):
+        known = f"p50 {start['p50']:.0f} ms, p99 {start['p99']:.0f} ms, of the last {start['jobs']}"
+    return facts(
+        [
+            ("Jobs", _counted(document.get("jobs")) or "none"),
+            ("Waiting for", _counted(document.get("waiting"))),
+            ("Workers", _counted(document.get("workers")) or "none"),
+            ("Finished", f"{document.get('finished_last_minute', 0)} in the last minute"),
+            ("Start after", known),
+        ]
+    )
 
 
-def _flat(document: Any, path: str) -> Iterator[tuple[str, Any]]:
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value
+def _counted(counts: Document | None) -> str:
+    return ", ".join(f"{count} {cells.plain(name)}" for name, count in (counts or {}).items() if count)
 
 
 @app.command("events", epilog=examples("consumer events -f", "consumer events -f -o jsonl --job last"))
@@ -45,7 +50,7 @@ def _flat(document: Any, path: str) -> Iterator[tuple[str, Any]]:
 def events(
     view: OneView,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
-    job: Annotated[str, typer.Option("--job", help="Only of this job.")] = "",
+    job: Annotated[str, typer.Option("--job", help="Only of this job.", autocompletion=jobs)] = "",
 ) -> None:
     """State changes as they happen; after a break they go on where they stopped."""
     from cli.selectors import resolve_one

@@ -7,7 +7,8 @@ import typer
 
 from cli import cells
 from cli.bundles import bundled, examples
-from cli.output import Column, ListView, OneView, pages_of, show_list, show_one
+from cli.completions import tokens
+from cli.output import Column, ListView, OneView, emit, pages_of, show_list, show_one
 from cli.profiles import connect
 
 app = typer.Typer()
@@ -16,7 +17,7 @@ COLUMNS = (
     Column("name"),
     Column("user"),
     Column("scopes", lambda token, _now: cells.plain(" ".join(token.get("scopes") or []))),
-    Column("expires_at"),
+    Column("expires_at", lambda token, _now: cells.instant(token.get("expires_at"))),
     Column("created", lambda token, now: cells.age(token.get("created_at"), now), wide=True),
 )
 
@@ -50,7 +51,8 @@ def list_tokens(view: ListView) -> None:
 
 
 @app.command("revoke", epilog=examples("consumer token revoke ci"))
-def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="Name or id.")]) -> None:
+def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=tokens)]) -> None:
     """End an API token; it is refused everywhere within five seconds."""
     with connect() as client:
         client.call("DELETE", f"/v1/tokens/{quote(name, safe='')}")
+    emit(f"{cells.plain(name)}\n")

@@ -7,8 +7,10 @@ from urllib.parse import quote
 import typer
 
 from cli import cells
+from cli.asking import Yes, ask, confirm
 from cli.bundles import bundled, examples
-from cli.output import Column, ListView, OneView, pages_of, show_list, show_one, to_yaml
+from cli.completions import user_names
+from cli.output import Column, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
 from cli.profiles import connect
 
 app = typer.Typer()
@@ -19,7 +21,7 @@ COLUMNS = (
     Column("disabled"),
     Column("created", lambda user, now: cells.age(user.get("created_at"), now)),
 )
-Username = Annotated[str, typer.Argument(metavar="USER", help="Name or id.")]
+Username = Annotated[str, typer.Argument(metavar="USER", help="Name or id.", autocompletion=user_names)]
 RoleName = Literal["user", "operator", "admin"]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
 
@@ -88,7 +90,7 @@ def passwd() -> None:
     """Change your own password; every session of yours ends, also this one."""
     with connect() as client:
         username = client.session()["username"]
-        old = ask_password("Present password", stdin=False, confirm=False)
+        old = ask_password("Present password", stdin=False, twice=False)
         new = ask_password("New password", stdin=False)
         client.call("PATCH", user_path(username), {"password": new, "old_password": old})
     print("the password is changed; log in again with: consumer login", file=sys.stderr)
@@ -99,21 +101,23 @@ def logout(username: Username) -> None:
     """End every session of a user; API tokens stay."""
     with connect() as client:
         client.call("POST", user_path(username, "logout"), repeatable=True)
+    emit(f"{cells.plain(username)}\n")
 
 
 @app.command("delete", epilog=examples("consumer user delete ann"))
-def delete(username: Username) -> None:
+def delete(username: Username, yes: Yes = False) -> None:
     """Delete a user who owns no jobs and no schedules."""
+    confirm(f"Delete the user {cells.plain(username)}?", yes=yes)
     with connect() as client:
         client.call("DELETE", user_path(username))
+    emit(f"{cells.plain(username)}\n")
 
 
-def ask_password(question: str, *, stdin: bool, confirm: bool = True) -> str:
+def ask_password(question: str, *, stdin: bool, twice: bool = True) -> str:
     """Return a password that was typed, or the next line of stdin; it is never an argument, which others could see."""
     if stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    password: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
-    return password
+    return ask(question, "--password-stdin", hidden=True, twice=twice)
 
 
 def user_path(username: str, *rest: str) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from cli import cells
 from cli.arguments import Name
+from cli.asking import Yes, confirm
 from cli.bundles import bundled, examples
 from cli.completions import worker_labels
 from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
@@ -108,16 +109,18 @@ def update(
 
 
 @app.command("delete", epilog=examples("consumer worker delete NAME"))
-def delete(name: Name) -> None:
+def delete(name: Name, yes: Yes = False) -> None:
     """Delete a worker that has no jobs, and its key."""
+    confirm(f"Delete the worker {cells.plain(name)} and its key?", yes=yes)
     with connect() as client:
         client.call("DELETE", worker_path(name))
     emit(f"{name}\n")
 
 
 @app.command("revoke", epilog=examples("consumer worker revoke NAME"))
-def revoke(name: Name) -> None:
+def revoke(name: Name, yes: Yes = False) -> None:
     """Take a worker's key back: it is cut off at once, and its jobs run elsewhere when their leases have ended."""
+    confirm(f"Cut off the worker {cells.plain(name)}?", yes=yes)
     _act(name, "revoke")
 
 

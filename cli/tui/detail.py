@@ -1,5 +1,6 @@
 """One job from close by: what is known of it, why it does not start, and what it writes, as it writes it. Pure."""
 
+import shlex
 from typing import Any, Final
 
 from cli import cells
@@ -23,6 +24,17 @@ class JobDetail:
         self._problem = ""
         self._output: list[str] = [""]
         self._looked = 0.0
+
+    @property
+    def name(self) -> str:
+        return cells.escape((self._documents.get("detail") or {}).get("name") or "")
+
+    def standing(self) -> Line:
+        """The job's state, or that Core is away, for the end of a title."""
+        if self._problem:
+            return [("alarm", f" {cells.escape(self._problem)} ")]
+        state = (self._documents.get("detail") or {}).get("state", "")
+        return [(style_of(state), f" {state} ")] if state else []
 
     def start(self, now: float) -> Wishes:
         self._looked = now
@@ -116,14 +128,14 @@ def _facts(job: Any) -> list[tuple[str, str]]:
         ("exit code", plain(job.get("exit_code"))),
         ("name", plain(job.get("name"))),
         ("image", plain(spec.get("image"))),
-        ("command", " ".join(map(str, [*(spec.get("entrypoint") or []), *(spec.get("command") or [])]))),
+        ("command", shlex.join(map(str, [*(spec.get("entrypoint") or []), *(spec.get("command") or [])]))),
         ("user", f"{plain(job['user'])}, queue {plain(job['queue'])}, priority {plain(job['priority'])}"),
         ("wants", f"{plain(wants.get('cpus', 1))} cpus, {plain(wants.get('memory', '512MiB'))} memory"),
         ("worker", plain(job.get("worker"))),
         ("labels", plain(job.get("labels"))),
-        ("submitted", plain(job.get("submitted_at"))),
-        ("started", plain(job.get("started_at"))),
-        ("finished", plain(job.get("finished_at"))),
+        ("submitted", cells.instant(job.get("submitted_at"))),
+        ("started", cells.instant(job.get("started_at"))),
+        ("finished", cells.instant(job.get("finished_at"))),
     ]
     for entry in job.get("assignments") or []:
         words = [entry.get("outcome") or entry.get("state"), f"on {entry.get('worker')}", entry.get("reason")]

@@ -17,6 +17,7 @@ from cli.tui.replay import Replay
 from cli.tui.screens import (
     LOOK_S,
     MOVES,
+    PAGE_ROWS,
     Answer,
     Ask,
     Began,
@@ -52,6 +53,7 @@ class JobInspect:
         self.detail: JobDetail | None = None
         self.selected = ""  # a job's id; the cursor stays with the job when rows move
         self.top = 0
+        self.room = PAGE_ROWS  # rows of jobs on the screen
         self._at, self._speed = at, speed
         self._seeks = 0
         self._looked = 0.0
@@ -179,7 +181,8 @@ class JobInspect:
         shown = self.rows()
         place = next((index for index, job in enumerate(shown) if job.job == self.selected), 0)
         if shown:
-            self.selected = shown[min(max(place + rows, 0), len(shown) - 1)].job
+            step = rows if abs(rows) != PAGE_ROWS else self.room * (1 if rows > 0 else -1)
+            self.selected = shown[min(max(place + step, 0), len(shown) - 1)].job
 
     def _open(self, now: float) -> Wishes:
         shown = self.rows()

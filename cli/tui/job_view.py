@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from cli import cells
 from cli.tui.job_board import JobRow, Lane, seconds
-from cli.tui.lines import Line, Page, bar, chosen, frame, keys, spread, style_of, text, window
+from cli.tui.lines import Line, Page, bar, chosen, frame, key_rows, keys, spread, style_of, text, window
 from cli.tui.replay import slider
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def page(model: "JobInspect", columns: int, rows: int, now: float) -> Page:
     waiting = _waiting(model, columns)
     foot = _foot(model, columns)
     fixed = len(head) + len(lanes) + len(waiting) + len(foot) + 1
-    room = max(rows - fixed, 1)
+    room = model.room = max(rows - fixed, 1)
     panel: list[Line] = []
     if model.detail:
         listed = min(max(room // 3, 1), 6, max(len(shown), 1))
@@ -178,4 +178,4 @@ def _foot(model: "JobInspect", columns: int) -> list[Line]:
         return [first, second]
     first = [("warn", cells.escape(model.notice))] if model.notice else [("dim", f"$ {cells.escape(model.command())}")]
     pairs = _OPEN_KEYS if model.detail else _PAST_KEYS if model.replay else _LIVE_KEYS
-    return [first, spread(keys(pairs), [], columns)]
+    return [first, *key_rows(pairs, columns)]

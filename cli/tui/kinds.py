@@ -32,6 +32,7 @@ class Kind(Struct, frozen=True):
     field: str = "id"  # what names an entry in a path
     form: Literal["", "job", "schedule"] = ""
     flag: str = ""  # how the command asks for a view
+    filters: Sequence[str] = ()  # what Core filters by, typed as name=value
 
 
 JOBS: Final = Kind(
@@ -51,6 +52,7 @@ JOBS: Final = Kind(
     },
     form="job",
     flag="--state",
+    filters=("user", "name", "label", "queue", "worker", "since"),
 )
 WORKERS: Final = Kind(
     "workers",
@@ -92,5 +94,6 @@ LOGS: Final = Kind(
     | {"error": {"level": "error"}},
     {"D": Action("delete", "", "consumer log delete", method="DELETE", asks=True)},
     flag="--level",
+    filters=("source", "job", "since"),
 )
 KINDS: Final = (JOBS, WORKERS, SCHEDULES, LOGS)

@@ -10,6 +10,10 @@ from msgspec import Struct
 
 from cli.cells import cut, escape, width
 
+#: A column that is wider may be cut to this.
+CUT_MIN: Final = 12
+KEY_ROWS_MAX: Final = 2
+
 Segment = tuple[str, str]
 Line = list[Segment]
 
@@ -82,13 +86,16 @@ def bar(share: float, columns: int) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], columns: int, *, styles: bool = True) -> list[Line]:
-    """Return rows of cells as aligned lines; columns that do not fit are left out from the right."""
+    """Return rows of cells as aligned lines; columns that do not fit are left out from the right.
+
+    A column of long texts is shown where its beginning fits, and cut.
+    """
     if not rows:
         return []
     widths = [max(width(row[index]) for row in rows) for index in range(len(rows[0]))]
     shown, used = 0, 0
     for size in widths:
-        if shown and used + 4 > columns:
+        if shown and used + min(size, CUT_MIN) > columns:
             break
         shown, used = shown + 1, used + size + 2
     lines = []
@@ -96,7 +103,8 @@ def table(rows: Sequence[Sequence[str]], columns: int, *, styles: bool = True) -
         line: Line = []
         for index in range(shown):
             cell = row[index]
-            line.append((style_of(cell) if styles else "", cell + " " * (widths[index] - width(cell) + 2)))
+            gap = 2 if index < shown - 1 else 0
+            line.append((style_of(cell) if styles else "", cell + " " * (widths[index] - width(cell) + gap)))
         lines.append(line)
     return lines
 
@@ -144,6 +152,21 @@ def keys(pairs: Iterable[tuple[str, str]]) -> Line:
     for key, meaning in pairs:
         line += [("key", f" {key} "), ("foot", f"{meaning} ")]
     return line
+
+
+def key_rows(pairs: Iterable[tuple[str, str]], columns: int) -> list[Line]:
+    """Return what explains keys, in two lines where one is too short: a key that nobody sees is none."""
+    rows: list[Line] = [[]]
+    left = columns
+    for pair in pairs:
+        words = keys([pair])
+        size = sum(width(part) for _, part in words)
+        if size > left and rows[-1]:
+            rows.append([])
+            left = columns
+        rows[-1] += words
+        left -= size
+    return rows[:KEY_ROWS_MAX]
 
 
 def frame(head: list[Line], body: list[Line], foot: list[Line], columns: int, rows: int) -> list[Line]:

@@ -1,8 +1,9 @@
 """A list of the menu: filtered, sorted, refreshed, with an entry to open and keys that change it. Pure."""
 
+import re
 import shlex
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from cli import cells
@@ -10,10 +11,11 @@ from cli.output import Column, cell, to_yaml
 from cli.tui import forms
 from cli.tui.detail import JobDetail
 from cli.tui.kinds import Action, Kind
-from cli.tui.lines import Line, Page, chosen, frame, keys, spread, table, text, window
+from cli.tui.lines import Line, Page, chosen, frame, key_rows, keys, spread, table, text, window
 from cli.tui.screens import (
     LOOK_S,
     MOVES,
+    PAGE_ROWS,
     Answer,
     Ask,
     Document,
@@ -49,10 +51,13 @@ class ListScreen:
         self.top = 0
         self._limit = LIMIT
         self._looked = 0.0
+        self._room = 10  # rows of entries on the screen
+        self._asked: dict[str, Any] = {}  # the filters that Core applies
 
     def start(self, now: float) -> Wishes:
         self._looked = now
-        return [Ask(self._tag(), self.kind.path, {**self.kind.views[self.view_name], "limit": self._limit})]
+        query = {**self.kind.views[self.view_name], **self._asked, "limit": self._limit}
+        return [Ask(self._tag(), self.kind.path, query)]
 
     def take(self, message: Message, now: float) -> Wishes:
         match message:
@@ -74,8 +79,7 @@ class ListScreen:
 
     def press(self, key: str, now: float) -> Wishes:
         if self.prompt:
-            self._edit(key)
-            return []
+            return self._edit(key, now)
         if self.pending:
             return self._confirm(key)
         self.notice = ""
@@ -118,13 +122,16 @@ class ListScreen:
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
-    def _edit(self, key: str) -> None:
+    def _edit(self, key: str, now: float) -> Wishes:
+        """The list follows what is typed; Core is asked once a filter of its own (`user=ann`) is whole."""
         assert self.prompt is not None
         if key in ("enter", "esc"):
-            self.words = "" if key == "esc" else self.prompt.value
-            self.prompt = None
-        elif self.prompt.press(key):
-            self.words = self.prompt.value  # the list follows what is typed
+            asked, self.words = self._tag(), "" if key == "esc" else self.prompt.value
+            self.prompt, self._asked = None, split_words(self.kind, self.words)[0]
+            return self.start(now) if self._tag() != asked else []
+        if self.prompt.press(key):
+            self.words = self.prompt.value
+        return []
 
     def _confirm(self, key: str) -> Wishes:
         assert self.pending is not None
@@ -150,7 +157,8 @@ class ListScreen:
         shown = self.rows()
         place = next((index for index, item in enumerate(shown) if self.name_of(item) == self.selected), 0)
         if shown:
-            self.selected = self.name_of(shown[min(max(place + rows, 0), len(shown) - 1)])
+            step = rows if abs(rows) != PAGE_ROWS else self._room * (1 if rows > 0 else -1)
+            self.selected = self.name_of(shown[min(max(place + step, 0), len(shown) - 1)])
 
     def _open(self) -> Wishes:
         entry = self.chosen_entry()
@@ -173,12 +181,13 @@ class ListScreen:
 
     def rows(self) -> list[Document]:
         """Return the entries that contain what was typed, in order."""
-        now = datetime(1970, 1, 1, tzinfo=UTC)  # ages are not searched for
-        columns, wanted = self.shown_columns(), self.words.lower()
+        now = datetime.fromtimestamp(self._looked, UTC)
+        columns = self.shown_columns()
+        wanted = split_words(self.kind, self.words)[1].lower()
         found = [
             item
             for item in self.items
-            if not self.words or any(wanted in cell(column, item, now).lower() for column in self.kind.columns)
+            if not wanted or any(wanted in cell(column, item, now).lower() for column in self.kind.columns)
         ]
         if self.sort is not None:
             column = columns[self.sort]
@@ -190,9 +199,13 @@ class ListScreen:
         words = self.kind.command
         if self.view_name != next(iter(self.kind.views)):
             words += f" --{self.view_name}" if self.kind.flag == "--" else f" {self.kind.flag} {self.view_name}"
-        if self.kind.name == "logs" and self.words:
-            words += f" --text {shlex.quote(self.words)}"
-        return f"{words} | grep -i {shlex.quote(self.words)}" if self.words and self.kind.name != "logs" else words
+        for name, value in self._asked.items():
+            for part in [value] if isinstance(value, str) else value:
+                words += f" --{name} {shlex.quote(part)}"
+        rest = split_words(self.kind, self.words)[1]
+        if self.kind.name == "logs" and rest:
+            words += f" --text {shlex.quote(rest)}"
+        return f"{words} | grep -i {shlex.quote(rest)}" if rest and self.kind.name != "logs" else words
 
     def view(self, columns: int, rows: int, now: float) -> Page:
         moment = datetime.fromtimestamp(now, UTC)
@@ -200,7 +213,7 @@ class ListScreen:
         parts = self.shown_columns(wide=columns >= 160)
         head = [self._title(columns, len(shown))]
         foot = self._foot(columns)
-        room = max(rows - len(head) - len(foot) - 1, 1)
+        room = self._room = max(rows - len(head) - len(foot) - 1, 1)
         place = next((index for index, item in enumerate(shown) if self.name_of(item) == self.selected), None)
         if place is None:
             place, self.selected = 0, self.name_of(shown[0]) if shown else ""
@@ -232,7 +245,10 @@ class ListScreen:
 
     def _foot(self, columns: int) -> list[Line]:
         if self.prompt:
-            return [text(f"find: {self.words}"), keys((("enter", "keep"), ("esc", "show all")))]
+            known = f"{self.kind.filters[0]}=..." if self.kind.filters else ""
+            names = " ".join(self.kind.filters)
+            pairs = [("enter", "keep"), ("esc", "show all"), *([(known, f"asks Core; also {names}")] if known else [])]
+            return [text(f"find: {self.words}"), spread(keys(pairs), [], columns)]
         if self.pending:
             action, name = self.pending
             return [text(f"{action.command} {name}: are you sure?", "warn"), keys((("y", "yes"), ("any other", "no")))]
@@ -240,10 +256,11 @@ class ListScreen:
         pairs = [("enter", "open"), *([("n", "new")] if self.kind.form else []), ("/", "find"), ("o", "sort")]
         pairs += [("s", "which")] if len(self.kind.views) > 1 else []
         pairs += [(key, action.label) for key, action in self.kind.actions.items()]
-        return [first, spread(keys([*pairs, ("esc", "back")]), [], columns)]
+        return [first, *key_rows([*pairs, ("esc", "back"), ("q", "quit")], columns)]
 
     def _tag(self) -> str:
-        return f"{self.kind.name}:{self.view_name}"
+        filters = "".join(f":{name}={value}" for name, value in self._asked.items())
+        return f"{self.kind.name}:{self.view_name}{filters}"
 
 
 class JobScreen:
@@ -284,7 +301,9 @@ class JobScreen:
     def view(self, columns: int, rows: int, now: float) -> Page:  # noqa: ARG002 the same
         verb = {"detail": "show", "why": "why", "logs": "logs -f"}[self._detail.tab]
         foot = [text(f"$ consumer job {verb} {self._detail.job}", "dim"), keys(_JOB_KEYS)]
-        head: list[Line] = [spread([("title", " Job ")], [], columns)]
+        head: list[Line] = [
+            spread([("title", " Job "), ("", f" {self._detail.name}")], self._detail.standing(), columns)
+        ]
         body = self._detail.lines(columns, rows - len(head) - len(foot))
         return Page(frame(head, body, foot, columns, rows), {1: "tab"})
 
@@ -299,8 +318,10 @@ class EntryScreen:
         self._kind, self._name = kind, name
         self._lines = ["asking ..."]
         self._scroll = 0
+        self._looked = 0.0
 
-    def start(self, now: float) -> Wishes:  # noqa: ARG002 every screen hears the time
+    def start(self, now: float) -> Wishes:
+        self._looked = now
         return [Ask(f"entry:{self._name}", f"{self._kind.path}/{quote(self._name, safe='')}")]
 
     def take(self, message: Message, now: float) -> Wishes:  # noqa: ARG002 the same
@@ -313,8 +334,8 @@ class EntryScreen:
                 pass
         return []
 
-    def tick(self, now: float) -> Wishes:  # noqa: ARG002 the same
-        return []
+    def tick(self, now: float) -> Wishes:
+        return self.start(now) if now - self._looked >= LOOK_S else []
 
     def press(self, key: str, now: float) -> Wishes:  # noqa: ARG002 the same
         match key:
@@ -335,14 +356,37 @@ class EntryScreen:
         title: Line = [("title", f" {self._kind.title} "), ("", f" {cells.escape(self._name)}")]
         head = [spread(title, [], columns)]
         show = self._kind.command.removesuffix("list") + "show"
-        foot = [text(f"$ {show} {shlex.quote(self._name)}", "dim"), keys((("up down", "scroll"), ("esc", "back")))]
+        pairs = (("up down", "scroll"), ("esc", "back"), ("q", "quit"))
+        foot = [text(f"$ {show} {shlex.quote(self._name)}", "dim"), keys(pairs)]
         body = [text(line) for line in self._lines[self._scroll :]]
         return Page(frame(head, body, foot, columns, rows))
 
 
+def split_words(kind: Kind, words: str) -> tuple[dict[str, Any], str]:
+    """Return the filters that Core applies, of `name=value` words, and what is left to look for."""
+    filters: dict[str, Any] = {}
+    rest = []
+    for word in words.split():
+        name, equals, value = word.partition("=")
+        if not (equals and value and name in kind.filters):
+            rest.append(word)
+        elif name == "label":
+            filters.setdefault(name, []).append(value)
+        else:
+            filters[name] = value
+    return filters, " ".join(rest)
+
+
+_AMOUNT: Final = re.compile(r"(?:in )?([+-]?\d+(?:\.\d+)?) ?([a-zA-Z%]*)(?:/.*)?")
+_UNITS: Final = {
+    "": 1.0, "%": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0,
+    "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40,
+}  # fmt: skip
+
+
 def _sort_key(shown: str) -> tuple[int, float, str]:
-    """Numbers by size and before words."""
-    try:
-        return (0, float(shown), "")
-    except ValueError:
-        return (1, 0.0, shown.lower())
+    """Numbers, times and sizes by what they amount to, before words; nothing comes last."""
+    amount = _AMOUNT.fullmatch(shown)
+    if amount is not None and amount[2] in _UNITS:
+        return (0, float(amount[1]) * _UNITS[amount[2]], "")
+    return (2, 0.0, "") if shown == "-" else (1, 0.0, shown.lower())

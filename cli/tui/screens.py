@@ -14,9 +14,12 @@ Document = dict[str, Any]
 
 #: How often a screen looks at what no event tells of.
 LOOK_S: Final = 2.0
+#: What `page up` and `page down` say; a screen that knows its height goes as far as that.
+PAGE_ROWS: Final = 10
 #: Keys that move a cursor or scroll, in rows.
 MOVES: Final = {
-    "up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10, "home": -(1 << 30), "end": 1 << 30,
+    "up": -1, "k": -1, "down": 1, "j": 1, "page up": -PAGE_ROWS, "page down": PAGE_ROWS,
+    "home": -(1 << 30), "end": 1 << 30,
 }  # fmt: skip
 
 

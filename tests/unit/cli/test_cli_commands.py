@@ -284,7 +284,7 @@ def test_log_records(consumer, core, capsys):
     core.on("PATCH", f"/v1/logs/{ID}", record)
     core.on("DELETE", f"/v1/logs/{ID}", (204, None))
     assert consumer("log", "list", "--level", "warning", "--no-headers") == 0
-    assert capsys.readouterr().out == "2026-11-23T10:00:00Z  warning  Scheduler  -  a\\nb\n"
+    assert capsys.readouterr().out == "2026-11-23T10:00:00.000Z  warning  Scheduler  -  a\\nb\n"
     assert consumer("log", "search", "lease", "-q") == 0
     assert core.requests[-1].query["q"] == ["lease"]
     assert consumer("log", "record", "hello", "--level", "error") == 0
@@ -294,11 +294,15 @@ def test_log_records(consumer, core, capsys):
 
 
 def test_stats_queues_events_and_version(consumer, core, capsys):
-    core.on("GET", "/v1/stats", {"jobs": {"queued": 3}, "rate": 1.5})
+    start = {"p50": 12.3, "p99": 45.6, "jobs": 7}
+    core.on("GET", "/v1/stats", {"jobs": {"queued": 3, "held": 0}, "waiting": {}, "submit_to_start_ms": start})
     core.on("GET", "/v1/queues", {"items": [{"name": "default", "paused": False}]})
     core.on("GET", "/v1/events", Stream([b"id: 1", b'data: {"job":"x","state":"queued"}', b""]))
     assert consumer("stats") == 0
-    assert capsys.readouterr().out == "jobs.queued:  3\nrate:         1.5\n"
+    shown = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert shown["Jobs"].strip() == "3 queued"
+    assert shown["Start after"].strip() == "p50 12 ms, p99 46 ms, of the last 7"
+    assert "Waiting for" not in shown
     assert consumer("queue", "list", "-o", "name") == 0
     assert consumer("events", "-o", "jsonl") == 0
     assert capsys.readouterr().out == 'default\n{"job":"x","state":"queued"}\n'

@@ -1,5 +1,6 @@
 import json
 import shlex
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
@@ -98,9 +99,56 @@ def test_a_list_is_filtered_as_one_types():
     assert [item["id"] for item in screen.rows()] == ["01b"]
     assert screen.view(80, 24, NOW).cursor == (9, 22)
     press(screen, "enter")
-    assert shown(screen)[-2] == "$ consumer job list | grep -i BET"
+    assert shown(screen)[-3] == "$ consumer job list | grep -i BET"
     press(screen, "/", "esc")
     assert len(screen.rows()) == 3
+
+
+def test_filters_of_core_are_asked_for_once_they_are_whole():
+    screen = listed(*JOBS)
+    assert press(screen, "/", *"user=ann label=a=b label=c=d bet") == []
+    (ask,) = press(screen, "enter")
+    assert (ask.query["user"], ask.query["label"]) == ("ann", ["a=b", "c=d"])
+    screen.take(Answer(ask.tag, {"items": JOBS[1:]}), NOW)
+    assert [item["id"] for item in screen.rows()] == ["01b"]
+    assert screen.command() == "consumer job list --user ann --label a=b --label c=d | grep -i bet"
+    (again,) = screen.tick(NOW + 2)
+    assert again.query == ask.query
+    (all_again,) = press(screen, "/", "esc")
+    assert "user" not in all_again.query
+
+
+def test_times_are_sorted_by_their_length():
+    ages_s = {"01a": 7_200, "01b": 300, "01c": 3 * 86_400}
+    times = {name: datetime.fromtimestamp(NOW - age_s, UTC).isoformat() for name, age_s in ages_s.items()}
+    screen = listed(*({**entry, "submitted_at": times[entry["id"]]} for entry in JOBS))
+    column = [column.name for column in screen.shown_columns()].index("age")
+    press(screen, *["o"] * (column + 1))
+    assert [item["id"] for item in screen.rows()] == ["01b", "01a", "01c"]
+
+
+def test_a_page_down_goes_as_far_as_the_screen_is_high():
+    many = [job(id=f"01{number:03d}") for number in range(100)]
+    screen = listed(*many)
+    screen.view(80, 60, NOW)
+    press(screen, "page down")
+    place = [item["id"] for item in screen.rows()].index(screen.selected)
+    assert 50 <= place <= 58
+
+
+def test_every_key_is_explained_in_80_columns():
+    lines = shown(listed(*JOBS))
+    hints = " ".join(lines[-2:])
+    assert all(word in hints for word in ("open", "release", "rerun", "back", "quit"))
+    assert "…" not in hints
+    assert all("…" not in line for line in lines)
+
+
+def test_an_entry_is_looked_at_again():
+    (wish,) = press(listed({"name": "w1", "id": "1"}, name="workers"), "enter")
+    wish.screen.start(NOW)
+    assert wish.screen.tick(NOW + 1) == []
+    assert [ask.path for ask in wish.screen.tick(NOW + 2)] == ["/v1/workers/w1"]
 
 
 def test_a_list_is_sorted_by_any_column_numbers_by_size():
@@ -121,7 +169,7 @@ def test_other_jobs_are_asked_for_and_late_answers_are_passed_over():
     assert len(screen.items) == 3
     screen.take(Answer("jobs:active", {"items": JOBS[:1]}), NOW)
     assert len(screen.items) == 1
-    assert shown(screen)[-2] == "$ consumer job list --state active"
+    assert shown(screen)[-3] == "$ consumer job list --state active"
     (more,) = press(screen, "m")
     assert more.query["limit"] == 400
 
@@ -135,7 +183,7 @@ def test_actions_ask_first_where_they_cannot_be_undone():
     assert press(screen, "c", "y") == [Ask("act", "/v1/jobs/01a/cancel", method="POST")]
     screen.take(Failed("act", "it has ended", gone=False), NOW)
     assert "consumer job cancel 01a: it has ended" in shown(screen)[0]
-    assert shown(screen)[-2] == "$ consumer job list"
+    assert shown(screen)[-3] == "$ consumer job list"
     (hold,) = press(screen, "down", "h")
     assert hold.path == "/v1/jobs/01b/hold"
     (again,) = screen.take(Answer("act", {}), NOW)

@@ -11,6 +11,7 @@ from api.config import ApiConfig
 from api.events_hub import EventsHub
 from api.gathering import Gatherer
 from api.rates import Rates
+from api.tracing import Tracer
 from swarmsync.clock import SystemClock
 from swarmsync.errors import TooMany, Unavailable
 from swarmsync.ids import IdSource
@@ -43,6 +44,7 @@ class Services:
         self._sealer = Sealer.of(config.seal_keys) if config.seal_keys else None
         self.hub = EventsHub(config.nats_url)
         self.gatherer = Gatherer(partial(submit.insert_all, store), self.hub.tell_submitted)
+        self.tracer = Tracer(store, redis, config.traces_endpoint, config.server_id)
         self.answered: Counter[tuple[str, int]] = Counter()
         self.stopping: Callable[[], bool] = lambda: False
         self._ids: IdSource | None = None
@@ -61,9 +63,11 @@ class Services:
         services = cls(config, store, open_redis(config.redis_url))
         services.hub.on_limits = services.forget_queues
         await services.hub.start(NATS_PATIENCE_S)
+        services.tracer.start()
         return services
 
     async def close(self) -> None:
+        await self.tracer.close()
         await self.hub.close()
         self.passwords.close()
         await self.redis.aclose()

@@ -130,6 +130,12 @@ class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     event_days: Positive = 30
 
 
+class TracesSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[traces]: where the traces of jobs are sent; empty: nowhere."""
+
+    endpoint: str = ""
+
+
 class SealSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """[seal]: keys in base64, parted by commas, the sealing one first. Empty: the file `seal.keys`."""
 
@@ -157,6 +163,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     workers: WorkerPolicy = WorkerPolicy()
     worker: LocalWorkerSettings = LocalWorkerSettings()
     retention: RetentionSettings = RetentionSettings()
+    traces: TracesSettings = TracesSettings()
     seal: SealSettings = SealSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
 
@@ -197,6 +204,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "SWARMSYNC_NATS_TLS_KEY": "nats.tls_key",
     "SWARMSYNC_JOIN_TOKEN": "workers.join_token",
     "SWARMSYNC_SEAL_KEY": "seal.keys",
+    "SWARMSYNC_TRACES_ENDPOINT": "traces.endpoint",
     "SWARMSYNC_WORKER_RUNTIME": "worker.runtime",
     "SWARMSYNC_WORKER_NAME": "worker.name",
     "SWARMSYNC_WORKER_CPUS": "worker.cpus",

@@ -1,6 +1,7 @@
 """What a Core does once before its modules start: the schema, the first user, this machine's login for `consumer`."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import secrets
@@ -118,6 +119,7 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
         "session_hours": settings.api.session_hours,
         "seal_keys": servers.seal_keys,
         "requests_per_s": settings.api.requests_per_s,
+        "traces_endpoint": _traces_endpoint(settings),
         "open_metrics": settings.api.open_metrics,
         "requests_burst": 2 * settings.api.requests_per_s,
         "audiences": _audiences(settings),
@@ -127,6 +129,16 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
     }
     write_private(path, json.dumps(document))
     return path
+
+
+def _traces_endpoint(settings: Settings) -> str:
+    """Return where traces go. Raises ConfigError where they cannot be sent."""
+    endpoint = settings.traces.endpoint
+    if endpoint and not urlsplit(endpoint).scheme.startswith("http"):
+        raise ConfigError(f"traces.endpoint is {endpoint!r}; write it like http://collector:4318/v1/traces")
+    if endpoint and importlib.util.find_spec("opentelemetry") is None:
+        raise ConfigError("traces.endpoint is set, and OpenTelemetry is missing: install swarmsync[traces]")
+    return endpoint
 
 
 def _join_url(settings: Settings, servers: Servers) -> str:

@@ -1,5 +1,6 @@
 """`/v1/jobs`: submit one job or many, check a spec, list."""
 
+import contextlib
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Any, Final
@@ -14,10 +15,11 @@ from api.finding import find_job
 from api.inputs import check_inputs
 from api.submissions import Reader, check_size
 from swarmsync import ids
-from swarmsync.errors import FieldError, RequestError, SpecError
+from swarmsync.errors import FieldError, RequestError, SpecError, Unavailable
+from swarmsync.model.spans import read_parent
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.codec import encode_json
-from swarmsync.store import job_pages, submit
+from swarmsync.store import job_pages, submit, traces
 from swarmsync.store.job_pages import JobFilter
 from swarmsync.store.submit import Draft, Key, Wanted
 
@@ -118,13 +120,24 @@ async def submit_drafts(
         first = (await submit.insert_all(services.store, [wanted], rerun_of=rerun_of))[0]
         if first is None:
             await services.hub.tell_submitted([job.job_id for job in submission.jobs])
-    if first is not None:
+    if first is None:
+        await _remember_trace(call, [job.job_id for job in submission.jobs])
+    else:
         call.response.status = first.status
         call.response.set_header("Idempotent-Replay", "true")
         answer = first.response
     if not is_batch:
         call.response.location = f"/v1/jobs/{msgspec.json.decode(answer)['id']}"
     return answer
+
+
+async def _remember_trace(call: Call, job_ids: list[int]) -> None:
+    """Note the caller's trace for those whose times are sent to a collector. The jobs are committed: it may be lost."""
+    header = call.request.get_header("traceparent")
+    if header is None or not call.services.tracer.on or read_parent(header) is None:
+        return
+    with contextlib.suppress(Unavailable):
+        await traces.remember(call.services.store, call.caller, job_ids, header.strip())
 
 
 def _key(call: Call, body: bytes, answer: bytes) -> Key | None:

@@ -28,6 +28,15 @@ async def test_a_queued_job_becomes_an_assignment_with_what_its_order_says(desk)
     assert b"alpine" in (await jobs.specs(desk.engine, [sent.spec_id]))[sent.spec_id]
 
 
+async def test_few_jobs_bring_their_specs_along_and_many_do_not(desk):
+    job_ids = await desk.submit(jobs.DOCUMENTS_MAX + 2)
+    (alone,) = await jobs.dispatch(desk.engine, [(job_ids[0], 1, 1)], 1)
+    assert alone.document == (await jobs.specs(desk.engine, [alone.spec_id]))[alone.spec_id]
+    many = await jobs.dispatch(desk.engine, [(job_id, 1, 1) for job_id in job_ids[1:]], 1)
+    assert {entry.document for entry in many} == {None}
+    assert len(many) == jobs.DOCUMENTS_MAX + 1
+
+
 async def test_a_member_of_an_array_is_dispatched_with_its_place(desk):
     _, *members = await desk.submit(array={"range": "5-6"})
     sent = await jobs.dispatch(desk.engine, [(job_id, 1, 1) for job_id in members], 1)

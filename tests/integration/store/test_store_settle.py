@@ -29,6 +29,21 @@ async def test_a_verdict_writes_the_job_its_assignment_and_its_event(desk, verdi
     assert (await desk.events(ref.job_id))[-1] == ("succeeded", 1)
 
 
+async def test_ends_of_many_kinds_in_one_batch_keep_each_its_own(desk, verdict):
+    refs = [await desk.running() for _ in range(4)]
+    own = [
+        {"exit_code": 0, "ran_ms": 10},
+        {"exit_code": 3, "state": "failed", "message": "it failed", "ran_ms": 20},
+        {"exit_code": 0, "ran_ms": 30},
+        {"exit_code": 3, "state": "failed", "message": "it failed again", "ran_ms": 40},
+    ]
+    await settled(desk, *(verdict(ref, **more) for ref, more in zip(refs, own, strict=True)))
+    for ref, more in zip(refs, own, strict=True):
+        row = await desk.row(ref.job_id)
+        message, state = more.get("message", "it ended"), more.get("state", "succeeded")
+        assert (row["state"], row["message"], row["exit_code"]) == (state, message, more["exit_code"])
+
+
 async def test_job_and_assignment_keep_reasons_of_their_own(desk, verdict):
     ref = await desk.running()
     own = {"outcome": "failed", "assignment_reason": "ExitCode", "assignment_message": "exit code 3"}

@@ -24,6 +24,8 @@ from swarmsync.protocol.messages import (
     Answer,
     Ask,
     AssignmentEnded,
+    By,
+    Changed,
     Ended,
     Holding,
     Join,
@@ -281,6 +283,25 @@ def test_words_survive_the_codec():
     """The rings of these tests carry objects: make sure that what they assert on can be said."""
     words = [WorkerJoined(view(), ((1, NEED),)), AssignmentEnded(1, 2), Resync()]
     assert codec.decode_to_scheduler(codec.encode(words)) == words
+
+
+@pytest.mark.parametrize("by", By)
+async def test_only_what_the_api_changed_is_news_for_the_harvester(harvester, by):
+    await harvester.service._on_changed(SimpleNamespace(data=codec.encode(Changed((1,), by))))
+    await harvester.service.duty()
+    assert ("feed" in harvester.store.calls) is (by in (By.API, By.SUBMISSION))
+
+
+async def test_who_waits_for_an_end_hears_of_it_before_the_feed_is_read(harvester):
+    harvester.service._registry.offered(offered(A))
+    row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None}
+    harvester.store.answers["settle"] = [[row]]
+    harvester.store.answers["feed"] = [Unavailable("gone")]
+    harvester.service._look_at_feed = True
+    hears(harvester, Reports("s", 1, (Ended(A, EndReason.COMPLETED, "", 0, 0),)))
+    with pytest.raises(Unavailable):
+        await harvester.service.duty()
+    assert codec.decoder_of(Changed)(dict(harvester.bus.said)["core.changed"]) == Changed((A.job_id,), By.HARVESTER)
 
 
 async def test_a_question_goes_on_to_the_scheduler_with_the_subject_of_its_answer(harvester):

@@ -18,6 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from engine.supervision import Condition
+from swarmsync import collector
 from swarmsync.embedded import ServerPlan, die_with_parent, start
 from swarmsync.errors import ConfigError
 
@@ -98,6 +99,7 @@ def launch_module(name: str, log: Path, main: Callable[[], None]) -> Callable[[]
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
+        collector.share()
         pid = os.fork()
         if pid:
             return pid

@@ -13,3 +13,14 @@ def test_what_exists_is_left_alone_and_new_cycles_are_still_found():
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def test_what_exists_before_a_fork_is_not_touched_in_the_child():
+    before = gc.get_freeze_count()
+    kept = [[number] for number in range(1_000)]
+    try:
+        collector.share()
+        assert gc.get_freeze_count() >= before + len(kept)
+        assert not any(entry is kept for entry in gc.get_objects())
+    finally:
+        gc.unfreeze()

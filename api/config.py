@@ -36,6 +36,7 @@ class ApiConfig(Struct, frozen=True):
     requests_burst: Positive = 10_000
     tries_per_address: Positive = 60
     audiences: tuple[str, ...] = ("http://127.0.0.1:8420",)
+    log_format: str = "text"
     traces_endpoint: str = ""  # of a collector, OTLP over HTTP; empty: no traces
     open_metrics: bool = False  # on loopback `/metrics` needs no token
     tls_cert: str = ""

@@ -14,6 +14,7 @@ from typing import Any
 from api.config import load
 from swarmsync.embedded import die_with_parent
 from swarmsync.errors import ConfigError
+from swarmsync.json_lines import logging_config
 
 _path = os.environ["SWARMSYNC_API_CONFIG"]
 try:
@@ -41,6 +42,8 @@ limit_request_fields = 64
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+if _config.log_format == "json":
+    logconfig_dict = logging_config("api")
 preload_app = False
 
 

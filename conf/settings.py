@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -130,6 +130,12 @@ class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     event_days: Positive = 30
 
 
+class LogsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[logs]: how the processes write their own lines."""
+
+    format: Literal["text", "json"] = "text"
+
+
 class TracesSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """[traces]: where the traces of jobs are sent; empty: nowhere."""
 
@@ -163,6 +169,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     workers: WorkerPolicy = WorkerPolicy()
     worker: LocalWorkerSettings = LocalWorkerSettings()
     retention: RetentionSettings = RetentionSettings()
+    logs: LogsSettings = LogsSettings()
     traces: TracesSettings = TracesSettings()
     seal: SealSettings = SealSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
@@ -180,6 +187,7 @@ class WorkerSite(Struct, frozen=True):
     state_dir: str
     worker: LocalWorkerSettings
     enroll_token: str = ""  # for a machine without a key; used once
+    log_format: str = "text"
     owner: str = ""  # what its containers are told apart by; empty: the join token
 
     def __repr__(self) -> str:
@@ -204,6 +212,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "SWARMSYNC_NATS_TLS_KEY": "nats.tls_key",
     "SWARMSYNC_JOIN_TOKEN": "workers.join_token",
     "SWARMSYNC_SEAL_KEY": "seal.keys",
+    "SWARMSYNC_LOGS_FORMAT": "logs.format",
     "SWARMSYNC_TRACES_ENDPOINT": "traces.endpoint",
     "SWARMSYNC_WORKER_RUNTIME": "worker.runtime",
     "SWARMSYNC_WORKER_NAME": "worker.name",

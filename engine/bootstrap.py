@@ -119,6 +119,7 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
         "session_hours": settings.api.session_hours,
         "seal_keys": servers.seal_keys,
         "requests_per_s": settings.api.requests_per_s,
+        "log_format": settings.logs.format,
         "traces_endpoint": _traces_endpoint(settings),
         "open_metrics": settings.api.open_metrics,
         "requests_burst": 2 * settings.api.requests_per_s,

@@ -97,4 +97,4 @@ def _build(role: Role, settings: Settings, site: Site, store: Store, common: dic
         case Role.LOGGER:
             days = settings.retention
             keep = {"output_chunks": days.output_days, "log_records": days.log_days, "job_events": days.event_days}
-            return LoggerService(store, site.nats_url, keep_days=keep, **common)
+            return LoggerService(store, site.nats_url, keep_days=keep, as_json=settings.logs.format == "json", **common)

@@ -149,6 +149,7 @@ class Supervisor:
             str(self._settings.data_path / "worker"),
             self._settings.worker,
             servers.local_token,
+            self._settings.logs.format,
         )
         bootstrap.write_private(path, msgspec.json.encode(site).decode())
         argv = [sys.executable, "-m", "worker.program", str(path)]

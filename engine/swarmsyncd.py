@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import signal
 import sys
+import time
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Annotated
@@ -15,6 +16,7 @@ import typer
 
 from conf import settings as conf
 from swarmsync.errors import ConfigError
+from swarmsync.json_lines import json_line
 
 EXIT_CONFIG = 3
 
@@ -70,9 +72,19 @@ def _run_core(settings: conf.Settings) -> None:
     instance = blake2b(str(settings.data_path).encode(), digest_size=6).hexdigest()
     _port_free(settings)
 
+    as_json = settings.logs.format == "json"
+
+    def say(line: str, level: str = "warning") -> None:
+        text = json_line(time.time_ns() // 1_000_000, "swarmsyncd", level, line) if as_json else f"swarmsyncd: {line}"
+        print(text, file=sys.stderr, flush=True)
+
     def ready() -> None:
         scheme = "https" if settings.api.tls_cert else "http"
-        print(f"SwarmSync {installed_version()} is up: {scheme}://{settings.api.bind}:{settings.api.port}")
+        up = f"SwarmSync {installed_version()} is up: {scheme}://{settings.api.bind}:{settings.api.port}"
+        if as_json:
+            say(up, "info")
+            return
+        print(up)
         print(f"  data and logs   {settings.data_path}")
         if settings.worker.enabled and settings.worker.runtime in ("auto", "docker"):
             from engine.check import check_docker
@@ -83,9 +95,7 @@ def _run_core(settings: conf.Settings) -> None:
         print("  stop            Ctrl-C, or swarmsyncd stop", flush=True)
 
     try:
-        Supervisor(settings, instance, lambda line: print(f"swarmsyncd: {line}", file=sys.stderr, flush=True)).run(
-            ready
-        )
+        Supervisor(settings, instance, say).run(ready)
     except KeyboardInterrupt:
         return
     finally:
@@ -157,7 +167,7 @@ def worker(
         labels={**settings.worker.labels, **labels},
         simulated_count=count,
     )
-    site = conf.WorkerSite(nats, token, str(settings.data_path / "worker"), own, token)
+    site = conf.WorkerSite(nats, token, str(settings.data_path / "worker"), own, token, log_format=settings.logs.format)
     # The worker is a program of its own; it is told everything through memory that only this user can read.
     descriptor = os.memfd_create("swarmsync-worker", 0)
     os.write(descriptor, msgspec.json.encode(site))

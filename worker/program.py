@@ -4,8 +4,10 @@ import asyncio
 import importlib.metadata
 import signal
 import sys
+from collections.abc import MutableMapping
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,6 +18,7 @@ from conf.settings import LocalWorkerSettings, WorkerSite
 from swarmsync import collector
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError
+from swarmsync.json_lines import event_line
 from swarmsync.model.policy import Allowance
 from swarmsync.model.resources import parse_size
 from worker import egress, gpus, identity
@@ -39,6 +42,8 @@ def main(path: str) -> None:
     Exit codes: 3 for bad settings, 4 where Core refuses.
     """
     site = msgspec.json.decode(Path(path).read_bytes(), type=WorkerSite)
+    if site.log_format == "json":
+        structlog.configure(processors=[structlog.processors.add_log_level, _as_json])
     try:
         uvloop.run(_main(site.worker, site))
     except ConfigError as problem:
@@ -47,6 +52,10 @@ def main(path: str) -> None:
     except identity.NotAWorkerError as problem:
         sys.stderr.write(f"worker: {problem}\n")
         raise SystemExit(EXIT_REFUSED) from None
+
+
+def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    return event_line("worker", event)
 
 
 async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple[ContainerRuntime, RuntimeInfo]:

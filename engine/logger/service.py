@@ -5,6 +5,8 @@ placements (docs/decisions/0006).
 """
 
 import asyncio
+import sys
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from nats.aio.msg import Msg
@@ -15,8 +17,10 @@ from engine.logger.tar_sink import TarSink
 from engine.pulse_system.pulses import Beat
 from engine.service import Every, Service
 from engine.service_channels import Role
+from swarmsync import ids
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
+from swarmsync.json_lines import json_line
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import AskLogEnds, CheckOutput, JournalLine, LogChunks, LogsAck, OutputChecked
 from swarmsync.store.pool import Store
@@ -29,14 +33,32 @@ CHECKS_MAX = 8
 HOUR_MS = 3_600_000
 
 
+def _write(lines: Sequence[JournalLine]) -> None:
+    texts = [
+        json_line(
+            line.at_ms,
+            line.source,
+            line.level,
+            line.message,
+            {**({} if line.job_id is None else {"job": ids.encode(line.job_id)}), **line.fields},
+        )
+        for line in lines
+    ]
+    sys.stderr.write("\n".join(texts) + "\n")
+    sys.stderr.flush()
+
+
 class LoggerService(Service):
     role: ClassVar[Role] = Role.LOGGER
 
-    def __init__(self, store: Store, nats_url: str, *, keep_days: dict[str, int], **kwargs: Any) -> None:
+    def __init__(
+        self, store: Store, nats_url: str, *, keep_days: dict[str, int], as_json: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._store = store
         self._nats_url = nats_url
         self._keep_days = keep_days
+        self._as_json = as_json  # every line of the journal into this process's own log, too
         self._hourly = Every(HOUR_MS)
         self._arrived: list[tuple[Msg, Any]] = []
         self._lines: list[JournalLine] = []
@@ -81,7 +103,9 @@ class LoggerService(Service):
             return  # the worker asks again
         if not answer.same:
             self._output_sink.forget(word.ref)
-            self.journal("warning", f"an output arrived damaged: {answer.message}", job_id=word.ref.job_id)
+            self.journal(
+                "warning", f"an output arrived damaged: {answer.message}", job_id=word.ref.job_id, fence=word.ref.fence
+            )
         await self._reply(message, answer)
 
     async def duty(self) -> int:
@@ -96,6 +120,8 @@ class LoggerService(Service):
         if lines:
             await self._journal_sink.write(self._lines)
             written, self._lines = self._lines, []
+            if self._as_json:
+                _write(written)
             await self._tail(written)
         if self._keeping or self.due(Beat.SLOW):
             self._keeping = await self._keeper.step()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.joblogs import LoggedJob, LoggedWorker, read_jobs, read_workers
+from bench.joblogs import NUMBER_MAX, LoggedJob, LoggedWorker, read_jobs, read_workers
 from bench.plots import Chart
 from bench.results import Say
 from bench.virtual import Outcome, Pool, run
@@ -35,6 +35,8 @@ def measure(
     unknown = [name for name in policies if name not in POLICIES]
     if unknown:
         raise RequestError(f"{unknown[0]!r} is no policy; there are {', '.join(sorted(POLICIES))}")
+    if not 0 <= time_scale < NUMBER_MAX:
+        raise RequestError(f"--time-scale is {time_scale}; give a number that is not negative, 1 for the log as it is")
     jobs = read_jobs(file)[: QUICK_JOBS if quick else None]
     pool = _pool(cpus, gpus, workers)
     figures = {}

@@ -13,7 +13,7 @@ from engine.scheduler.backlog import Backlog, Line, Terms
 from engine.scheduler.cluster_view import ClusterView, Machine, Shape
 from engine.scheduler.fair_share import FairShare, dominant
 from engine.scheduler.limits import Gate, Limits
-from engine.scheduler.ranking import Policy, Standing
+from engine.scheduler.ranking import Policy, Standing, width
 from engine.scheduler.run_times import GUESS_MS, RunTimes, end_ms
 from swarmsync.model.job import Waiting
 from swarmsync.model.limits import QueueLimits, UserLimits
@@ -110,6 +110,8 @@ class Books:
             self.run_times.estimate_ms(terms),
             dominant(terms.need, self.cluster.total),
             self._level(terms.user_id) if self.policy.changes else 0.0,
+            self.now_ms,
+            width(terms.need),
         )
 
     def _level(self, user_id: int) -> float:

@@ -1,9 +1,11 @@
-"""What is free where, as far as the Scheduler knows; workers are indexed per shape by how well they would fit.
+"""What is free where, as far as the Scheduler knows; workers are indexed by how well they would fit.
 
-A shape is what placement asks of a worker: an amount, constraints, wishes. Its index is one lazy heap of (score, worker
-id), best first. An entry may be out of date; it is corrected when it surfaces. A worker on which a shape does not fit
-has no entry there, and is offered again once room on it grows: `absent` remembers where. So a decision costs a heap
-operation, not a scan. The worker that is reserved for a blocked job has no entries at all.
+A shape is what placement asks of a worker: an amount, constraints, wishes. Plain ones, which ask for an amount and for
+the tightest fit, share one index (`rooms.py`); such a shape that fits nowhere is parked until room grows on a worker
+that it fits. Every other shape has an index of its own, one lazy heap of (score, worker id), best first. An entry may
+be out of date; it is corrected when it surfaces. A worker on which the shape does not fit has no entry there, and is
+offered again once room on it grows: `absent` remembers where. So a decision costs no scan. The worker that is reserved
+for a blocked job is in no index at all.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.scheduler.packing import spare
+from engine.scheduler.rooms import Rooms
 from swarmsync.model.constraints import Demand, parse
 from swarmsync.model.lifecycle import Eligibility, Liveness
 from swarmsync.model.resources import NOTHING, Need
@@ -29,13 +32,14 @@ ShapeKey = tuple[Any, ...]
 class Machine:
     """A worker, what it holds for us, and what is left of it."""
 
-    __slots__ = ("absent", "cpus_milli", "disk_bytes", "gpus", "holds", "memory_bytes", "reserved", "view")
+    __slots__ = ("absent", "cpus_milli", "disk_bytes", "gpus", "holds", "memory_bytes", "reserved", "state", "view")
 
     def __init__(self, view: WorkerView) -> None:
         self.view = view
         self.holds: dict[int, Need] = {}
         self.absent: dict[Shape, None] = {}  # shapes in whose heap this worker has no entry
         self.reserved = False
+        self.state: tuple[int, int, int, int] | None = None  # under which `rooms.py` has it
         self.cpus_milli = view.capacity.cpus_milli
         self.memory_bytes = view.capacity.memory_bytes
         self.gpus = view.capacity.gpus
@@ -78,7 +82,7 @@ class Shape:
     `demands` must hold; each wish (demand, weight) that holds makes a worker so much more welcome.
     """
 
-    __slots__ = ("awake", "demands", "heap", "image", "key", "lines", "need", "queue", "spread", "wishes")
+    __slots__ = ("awake", "demands", "heap", "image", "key", "lines", "need", "plain", "queue", "spread", "wishes")
 
     def __init__(self, key: ShapeKey, terms: Terms, *, spread: bool) -> None:
         rules = terms.rules
@@ -88,6 +92,7 @@ class Shape:
         self.wishes = () if rules is None else tuple((parse(wish.match), wish.weight) for wish in rules.affinity)
         self.image = "" if rules is None else rules.image
         self.spread = spread
+        self.plain = not (self.demands or self.wishes or spread)
         self.heap: list[tuple[int, int]] = []
         self.lines = 0
         self.queue: list[tuple[tuple[Any, ...], int, Line]] = []
@@ -135,19 +140,23 @@ class ClusterView:
         self.shapes: dict[ShapeKey, Shape] = {}
         self.total = NOTHING
         self._woken = woken
+        self._rooms = Rooms()
+        self._parked: dict[Shape, None] = {}  # plain shapes that fit nowhere
 
     # ------------------------------------------------ what happened
 
     def join(self, view: WorkerView, holds: Iterable[tuple[int, Need]]) -> None:
         """A worker (again). What was placed on it stays placed until each assignment is reported ended."""
         old = self.machines.get(view.worker_id)
+        if old is not None:
+            self._rooms.take_out(old)
         machine = self.machines[view.worker_id] = Machine(view)
         for job_id, need in {**(old.holds if old else {}), **dict(holds)}.items():
             if self.placed.setdefault(job_id, view.worker_id) == view.worker_id:
                 machine.hold(job_id, need)
         self.total = self.total.plus(view.capacity)
         if old is None:
-            machine.absent = {shape: None for shape in self.shapes.values() if shape.admits(view)}
+            machine.absent = {s: None for s in self.shapes.values() if not s.plain and s.admits(view)}
         else:
             self.total = self.total.minus(old.view.capacity)
             machine.reserved, machine.absent = old.reserved, old.absent
@@ -188,31 +197,28 @@ class ClusterView:
     def reserve(self, machine: Machine) -> None:
         """Keep a worker out of every index: what may still go there is decided one by one."""
         machine.reserved = True
+        self._rooms.take_out(machine)
 
     def unreserve(self, machine: Machine) -> None:
         machine.reserved = False
         self._offer(machine)
 
     def _offer(self, machine: Machine) -> None:
-        """Put the worker back into the heaps of shapes that fit it again."""
-        if not machine.absent or not machine.view.assignable:
+        """Put the worker back into the indices of shapes that fit it again."""
+        if not machine.view.assignable:
+            self._rooms.take_out(machine)
             return
-        cpus, memory, gpus, disk = machine.cpus_milli, machine.memory_bytes, machine.gpus, machine.disk_bytes
-        fitting = [
-            shape
-            for shape in machine.absent
-            if (need := shape.need).cpus_milli <= cpus
-            and need.memory_bytes <= memory
-            and need.gpus <= gpus
-            and need.disk_bytes <= disk
-        ]
-        for shape in fitting:
-            if machine.reserved:
-                self._woken(shape)
-            else:
+        if not machine.reserved:
+            self._rooms.put(machine)
+        for shape in _fitting(self._parked, machine):
+            if not machine.reserved:
+                del self._parked[shape]
+            self._woken(shape)
+        for shape in _fitting(machine.absent, machine):
+            if not machine.reserved:
                 machine.absent.pop(shape, None)
                 heappush(shape.heap, (shape.score(machine), machine.view.worker_id))
-                self._woken(shape)
+            self._woken(shape)
 
     # ------------------------------------------------ the index
 
@@ -222,7 +228,7 @@ class ClusterView:
         shape = self.shapes.get(key)
         if shape is None:
             shape = self.shapes[key] = Shape(key, terms, spread=spread)
-            for worker_id, machine in self.machines.items():
+            for worker_id, machine in () if shape.plain else self.machines.items():
                 if shape.demands and not shape.admits(machine.view):
                     continue
                 if machine.view.assignable and not machine.reserved and machine.fits(shape.need):
@@ -238,11 +244,17 @@ class ClusterView:
         shape.lines -= 1
         if shape.lines == 0:
             del self.shapes[shape.key]
-            for machine in self.machines.values():
+            self._parked.pop(shape, None)
+            for machine in () if shape.plain else self.machines.values():
                 machine.absent.pop(shape, None)
 
     def choose(self, shape: Shape) -> Machine | None:
         """Return the worker that the shape fits best, or None when it fits nowhere now (but for a reserved worker)."""
+        if shape.plain:
+            found = self.tightest(shape)
+            if found is None:
+                self._parked[shape] = None
+            return found
         heap = shape.heap
         while heap:
             score, worker_id = heap[0]
@@ -258,6 +270,10 @@ class ClusterView:
                 return machine
         return None
 
+    def tightest(self, shape: Shape) -> Machine | None:
+        """Return what `choose` would for a plain shape; changes nothing."""
+        return self._rooms.choose(shape.need)
+
     def able(self, shape: Shape) -> Iterator[Machine]:
         """Yield the workers that could run it if they were empty, ready and open."""
         return (machine for machine in self.machines.values() if shape.could_run(machine.view))
@@ -265,3 +281,17 @@ class ClusterView:
     def place(self, job_id: int, need: Need, machine: Machine) -> None:
         machine.hold(job_id, need)
         self.placed[job_id] = machine.view.worker_id
+        if machine.state is not None:
+            self._rooms.put(machine)
+
+
+def _fitting(shapes: Iterable[Shape], machine: Machine) -> list[Shape]:
+    cpus, memory, gpus, disk = machine.cpus_milli, machine.memory_bytes, machine.gpus, machine.disk_bytes
+    return [
+        shape
+        for shape in shapes
+        if (need := shape.need).cpus_milli <= cpus
+        and need.memory_bytes <= memory
+        and need.gpus <= gpus
+        and need.disk_bytes <= disk
+    ]

@@ -34,6 +34,7 @@ class Keeping:
     def begin(self) -> None:
         """A turn begins."""
         self._looked = False
+        self.reconsider |= self._books.policy.ages
         self.check()
 
     def check(self) -> None:

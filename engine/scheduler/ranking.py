@@ -5,9 +5,12 @@ put the priority first and end with the id, so that an order is total.
 """
 
 from collections.abc import Callable, Mapping
+from math import log2, log10
 from typing import Any, Final
 
 from msgspec import Struct
+
+from swarmsync.model.resources import Need
 
 
 class Standing(Struct):
@@ -19,6 +22,8 @@ class Standing(Struct):
     estimate_ms: int
     size: float  # the part of the cluster that it takes, 0 to 1, by its scarcest resource
     level: float  # what its user has had lately (`fair_share.py`)
+    now_ms: int = 0
+    width: float = 1.0
 
 
 Rank = Callable[[Standing], tuple[Any, ...]]
@@ -27,7 +32,8 @@ Rank = Callable[[Standing], tuple[Any, ...]]
 class Policy(Struct, frozen=True):
     """`backfill`: others may pass a blocked job. `learns`: run times are learned, not only asked for.
 
-    `changes`: ranks depend on time or on what users have had, and are renewed while jobs wait.
+    `changes`: ranks depend on time or on what users have had, and are renewed while jobs wait. `ages`: time alone may
+    put one waiting job before another.
     """
 
     name: str
@@ -36,6 +42,12 @@ class Policy(Struct, frozen=True):
     backfill: bool = True
     learns: bool = False
     changes: bool = False
+    ages: bool = False
+
+
+def width(need: Need) -> float:
+    """Return how many cpus, or (thousands of) GPUs where it asks for no cpus."""
+    return (need.cpus_milli or need.gpus) / 1_000
 
 
 def oldest(job: Standing) -> tuple[Any, ...]:
@@ -48,6 +60,30 @@ def shortest(job: Standing) -> tuple[Any, ...]:
 
 def smallest(job: Standing) -> tuple[Any, ...]:
     return (-job.priority, job.estimate_ms * job.size, job.job_id)
+
+
+def wfp3(job: Standing) -> tuple[Any, ...]:
+    """By the cube of wait to run time, and wide ones first (Tang et al., Cluster'09)."""
+    return (-job.priority, -((_waited_s(job) / _run_s(job)) ** 3) * job.width, job.job_id)
+
+
+def unicep(job: Standing) -> tuple[Any, ...]:
+    """By wait to run time, narrow ones first (Tang et al., Cluster'09); one cpu counts as two, whose logarithm is 1."""
+    return (-job.priority, -_waited_s(job) / (log2(max(job.width, 2.0)) * _run_s(job)), job.job_id)
+
+
+def f1(job: Standing) -> tuple[Any, ...]:
+    """The formula that regression found on simulated schedules (Carastan-Santos and de Camargo, SC'17)."""
+    came = 870.0 * log10(max(job.since_ms / 1_000, 1.0))
+    return (-job.priority, log10(max(_run_s(job), 1.0)) * job.width + came, job.job_id)
+
+
+def _waited_s(job: Standing) -> float:
+    return max(job.now_ms - job.since_ms, 0) / 1_000
+
+
+def _run_s(job: Standing) -> float:
+    return max(job.estimate_ms, 1) / 1_000
 
 
 #: A job is let pass by others for as long as it is expected to run, and for so long at most.
@@ -74,5 +110,11 @@ POLICIES: Final[Mapping[str, Policy]] = {
         Policy("sjf-easy", shortest, shortest),
         Policy("saf", smallest, smallest, backfill=False),
         Policy("saf-easy", smallest, smallest),
+        Policy("wfp3", wfp3, wfp3, backfill=False, changes=True, ages=True),
+        Policy("wfp3-easy", wfp3, wfp3, changes=True, ages=True),
+        Policy("unicep", unicep, unicep, backfill=False, changes=True, ages=True),
+        Policy("unicep-easy", unicep, unicep, changes=True, ages=True),
+        Policy("f1", f1, f1, backfill=False),
+        Policy("f1-easy", f1, f1),
     )
 }

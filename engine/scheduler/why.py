@@ -15,7 +15,7 @@ from engine.scheduler.books import Books
 from engine.scheduler.cluster_view import Machine, Shape, shape_key
 from engine.scheduler.fair_share import dominant
 from engine.scheduler.limits import REASONS, Gate, Kind
-from engine.scheduler.ranking import Standing
+from engine.scheduler.ranking import Standing, width
 from engine.scheduler.refusals import explain
 from engine.scheduler.reservation import Reservation, earliest, forecast
 from swarmsync.ids import encode
@@ -68,6 +68,8 @@ def _standing(books: Books, terms: Terms, priority: int, job_id: int) -> Standin
         books.run_times.estimate_ms(terms),
         dominant(terms.need, books.cluster.total),
         level_of(books, terms.user_id),
+        books.now_ms,
+        width(terms.need),
     )
 
 
@@ -80,7 +82,7 @@ def level_of(books: Books, user_id: int) -> float:
 def blockers(books: Books, reserved: Reservation | None, case: Case) -> list[Blocker]:
     """Return all blockers, in the contract's order."""
     found = list(at_gates(books, case.terms))
-    room = at_workers(books, reserved, case.shape, case.terms, case.job_id)
+    room = at_workers(books, reserved, case.shape, case.terms, case.job_id, case.rank)
     found.append(room)
     if room.reason in (WaitReason.RESOURCES, WaitReason.RESERVED):
         found += before_it(books, case)
@@ -121,12 +123,23 @@ def _gate_opens(books: Books, gate: Gate, terms: Terms) -> int | None:
     return min(books.end_of(job_id) for job_id in gate.holders)
 
 
-def at_workers(books: Books, reserved: Reservation | None, shape: Shape, terms: Terms, job_id: int) -> Blocker:
-    """Return what the workers say to it; Evaluating when one of them would take it now."""
+def at_workers(
+    books: Books,
+    reserved: Reservation | None,
+    shape: Shape,
+    terms: Terms,
+    job_id: int,
+    rank: tuple[Any, ...] | None = None,
+) -> Blocker:
+    """Return what the workers say to it; Evaluating when one of them would take it now.
+
+    `rank`, where it is known: who goes before the job that a worker is kept for, may have that worker.
+    """
     reason, message = explain(shape.need, books.cluster.machines.values(), shape.demands, shape.image)
     if reason is WaitReason.RESERVED and reserved is not None:
         machine = books.cluster.machines[reserved.worker_id]
-        if reserved.job_id == job_id or passes(books, reserved, terms, machine):
+        before = rank is not None and rank < reserved.rank
+        if before or reserved.job_id == job_id or passes(books, reserved, terms, machine):
             return Blocker(WaitReason.EVALUATING, f"{machine.view.name} has room for it now")
         seen = forecast(machine, reserved.shape.need, books.end_of, books.now_ms)
         when = "" if seen is None else f", which is to start within {format_duration(_whole(seen[0] - books.now_ms))}"
@@ -248,11 +261,14 @@ def choose(books: Books, reserved: Reservation | None, case: Case) -> Machine | 
         m for m in books.cluster.machines.values() if m.view.assignable and m.fits(shape.need) and shape.admits(m.view)
     ]
     free = [machine for machine in fitting if not machine.reserved]
+    if free and shape.plain:
+        return books.cluster.tightest(shape)
     if free:
         return min(free, key=lambda machine: (shape.score(machine), machine.view.worker_id))
     if fitting and reserved is not None:
         machine = fitting[0]
-        return machine if reserved.job_id == case.job_id or passes(books, reserved, case.terms, machine) else None
+        before = case.rank < reserved.rank or reserved.job_id == case.job_id
+        return machine if before or passes(books, reserved, case.terms, machine) else None
     return None
 
 

@@ -89,10 +89,48 @@ def test_the_standard_workload_format(tmp_path):
     assert read_jobs(path) == [LoggedJob(0, 100, 8, user="7", walltime_s=200)]
 
 
-@pytest.mark.parametrize("row", ["x,10,1,0,0,u,0,", "0,10", "0,ten,1,0,0,u,0,"])
-def test_a_bad_row_is_named(tmp_path, row):
-    with pytest.raises(BadLog, match="line 2"):
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ("x,10,1,0,0,u,0,", "submit_s"),
+        ("0,10", "cpus"),
+        ("0,ten,1,0,0,u,0,", "runtime_s"),
+        ("0,nan,1,0,0,u,0,", "runtime_s"),
+        ("0,inf,1,0,0,u,0,", "runtime_s"),
+        ("-1,1,1,0,0,u,0,", "submit_s"),
+        ("0,1,-4,0,0,u,0,", "cpus"),
+        ("0,1,1,0,0,u,0,soon", "walltime_s"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, row, column):
+    with pytest.raises(BadLog, match=f"line 2: {column} is"):
         read_jobs(log(tmp_path, row))
+
+
+def test_files_that_are_no_logs_are_refused_with_exit_code_2(tmp_path):
+    columns = tmp_path / "columns.csv"
+    columns.write_text("a,b\n1,2\n")
+    packed = tmp_path / "packed.csv.gz"
+    packed.write_bytes(gzip.compress(b"submit_s,runtime_s,cpus\n0,1,1\n")[:-9])
+    swf = tmp_path / "log.swf"
+    swf.write_text("1 nan -1 100 4 -1 -1 8 200\n")
+    for path, said in ((columns, "no column submit_s, runtime_s, cpus"), (packed, "packed"), (swf, "line 1")):
+        done = runner.invoke(app, ["replay", str(path), "--cpus", "1"])
+        assert (done.exit_code, said in done.output) == (2, True), done.output
+    good = log(tmp_path, "0,10,1,0,0,u1,0,20")
+    for more in (["--cpus", "0"], ["--gpus", "0"], ["--workers", str(columns)], ["--time-scale", "nan", "--cpus", "1"]):
+        done = runner.invoke(app, ["replay", str(good), *more])
+        assert done.exit_code == 2, done.output
+
+
+def test_policies_of_the_literature_order_by_their_formulas():
+    """One cpu; the running job ends at 100. 20 s and 60 s of run time, and both have waited for 80 s and more."""
+    jobs = [(0, 100, 1, "a", 100), (10, 60, 1, "b", 60), (20, 20, 1, "c", 20)]
+    assert ran("wfp3", *jobs, cpus=1) == [0, 110, 80]
+    assert ran("unicep", *jobs, cpus=1) == [0, 110, 80]
+    assert ran("f1", (0, 100, 1, "a", 100), (10, 60, 1, "b", 60), (9_000, 1, 1, "c", 1), cpus=1)[1] == 90
+    long_waited = [(0, 100, 1, "a", 100), (1, 40, 1, "b", 40), (90, 20, 1, "c", 20)]
+    assert ran("wfp3", *long_waited, cpus=1) == [0, 99, 50]
 
 
 def test_the_command_prints_the_policies(tmp_path):

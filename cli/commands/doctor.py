@@ -1,5 +1,6 @@
 """`doctor`: everything that a user would have to check, one line each, with what to do about what is wrong."""
 
+import json
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ import typer
 
 from cli import cells, exits
 from cli.bundles import examples
-from cli.output import emit, styled, to_json
+from cli.output import emit, styled, to_json, to_yaml
 
 if TYPE_CHECKING:
     from swarmsync.client import Client
@@ -34,7 +35,9 @@ class Check(NamedTuple):
 
 @app.command("doctor", epilog=examples("consumer doctor", "consumer doctor -o json"))
 def doctor(
-    output: Annotated[Literal["table", "json"], typer.Option("-o", "--output", help="How to print.")] = "table",
+    output: Annotated[
+        Literal["table", "json", "jsonl", "yaml"], typer.Option("-o", "--output", help="How to print.")
+    ] = "table",
 ) -> None:
     """Check profile, Core, its servers, modules and workers, clock, disk and versions; says what to do.
 
@@ -45,8 +48,11 @@ def doctor(
         found.append(check)
         if output == "table":
             emit(_line(check))
-    if output == "json":
-        emit(to_json({"items": [check._asdict() for check in found]}))
+    items = [check._asdict() for check in found]
+    if output == "jsonl":
+        emit("".join(f"{json.dumps(item)}\n" for item in items))
+    elif output != "table":
+        emit((to_json if output == "json" else to_yaml)({"items": items}))
     failed = [check for check in found if check.fine is False]
     if any(check.name == "Core" for check in failed):
         raise typer.Exit(6)

@@ -82,6 +82,10 @@ class Checks:
             raise Broken(f"job {row.id} was charged {row.tries} failures of its own and had {own}")
         if row.reason == EndReason.CRASH_LIMIT and row.crashes < self.world.settings.crash_limit:
             raise Broken(f"job {row.id} failed for {row.crashes} crashes")
+        if row.tries > made.spec.retry.attempts or row.crashes > self.world.settings.crash_limit:
+            raise Broken(f"job {row.id} had {row.tries} failures and {row.crashes} crashes: more than its budget")
+        if row.state == "expired" and row.fence > 0:
+            raise Broken(f"job {row.id} expired although it was given to a worker {row.fence} times")
         if row.reason == EndReason.ATTEMPTS_EXHAUSTED and row.tries < made.spec.retry.attempts:
             raise Broken(f"job {row.id} failed after {row.tries} of {made.spec.retry.attempts} attempts")
         if row.is_array and any(m.finished_at is None for m in self.world.store.tables.members[row.id]):

@@ -1,0 +1,55 @@
+"""More bugs on purpose, each a line of the real cores changed: the simulation must find every one."""
+
+import pytest
+from planting import plant
+from rows import Broken
+from statements import Tables
+from test_checkers import FULL, LONG, ROUGH, SEEDS_MAX, SHORT
+from world import run_seed
+
+from engine.harvester import verdicts
+from engine.harvester.registry import Registry
+from worker import steps
+from worker.reactor import Reactor
+
+#: name -> (owner, function, text, what it becomes, settings, faults, rates)
+BUGS = {
+    "rescued by silence alone": (
+        Registry, "_expired", "silent_ms > entry.lease_ms + self._limits.lease_slack_ms", "silent_ms > 0",
+        LONG, {"partition": 15_000}, {},
+    ),
+    "orders sent before a join are not void": (
+        Registry, "joined", "high = max(high, before.orders, before.sent)", "high = (0, 0)",
+        SHORT, {"module_lag": 1_000, "kill_agent": 1_500}, {},
+    ),
+    "one attempt more than the retry budget": (
+        verdicts, "decide", "if end.tries + 1 >= retry.attempts:", "if end.tries >= retry.attempts:", None, {}, {},
+    ),
+    "every end is a success": (steps, "end_of", "if code == 0:", "if True:", None, {}, {}),
+    "a worker frees its room twice": (
+        Reactor, "acknowledged", "del self.held[report.ref.job_id]",
+        "self._used = self._used.minus(self.held.pop(report.ref.job_id).terms.need)", FULL, {}, {},
+    ),
+    "an array ends before its members": (
+        Tables, "finish_arrays", "or any(member.finished_at is None for member in members)", "", None, {}, {},
+    ),
+    "a job that was given away expires": (Tables, "expire", "row.fence > 0 or begun or ", "", None, ROUGH, {}),
+    "what waits is dispatched although it is held": (
+        Tables, "dispatch", "row is None or row.state not in guard", "row is None", None, {"module_lag": 1_000}, {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_the_simulation_finds(bug, monkeypatch):
+    owner, name, old, new, settings, kinds, rates = BUGS[bug]
+    with monkeypatch.context() as patch:
+        plant(patch, owner, name, old, new)
+        for seed in range(SEEDS_MAX):
+            try:
+                run_seed(seed, settings, kinds, **rates)
+            except Broken:
+                break
+        else:
+            pytest.fail(f"not found within {SEEDS_MAX} seeds")
+    run_seed(seed, settings, kinds, **rates)  # and without the bug the same world is fine

@@ -186,6 +186,19 @@ def chaos(
 
 
 @app.command()
+def soak(
+    seed: Annotated[int | None, typer.Option(help="which faults come when; drawn unless given")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, max=86_400, help="how long; 4,800 unless given")] = None,
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """Break a Core every 10 s for long, and tell whether memory or descriptors grow and what is left over."""
+    if run_scenario("soak", quick=quick, as_json=json, out=out, seed=seed, seconds=seconds)["failures"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="a job log: CSV, CSV.gz or SWF", exists=True, dir_okay=False)],
     policy: Annotated[list[str] | None, typer.Option(help="a policy, may be given several times")] = None,

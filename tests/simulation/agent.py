@@ -187,6 +187,7 @@ class Agent:
                 continue
             if isinstance(answer, ReportsAck):
                 for ref in self.reactor.acknowledged(answer.through_seq):
+                    self.world.checks.acknowledged(ref)
                     self.attempts.pop(ref, None)
                     self.life.run(self._remove(ref))
 

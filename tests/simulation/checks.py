@@ -91,6 +91,11 @@ class Checks:
         if row.is_array and any(m.finished_at is None for m in self.world.store.tables.members[row.id]):
             raise Broken(f"array {row.id} is {row.state} although members go on")
 
+    def acknowledged(self, ref: JobRef) -> None:
+        """A worker may forget an end: it must be in the rows by now."""
+        if ref not in self.world.store.tables.records:
+            raise Broken(f"the end of {ref} was acknowledged, and is in no row")
+
     # ------------------------------------------------ the machines
 
     def began(self, machine: Machine, container: Container) -> None:

@@ -1,6 +1,7 @@
 """More bugs on purpose, each a line of the real cores changed: the simulation must find every one."""
 
 import pytest
+from harvester_shell import HarvesterShell
 from planting import plant
 from rows import Broken
 from statements import Tables
@@ -29,6 +30,13 @@ BUGS = {
     "a worker frees its room twice": (
         Reactor, "acknowledged", "del self.held[report.ref.job_id]",
         "self._used = self._used.minus(self.held.pop(report.ref.job_id).terms.need)", FULL, {}, {},
+    ),
+    "reports are acknowledged before the commit": (
+        HarvesterShell, "_reports", "    if starts:\n",
+        ("    for letter in letters:\n"
+        "        through = letter.word.first_seq + len(letter.word.reports) - 1\n"
+        "        self.core.network.reply(self.connection, letter, ReportsAck(through))\n    if starts:\n"),
+        None, ROUGH, {"silence": 0.05},
     ),
     "an array ends before its members": (
         Tables, "finish_arrays", "or any(member.finished_at is None for member in members)", "", None, {}, {},

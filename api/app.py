@@ -40,6 +40,7 @@ from api.resources import (
     secrets,
     tokens,
     users,
+    webhooks,
     workers,
 )
 from api.services import Services
@@ -96,6 +97,12 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/logs/{record}", logs.OneRecord, None),
     ("/v1/secrets", secrets.Secrets, None),
     ("/v1/secrets/{secret}", secrets.OneSecret, None),
+    ("/v1/webhooks", webhooks.Webhooks, None),
+    ("/v1/webhooks/{webhook}", webhooks.OneWebhook, None),
+    ("/v1/webhooks/{webhook}/test", webhooks.OneWebhook, "test"),
+    ("/v1/webhooks/{webhook}/deliveries", webhooks.Deliveries, None),
+    ("/v1/deliveries/{delivery}", webhooks.OneDelivery, None),
+    ("/v1/deliveries/{delivery}/replay", webhooks.OneDelivery, "replay"),
     ("/v1/queues", queues.Queues, None),
     ("/v1/queues/{queue}", queues.OneQueue, None),
     ("/v1/queues/{queue}/pause", queues.OneQueue, "pause"),

@@ -29,6 +29,7 @@ class ApiConfig(Struct, frozen=True):
     lease_ms: Positive = 30_000
     lease_slack_ms: Positive = 5_000
     seal_keys: str = ""  # a ring for `Sealer.of`
+    webhook_networks: tuple[str, ...] = ()  # private ones that webhooks may lead to
     pool_size: Positive = 8
     statement_timeout_ms: Positive = 30_000
     streams_max: Positive = 200

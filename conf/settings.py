@@ -8,6 +8,7 @@ that names it; programs end with exit code 3.
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -142,6 +143,17 @@ class TracesSettings(Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: str = ""
 
 
+class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[webhooks]: where they may lead beside public addresses, and for how long is tried."""
+
+    allow_networks: list[str] = msgspec.field(default_factory=list)
+    retry_hours: Annotated[float, Meta(gt=0, le=720)] = 24
+    disable_days: Positive = 5
+    keep_days: Positive = 7
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10
+    concurrent_max: Annotated[int, Meta(ge=1, le=64)] = 4
+
+
 class SealSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """[seal]: keys in base64, parted by commas, the sealing one first. Empty: the file `seal.keys`."""
 
@@ -171,6 +183,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     retention: RetentionSettings = RetentionSettings()
     logs: LogsSettings = LogsSettings()
     traces: TracesSettings = TracesSettings()
+    webhooks: WebhookSettings = msgspec.field(default_factory=WebhookSettings)
     seal: SealSettings = SealSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
 
@@ -254,6 +267,10 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ, **
     if settings.worker.runtime not in ("auto", "docker", "process", "simulated"):
         raise ConfigError(f"worker.runtime is {settings.worker.runtime!r}; it is auto, docker, process or simulated")
     _check_tls(settings)
+    try:
+        [ip_network(text) for text in settings.webhooks.allow_networks]
+    except ValueError as error:
+        raise ConfigError(f"webhooks.allow_networks: {error}; write networks like 10.0.0.0/8") from None
     return settings
 
 

@@ -118,6 +118,7 @@ def write_api_config(settings: Settings, servers: Servers) -> Path:
         "batch_jobs_max": settings.api.batch_jobs_max,
         "session_hours": settings.api.session_hours,
         "seal_keys": servers.seal_keys,
+        "webhook_networks": settings.webhooks.allow_networks,
         "requests_per_s": settings.api.requests_per_s,
         "log_format": settings.logs.format,
         "traces_endpoint": _traces_endpoint(settings),

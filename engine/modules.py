@@ -97,4 +97,12 @@ def _build(role: Role, settings: Settings, site: Site, store: Store, common: dic
         case Role.LOGGER:
             days = settings.retention
             keep = {"output_chunks": days.output_days, "log_records": days.log_days, "job_events": days.event_days}
-            return LoggerService(store, site.nats_url, keep_days=keep, as_json=settings.logs.format == "json", **common)
+            return LoggerService(
+                store,
+                site.nats_url,
+                keep_days=keep,
+                sealer=Sealer.of(site.seal_keys),
+                webhooks=settings.webhooks,
+                as_json=settings.logs.format == "json",
+                **common,
+            )

@@ -215,6 +215,21 @@ SECRET: Final = Noun(
     ),
 )
 
+WEBHOOK: Final = Noun(
+    "Tell another program of your jobs' states.",
+    _verbs(
+        webhook={
+            "create": "Make a webhook and print its signing key, this once.",
+            "list": "List webhooks.",
+            "show": "Show one webhook.",
+            "update": "Change, switch off or on, or give it another key.",
+            "delete": "Delete webhooks.",
+            "deliveries": "List what a webhook was told, and what came of it.",
+            "test": "Send a delivery that tells of nothing.",
+            "replay": "Send deliveries again.",
+        }
+    ),
+)
 POLICY: Final = Noun(
     "Say what the jobs of a user or a queue may loosen (admins).",
     _verbs(policy={"list": "List policies.", "set": "Allow or demand something.", "delete": "Take a policy back."}),
@@ -237,6 +252,7 @@ COMMANDS: Final[dict[str, Noun | Verb]] = {
     "session": SESSION,
     "audit": AUDIT,
     "secret": SECRET,
+    "webhook": WEBHOOK,
     "main-menu": Verb("cli.commands.inspect", "main-menu", "Everything on one screen, by keyboard or mouse."),
     "doctor": Verb("cli.commands.doctor", "doctor", "Check everything that a user would have to check."),
     "stats": Verb("cli.commands.status", "stats", "Counts, rates and latencies."),

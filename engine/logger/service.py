@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 from nats.aio.msg import Msg
 
+from conf.settings import WebhookSettings
 from engine.logger.keeping import Keeper
 from engine.logger.sinks import JournalSink, OutputSink
 from engine.logger.tar_sink import TarSink
+from engine.logger.webhook_sink import WebhookSink
 from engine.pulse_system.pulses import Beat
 from engine.service import Every, Service
 from engine.service_channels import Role
@@ -23,6 +25,7 @@ from swarmsync.errors import Unavailable
 from swarmsync.json_lines import json_line
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import AskLogEnds, CheckOutput, JournalLine, LogChunks, LogsAck, OutputChecked
+from swarmsync.seal import Sealer
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -52,7 +55,15 @@ class LoggerService(Service):
     role: ClassVar[Role] = Role.LOGGER
 
     def __init__(
-        self, store: Store, nats_url: str, *, keep_days: dict[str, int], as_json: bool = False, **kwargs: Any
+        self,
+        store: Store,
+        nats_url: str,
+        *,
+        keep_days: dict[str, int],
+        sealer: Sealer,
+        webhooks: WebhookSettings,
+        as_json: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._store = store
@@ -64,6 +75,7 @@ class LoggerService(Service):
         self._lines: list[JournalLine] = []
         self._journal_sink, self._output_sink = JournalSink(store), OutputSink(store)
         self._tar_sink = TarSink(store)
+        self._webhook_sink = WebhookSink(store, sealer, webhooks, self.journal)
         self._keeper, self._keeping = Keeper(store), False
         self._checks: dict[tuple[int, int, int], asyncio.Task[None]] = {}
         self.lines_dropped = 0
@@ -71,6 +83,7 @@ class LoggerService(Service):
     async def on_start(self) -> None:
         self._bus = await Bus.connect(self._nats_url, "logger")
         await self._bus.subscribe(subjects.ALL_LOGS, self._on_output)
+        self._webhook_sink.start()
 
     def write_journal(self, lines: list[JournalLine]) -> None:
         self._lines += lines  # its own lines need no ring
@@ -109,6 +122,7 @@ class LoggerService(Service):
         await self._reply(message, answer)
 
     async def duty(self) -> int:
+        self._webhook_sink.check()
         for reader in self.readers.values():
             self._lines += reader.take(64)
         if len(self._lines) > LINES_KEPT_MAX:
@@ -130,6 +144,7 @@ class LoggerService(Service):
         return lines + len(arrived)
 
     async def on_stop(self) -> None:
+        await self._webhook_sink.close()
         for reader in self.readers.values():
             self._lines += reader.take(1_000)
         if self._lines:

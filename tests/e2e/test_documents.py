@@ -21,6 +21,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.timeout(180)]
 PROJECT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+) (runnable|output)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BETWEEN = "\x01"
+SETTINGS = """
+[worker]
+runtime = "docker"
+name = "ada-laptop"
+[webhooks]
+allow_networks = ["127.0.0.0/8"]
+"""
 
 
 class Block(NamedTuple):
@@ -49,14 +56,14 @@ def compare(said: str, shown: str, where: str) -> None:
 
 @pytest.fixture(scope="module")
 def core(make_module_core, image):
-    core = make_module_core('[worker]\nruntime = "docker"\nname = "ada-laptop"\n')
+    core = make_module_core(SETTINGS)
     core.ready()
     (core.directory / ".venv").symlink_to(Path(sys.prefix))
     return core
 
 
 def test_the_pages_that_have_examples_are_found():
-    assert {"README.md", "client.md"} <= {page.name for page in PAGES}
+    assert {"README.md", "client.md", "webhooks.md"} <= {page.name for page in PAGES}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

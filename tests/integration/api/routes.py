@@ -16,6 +16,7 @@ from swarmsync import ids
 PASSWORD = "correct horse battery"
 SPEC = {"image": "alpine:3.20", "command": ["true"]}
 SCHEDULE = {"cron": "0 0 1 1 *", "timezone": "UTC", **SPEC}
+WEBHOOK = {"url": "https://hooks.example/swarm"}
 #: What a route is called with; a route that takes a body and is not here fails the tests.
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/auth/login"): {"username": "nobody", "password": "x"},
@@ -42,6 +43,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/schedules/{schedule}/trigger"): {},
     ("POST", "/v1/secrets"): {"name": "matrix", "value": "x"},
     ("PUT", "/v1/secrets/{secret}"): {"value": "x"},
+    ("POST", "/v1/webhooks"): WEBHOOK,
+    ("PATCH", "/v1/webhooks/{webhook}"): {"queue": "default"},
+    ("POST", "/v1/webhooks/{webhook}/test"): {},
+    ("POST", "/v1/deliveries/{delivery}/replay"): {},
     ("POST", "/v1/workers"): {},
     ("PATCH", "/v1/workers/{worker}"): {"labels": {"zone": "eu"}},
     ("POST", "/v1/workers/{worker}/drain"): {},
@@ -136,6 +141,11 @@ async def make(api: Any, kind: str, name: str) -> str:
             return (await api.by(made.json["token"]).get("/v1/auth/sessions")).json["items"][0]["id"]
         case "secret":
             return (await api.post("/v1/secrets", {"name": name, "value": "x"})).json["name"]
+        case "webhook":
+            return (await api.post("/v1/webhooks", {"url": f"https://hooks.example/{name}"})).json["id"]
+        case "delivery":
+            hook = await make(api, "webhook", name)
+            return (await api.post(f"/v1/webhooks/{hook}/test", {})).json["id"]
         case "user":
             return (await api.get("/v1/auth/session")).json["username"]
         case _:

@@ -20,6 +20,7 @@ CLOSED = [route for route in ALL if route.access is not Access.PUBLIC]
 OWNED = [route for route in CLOSED if any(name not in SHARED for name in route.parameters)]
 #: Beside the owner: what operators and administrators reach by id.
 REACH = {"job": {"operator", "admin"}, "schedule": {"operator", "admin"}, "user": {"operator", "admin"}}
+REACH |= {"webhook": {"operator", "admin"}, "delivery": {"operator", "admin"}}
 REACH |= {"token": {"admin"}, "key": {"admin"}, "session": set(), "secret": set()}
 #: What a job that has not run does not have.
 EMPTY = {"GET /v1/jobs/{job}/outputs/{output}"}
@@ -44,6 +45,7 @@ async def _things(engine):
     await engine.worker("matrix")
     yield
     await engine.sql.execute("DELETE FROM keys")
+    await engine.sql.execute("DELETE FROM webhooks")
     await engine.sql.execute("DELETE FROM tokens WHERE name <> 'tests'")
 
 

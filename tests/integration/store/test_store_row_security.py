@@ -19,6 +19,8 @@ TENANT = {
     "output_chunks": "data",
     "idempotency_keys": "response",
     "secrets": "sealed",
+    "webhooks": "url",
+    "webhook_deliveries": "error",
     "output_tars": "name",
     "output_tar_chunks": "data",
 }
@@ -42,6 +44,14 @@ async def victim(desk, verdict):
     )
     await desk.owner.execute("INSERT INTO users (id, username) VALUES ($1, $2)", me, f"desk{me}")
     await desk.owner.execute("INSERT INTO secrets (id, user_id, name, sealed) VALUES ($1, $1, 's', 'x')", me)
+    await desk.owner.execute(
+        "INSERT INTO webhooks (id, user_id, url, states, sealed) VALUES ($1, $1, 'https://a.example', '{failed}', 'x')",
+        me,
+    )
+    await desk.owner.execute(
+        "INSERT INTO webhook_deliveries (id, webhook_id, user_id, type, body) VALUES ($1, $1, $1, 'job.failed', '{}')",
+        me,
+    )
     await desk.owner.execute(
         "INSERT INTO output_tars (job_id, user_id, fence, stream, name, size, files, bytes, sha256)"
         " VALUES ($1, $2, 1, 3, 'out', 1, 0, 0, $3)",

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Final
 
 import aiohttp
@@ -34,6 +35,8 @@ HOUSE_MS: Final = 60_000
 ANSWER_BYTES_MAX: Final = 16 << 10
 SAID_MAX: Final = 200
 USER_AGENT: Final = "SwarmSync-Webhooks/1"
+#: Why addresses of the connection that is being made were refused; what tries them tells less.
+_REFUSED: ContextVar[list[str]] = ContextVar("refused")
 
 
 class ForbiddenAddress(OSError):
@@ -159,6 +162,8 @@ class WebhookSink:
             "webhook-timestamp": str(at_s),
             "webhook-signature": webhooks.signature(secret, message_id, at_s, body),
         }
+        refused: list[str] = []
+        _REFUSED.set(refused)
         try:
             # The URL goes out as it was written; redirects are not followed, and no proxy is asked.
             async with self._client().post(row["url"], data=body, headers=headers, allow_redirects=False) as answer:
@@ -168,7 +173,7 @@ class WebhookSink:
         except TimeoutError:
             return Attempt(0, f"no answer within {self._settings.timeout_s} s")
         except (aiohttp.ClientError, OSError, ValueError) as problem:
-            return Attempt(0, str(problem)[: deliveries.ERROR_MAX] or type(problem).__name__)
+            return Attempt(0, "; ".join(refused) or str(problem) or type(problem).__name__)
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -186,6 +191,7 @@ class WebhookSink:
         family, kind, protocol, _, address = info
         refused = webhooks.refusal(str(address[0]), self._allowed)
         if refused:
+            _REFUSED.get().append(refused)
             raise ForbiddenAddress(refused)
         return socket.socket(family, kind, protocol)
 

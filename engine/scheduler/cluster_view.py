@@ -1,7 +1,7 @@
 """What is free where, as far as the Scheduler knows; workers are indexed by how well they would fit.
 
 A shape is what placement asks of a worker: an amount, constraints, wishes. Plain ones, which ask for an amount and for
-the tightest fit, share one index (`rooms.py`); such a shape that fits nowhere is parked until room grows on a worker
+the best fit, share one index (`rooms.py`); such a shape that fits nowhere is parked until room grows on a worker
 that it fits. Every other shape has an index of its own, one lazy heap of (score, worker id), best first. An entry may
 be out of date; it is corrected when it surfaces. A worker on which the shape does not fit has no entry there, and is
 offered again once room on it grows: `absent` remembers where. So a decision costs no scan. The worker that is reserved
@@ -162,6 +162,7 @@ class ClusterView:
             machine.reserved, machine.absent = old.reserved, old.absent
             if facts(old.view) != facts(view):
                 self._judge_again(machine)
+        self._rooms.bytes_per_milli = max(self.total.memory_bytes // (self.total.cpus_milli or 1), 1)
         self._offer(machine)
 
     def _judge_again(self, machine: Machine) -> None:
@@ -251,7 +252,7 @@ class ClusterView:
     def choose(self, shape: Shape) -> Machine | None:
         """Return the worker that the shape fits best, or None when it fits nowhere now (but for a reserved worker)."""
         if shape.plain:
-            found = self.tightest(shape)
+            found = self.best_fit(shape)
             if found is None:
                 self._parked[shape] = None
             return found
@@ -270,7 +271,7 @@ class ClusterView:
                 return machine
         return None
 
-    def tightest(self, shape: Shape) -> Machine | None:
+    def best_fit(self, shape: Shape) -> Machine | None:
         """Return what `choose` would for a plain shape; changes nothing."""
         return self._rooms.choose(shape.need)
 

@@ -58,6 +58,7 @@ class Keeping:
             return
         head = self._books.backlog.head(line)
         assert head is not None
+        self.reconsider |= head[1] != held.job_id  # that one is gone: a line that sleeps may go before its next
         held.job_id, held.rank, held.fresh = head[1], self._books.rank(line), False
         if self.reconsider:
             self.reconsider = False

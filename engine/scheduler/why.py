@@ -262,7 +262,7 @@ def choose(books: Books, reserved: Reservation | None, case: Case) -> Machine | 
     ]
     free = [machine for machine in fitting if not machine.reserved]
     if free and shape.plain:
-        return books.cluster.tightest(shape)
+        return books.cluster.best_fit(shape)
     if free:
         return min(free, key=lambda machine: (shape.score(machine), machine.view.worker_id))
     if fitting and reserved is not None:

@@ -309,8 +309,8 @@ def behind_fair_share(world):
 
 
 def reserved(world):
-    world.worker(4)
-    world.worker(2)
+    world.worker(4, memory_gib=64)
+    world.worker(2, memory_gib=32)
     world.submit(2)
     world.submit(2)
     blocked = world.submit(4, user=2, priority=50 + world.chance.choice([0, 10]))

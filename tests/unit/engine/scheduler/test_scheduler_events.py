@@ -24,7 +24,7 @@ ONE, TWO = Need(1_000, 1 << 30), Need(2_000, 1 << 30)
 
 
 def joined(worker_id, cpus, holds=(), **more):
-    return WorkerJoined(WorkerView(worker_id, f"w{worker_id}", Need(cpus * 1_000, 64 << 30, **more)), tuple(holds))
+    return WorkerJoined(WorkerView(worker_id, f"w{worker_id}", Need(cpus * 1_000, cpus << 34, **more)), tuple(holds))
 
 
 def submitted(*job_ids, need=ONE, shape=1, priority=50):
@@ -44,7 +44,7 @@ def test_a_job_goes_to_the_worker_that_it_fits(core):
     assert turn(core, joined(1, cpus=4), submitted(7)) == [Place(7, 1)]
 
 
-def test_among_workers_the_tightest_fit_is_taken_also_after_room_came_back(core):
+def test_among_workers_of_the_same_proportions_the_tightest_fit_is_taken_also_after_room_came_back(core):
     turn(core, joined(1, cpus=8), joined(2, cpus=4), joined(3, cpus=2))
     assert turn(core, submitted(1)) == [Place(1, 3)]
     assert turn(core, submitted(2, 3)) == [Place(2, 3), Place(3, 2)]

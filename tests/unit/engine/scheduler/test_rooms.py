@@ -1,0 +1,85 @@
+"""The index of free room beside a scan of all workers, over random changes."""
+
+import random
+
+import pytest
+
+from engine.scheduler.cluster_view import Machine
+from engine.scheduler.rooms import Rooms
+from swarmsync.model.resources import Need
+from swarmsync.model.worker import WorkerView
+
+GIB = 1 << 30
+
+
+def need_of(chance):
+    return Need(
+        chance.choice((0, 250, 500, 501, 1_000, 4_000, 9_999, 95_000)),
+        chance.choice((0, 1, GIB, GIB + 1, 3 * GIB, 40 * GIB)),
+        chance.choice((0, 0, 0, 1, 2)),
+        chance.choice((0, 0, 5)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_something_is_found_if_and_only_if_something_fits_and_never_for_what_was_taken_out(seed):
+    chance = random.Random(seed)
+    rooms = Rooms()
+    machines = [
+        Machine(
+            WorkerView(n, f"w{n}", Need(chance.choice((4_000, 16_000, 96_000)), 64 * GIB, n % 3, chance.choice((3, 9))))
+        )
+        for n in range(1, 30)
+    ]
+    inside: dict[int, Machine] = {}
+    found_some = found_none = 0
+    for job_id in range(600):
+        machine = chance.choice(machines)
+        if chance.random() < 0.2:
+            rooms.take_out(machine)
+            inside.pop(machine.view.worker_id, None)
+        else:
+            need = need_of(chance)
+            if machine.fits(need):
+                machine.hold(job_id, need)
+            elif machine.holds:
+                machine.release(next(iter(machine.holds)))
+            rooms.put(machine)
+            inside[machine.view.worker_id] = machine
+        wanted = need_of(chance)
+        able = [other for other in inside.values() if other.fits(wanted)]
+        chosen = rooms.choose(wanted)
+        assert (chosen is None) == (not able)
+        if chosen is None:
+            found_none += 1
+            continue
+        found_some += 1
+        assert chosen in able
+        assert chosen.gpus == min(other.gpus for other in able)
+    assert found_some > 50
+    assert found_none > 5
+
+
+def test_what_is_left_keeps_the_proportions_of_the_cluster():
+    """2 GiB a cpu: of workers with enough cpus, the one that is left with neither cpus nor memory too many."""
+    rooms = Rooms()
+    sizes = ((16_000, 32), (4_000, 30), (4_000, 8), (15_000, 8))
+    for number, (cpus, gib) in enumerate(sizes, 1):
+        rooms.put(Machine(WorkerView(number, f"w{number}", Need(cpus, gib * GIB))))
+
+    def chosen(cpus, gib):
+        machine = rooms.choose(Need(cpus, gib * GIB))
+        return machine and machine.view.worker_id
+
+    assert [chosen(1_000, 2), chosen(2_000, 28), chosen(12_000, 4), chosen(5_000, 20)] == [3, 2, 4, 1]
+    assert chosen(16_001, 1) is None
+
+
+def test_workers_beyond_the_grid_are_told_apart_by_what_they_have():
+    rooms = Rooms()
+    for number, cpus in enumerate((1 << 40, 1 << 41), 1):
+        rooms.put(Machine(WorkerView(number, f"w{number}", Need(cpus, 1 << 60))))
+    chosen = rooms.choose(Need((1 << 40) + 1, 1 << 50))
+    assert chosen is not None
+    assert chosen.view.worker_id == 2
+    assert rooms.choose(Need((1 << 41) + 1, 1)) is None

@@ -51,6 +51,16 @@ LINES = """
 2 secret set empty
 0 secret delete pw -y
 3 secret delete pw
+0 webhook create https://hooks.example/x -s failed --queue table -l team=table -o name > hook
+2 webhook create https://hooks.example/x --state nonsense --name x
+0 webhook show {hook}
+0 webhook update {hook} --url https://hooks.example/y --state failed --queue none --name 'etl-*' --label none --off
+0 webhook update {hook} --on --new-secret
+0 webhook test {hook} > told
+0 webhook replay {told}
+0 webhook deliveries {hook} --state waiting --columns id -q --no-headers --limit 1 --cursor 0zzzzzzzzzzzz
+0 webhook delete {hook}
+3 webhook show {hook}
 0 registry add -u me --password-stdin r.example:5000 < pass
 0 registry remove r.example:5000
 0 policy set user ann --path /srv/data:ro --capability SYS_PTRACE --device /dev/null --machine-network --privileged --strict
@@ -190,7 +200,7 @@ LINES = """
 #: Every list is typed in each of these ways; the words in front of them are what the list needs.
 LISTS = {
     "job list": "", "ps": "", "schedule list": "", "schedule history": "nightly2", "worker list": "", "log list": "",
-    "log search": "worker", "queue list": "", "secret list": "", "user list": "", "token list": "", "key list": "",
+    "log search": "worker", "queue list": "", "secret list": "", "webhook list": "", "user list": "", "token list": "", "key list": "",
     "registry list": "", "policy list": "", "limit list": "", "limit show": "table --kind queue", "session list": "",
     "audit list": "",
 }  # fmt: skip

@@ -35,9 +35,9 @@ if [ $# -gt 0 ]; then
     exit $?
 fi
 
-.venv/bin/python -m pytest tests/unit tests/tidy tests/golden tests/simulation tests/integration tests/contract tests/process >"$scratch/lane" 2>&1 &
+.venv/bin/python -m pytest --durations=10 tests/unit tests/tidy tests/golden tests/simulation tests/integration tests/contract tests/process >"$scratch/lane" 2>&1 &
 lane=$!
-.venv/bin/python -m pytest tests/e2e
+.venv/bin/python -m pytest --durations=40 tests/e2e
 code=$?
 wait "$lane" || code=$?
 lane=""

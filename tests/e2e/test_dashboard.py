@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -150,7 +151,9 @@ async def test_ten_thousand_jobs_are_smooth_and_found(opened, client):
         frames = await page.js(SCROLL_TO_THE_END)
         assert frames["rows"] >= MANY
         assert frames["most"] < 60, "rows out of sight are there"
-        assert frames["slow"] <= 3, frames
+        gaps = frames["gaps"]
+        first, last = gaps[: len(gaps) // 4], gaps[-len(gaps) // 4 :]
+        assert median(last) <= 3 * median(first), "a frame takes longer the more rows were loaded"
         await page.key("End")
         await page.until(
             f"document.activeElement.closest('.job-row').getAttribute('aria-rowindex') == {frames['rows'] + 1}"
@@ -171,21 +174,19 @@ async def test_ten_thousand_jobs_are_smooth_and_found(opened, client):
         await page.until("!document.getElementById('jobs-none').hidden")
 
 
-#: Scroll by three screens per frame, until all is loaded; tell of frames that came late: a gap of
-#: 250 ms is seen as a stutter, and CI has two busy cores, so that a few are forgiven.
+#: Scroll by three screens per frame, until all is loaded; tell how far apart the frames were, in milliseconds.
 SCROLL_TO_THE_END = """new Promise((done) => {
   const place = document.getElementById("jobs"), canvas = document.getElementById("jobs-canvas");
   const row = document.querySelector("#jobs .job-row").offsetHeight;
-  let last = performance.now(), slow = 0, worst = 0, frames = 0, most = 0, still = 0;
+  let last = performance.now(), most = 0, still = 0;
+  const gaps = [];
   const step = (now) => {
-    const took = now - last; last = now; frames += 1;
-    if (took > 250) slow += 1;
-    worst = Math.max(worst, took);
+    gaps.push(now - last); last = now;
     most = Math.max(most, canvas.children.length);
     const top = place.scrollTop;
     place.scrollTop += 3 * place.clientHeight;
     still = place.scrollTop === top && !document.getElementById("jobs-count").textContent.includes("more") ? still + 1 : 0;
-    if (still > 5) done({ rows: Math.round(canvas.offsetHeight / row), slow, worst, frames, most });
+    if (still > 5) done({ rows: Math.round(canvas.offsetHeight / row), gaps, most });
     else requestAnimationFrame(step);
   };
   requestAnimationFrame(step);

@@ -220,5 +220,6 @@ ELSEWHERE = {
     "log follow": {"source", "level", "job", "since", "output"},
     "events": {"follow"},
     "stats": {"watch"},
+    "webhook deliveries": {"watch"},  # as of every list: queue list --watch
 }
 ALIASES = {"ps": "job list", "submit": "job create"}

@@ -18,6 +18,7 @@ from api.openapi import RouteEntry
 from api.resources import (
     audit,
     auth,
+    cores,
     dashboard,
     events,
     health,
@@ -117,6 +118,7 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/v1/stats/history", overview.StatsHistory, None),
     ("/v1/durability", overview.Durability, None),
     ("/v1/modules", overview.Modules, None),
+    ("/v1/cores", cores.Cores, None),
     ("/v1/modules/{module}", overview.OneModule, None),
     ("/v1/events", events.Events, None),
     ("/v1/events/history", events.History, None),

@@ -61,6 +61,7 @@ _AREAS: Final[Mapping[str, Area]] = {
     "/v1/logs": Area("logs:read", "logs:write"),
     "/v1/modules": Area("system:read", "system:read"),
     "/v1/durability": Area("system:read", "system:read"),
+    "/v1/cores": Area("system:read", "system:read"),
     "/metrics": Area("system:read", "system:read"),
     "/v1/users": Area("account:read", "users:admin"),
     "/v1/tokens": Area("account:read", "account:write"),

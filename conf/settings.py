@@ -163,6 +163,13 @@ class SealSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return "SealSettings(keys=***)"
 
 
+class CoreSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """[core]: several Cores on one PostgreSQL. A leader that cannot renew its lead stops after `lease_ms`."""
+
+    lease_ms: Annotated[int, Meta(ge=500, le=600_000)] = 3_000
+    lease_slack_ms: Annotated[int, Meta(ge=200, le=600_000)] = 1_000
+
+
 class SupervisorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     restarts_max: Positive = 10
     restarts_window_ms: Positive = 60_000
@@ -186,6 +193,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     webhooks: WebhookSettings = msgspec.field(default_factory=WebhookSettings)
     seal: SealSettings = SealSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    core: CoreSettings = CoreSettings()
 
     @property
     def data_path(self) -> Path:

@@ -1,6 +1,7 @@
 """What a Core does once before its modules start: the schema, the first user, this machine's login for `consumer`."""
 
 import asyncio
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -9,13 +10,17 @@ import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from conf.settings import Settings
+from engine.keeper import Identity
+from engine.lead_word import ALWAYS_MS, LeadWord
 from engine.modules import Site
 from swarmsync import embedded
 from swarmsync.clock import SystemClock
@@ -25,13 +30,15 @@ from swarmsync.ids import IdSource
 from swarmsync.nats_config import JOIN, NatsConfig
 from swarmsync.profiles import profile_path
 from swarmsync.seal import Sealer, load_ring
-from swarmsync.store import users, worker_keys
+from swarmsync.store import cores, users, worker_keys
 from swarmsync.store.migrate import migrate
 from swarmsync.store.pool import as_login
 
 ADMIN = "admin"
 TOKEN_DAYS = 90
 LOCAL_TOKEN_MINUTES = 60
+#: What all Cores of one database must have alike.
+SHARED = ("swarmsync_engine", "swarmsync_api", "instance", "join_token")
 
 
 class Servers(Struct, frozen=True):
@@ -47,9 +54,17 @@ class Servers(Struct, frozen=True):
     local_token: str = ""  # with which this machine's worker is enrolled, where it is not yet
 
     @property
-    def site(self) -> Site:
-        url = as_login(self.database_url, "swarmsync_engine", self.passwords["swarmsync_engine"])
-        return Site(url, self.nats_url, self.passwords["join_token"], self.seal_keys, self.nats_config)
+    def alone(self) -> bool:
+        """Whether no other Core can reach this one's PostgreSQL."""
+        return any(plan.name == "postgres" for plan in self.plans)
+
+    @property
+    def engine_url(self) -> str:
+        return as_login(self.database_url, "swarmsync_engine", self.passwords["swarmsync_engine"])
+
+    def site(self, term: int) -> Site:
+        join, keys = self.passwords["join_token"], self.seal_keys
+        return Site(self.engine_url, self.nats_url, join, keys, self.nats_config, term)
 
 
 def prepare(settings: Settings) -> Servers:
@@ -170,14 +185,45 @@ def write_private(path: Path, text: str) -> None:
     Path(name).replace(path)
 
 
-def set_up(settings: Settings, servers: Servers) -> None:
-    """Migrate, make the first user, write the local profile. Runs in a forked child: it has an event loop."""
-    asyncio.run(_set_up(settings, servers))
+def identity(settings: Settings) -> Identity:
+    """How this Core is listed beside others."""
+    own = embedded.load_secrets(settings.data_path)["instance"]
+    version = importlib.metadata.version("swarmsync")
+    return Identity(
+        blake2b(own.encode(), digest_size=6).hexdigest(), socket.gethostname(), local_url(settings), version
+    )
 
 
-async def _set_up(settings: Settings, servers: Servers) -> None:
+def shared(settings: Settings, servers: Servers) -> Servers:
+    """Return the servers with the passwords that all Cores of this database agreed on; after `set_up`."""
+    if servers.alone:
+        return servers
+    words = json.loads((settings.data_path / "private" / "shared.json").read_text())
+    return msgspec.structs.replace(servers, passwords={**servers.passwords, **words})
+
+
+def set_up(settings: Settings, servers: Servers, word: LeadWord) -> None:
+    """Migrate, make the first user, write the local profile. Runs in a forked child: it has an event loop.
+
+    A Core that is alone on its database leads from here on.
+    """
+    asyncio.run(_set_up(settings, servers, word))
+
+
+async def _agree(settings: Settings, servers: Servers) -> dict[str, str]:
+    if servers.alone:
+        return servers.passwords
+    own = {name: servers.passwords[name] for name in SHARED}
+    words = await cores.agree(servers.database_url, own, identity(settings).id, Sealer.of(servers.seal_keys).key_ids)
+    if settings.workers.join_token:
+        words["join_token"] = settings.workers.join_token
+    write_private(settings.data_path / "private" / "shared.json", json.dumps(words))
+    return words
+
+
+async def _set_up(settings: Settings, servers: Servers, word: LeadWord) -> None:
     try:
-        await migrate(servers.database_url, servers.passwords)
+        await migrate(servers.database_url, await _agree(settings, servers))
         connection = await asyncpg.connect(servers.database_url, server_settings={"search_path": "swarmsync"})
     except (OSError, asyncpg.PostgresError) as problem:
         raise ConfigError(f"PostgreSQL cannot be used: {problem}") from None
@@ -193,10 +239,13 @@ async def _set_up(settings: Settings, servers: Servers) -> None:
             await worker_keys.add_token(
                 connection, new_ids.next(), servers.local_token, minutes=LOCAL_TOKEN_MINUTES, replaces=True
             )
+        if servers.alone:
+            word.lead(await cores.lead_alone(connection, identity(settings).row), ALWAYS_MS)
         if user_id is not None:
             url = local_url(settings)
             if not await _still_good(connection, url):
-                token, _ = await users.create_token(connection, new_ids.next(), user_id, "local", days=TOKEN_DAYS)
+                name = "local" if servers.alone else f"local-{identity(settings).id}"  # one for each Core
+                token, _ = await users.create_token(connection, new_ids.next(), user_id, name, days=TOKEN_DAYS)
                 _write_profile(url, token, settings.api.tls_ca)
     finally:
         await connection.close()

@@ -12,6 +12,7 @@ from engine.dispatcher.service import DispatcherService
 from engine.harvester.registry import Limits
 from engine.harvester.service import HarvesterService
 from engine.hibernator.service import HibernatorService
+from engine.lead_word import LeadWord
 from engine.logger.service import LoggerService
 from engine.pulse_system.pulse_page import ModuleState, PulsePage
 from engine.scheduler.service import SchedulerService
@@ -31,18 +32,21 @@ class Site(Struct, frozen=True):
     join_token: str
     seal_keys: str  # a ring for `Sealer.of`
     nats_config: NatsConfig | None = None  # of the NATS that Core runs itself
+    term: int = 0  # in which this Core leads
 
 
-def module_main(role: Role, settings: Settings, site: Site, wiring: Wiring, pulses: PulsePage) -> Callable[[], None]:
+def module_main(
+    role: Role, settings: Settings, site: Site, wiring: Wiring, pulses: PulsePage, word: LeadWord
+) -> Callable[[], None]:
     """Return what the forked process runs: it ends when the module was told to stop."""
 
     def main() -> None:
-        uvloop.run(_live(role, settings, site, wiring, pulses))
+        uvloop.run(_live(role, settings, site, wiring, pulses, word))
 
     return main
 
 
-async def _live(role: Role, settings: Settings, site: Site, wiring: Wiring, pulses: PulsePage) -> None:
+async def _live(role: Role, settings: Settings, site: Site, wiring: Wiring, pulses: PulsePage, word: LeadWord) -> None:
     slot = pulses.slot(role)
     store = await Store.open(
         site.engine_url,
@@ -51,11 +55,13 @@ async def _live(role: Role, settings: Settings, site: Site, wiring: Wiring, puls
         acquire_timeout_s=settings.database.acquire_timeout_s,
         statement_timeout_ms=settings.database.statement_timeout_ms,
         plans=ENGINE_PLANS,
+        term=site.term,
     )
     common: dict[str, Any] = {
         "wiring": wiring,
         "pulse": settings.pulse,
         "beat": lambda: slot.beat(time.monotonic_ns()),
+        "leads": lambda: word.term(time.monotonic_ns() // 1_000_000) == site.term,
         "tell_lag": lambda beat, lag_ns: slot.lagged(beat.value, lag_ns),
     }
     slot.enter(ModuleState.RUNNING, time.monotonic_ns())

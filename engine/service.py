@@ -35,6 +35,7 @@ class Service(ABC):
         pulse: PulseSettings,
         beat: Callable[[], None],
         tell_lag: Callable[[Beat, int], None] = lambda _beat, _lag_ns: None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.clock = SystemClock()
         self.wiring = wiring
@@ -45,6 +46,7 @@ class Service(ABC):
         self._bell = wiring.bells[self.role]
         self._fast_s = pulse.fast_ms / 1000
         self._beat = beat
+        self._leads = leads
         self._pulses = Pulses(pulse, tell_lag=tell_lag)
         self._due: set[Beat] = set(Beat)
         for each in Beat:
@@ -124,6 +126,8 @@ class Service(ABC):
             except Unavailable as problem:
                 self.journal("warning", f"cannot start yet: {problem}")
                 await asyncio.sleep(0.2)
+            except StaleEpoch:
+                self.stopping = True
             else:
                 self.journal("info", "started", pid=os.getpid())
                 return
@@ -131,6 +135,9 @@ class Service(ABC):
     async def _turn(self) -> None:
         self._beat()
         self._poked = False
+        if not self._leads():
+            self.stopping = True  # we stood still, or were cut off: somebody else may lead by now
+            return
         try:
             done = await self.duty()
         except StaleEpoch:

@@ -29,6 +29,7 @@ class Phase(StrEnum):
     """Start in this order, stop in the reverse."""
 
     SERVER = "server"
+    LEAD = "lead"
     MODULE = "module"
     API = "api"
     WORKER = "worker"

@@ -21,6 +21,8 @@ import conf
 from conf.settings import Settings, WorkerSite
 from engine import bootstrap
 from engine.bootstrap import Servers
+from engine.keeper import keeper_main
+from engine.lead_word import LeadWord
 from engine.modules import module_main
 from engine.pulse_system import liveness
 from engine.pulse_system.pulse_page import PulsePage
@@ -56,6 +58,8 @@ class Supervisor:
         self._watches: dict[str, liveness.Watch] = {}
         self._logs = settings.data_path / "logs"
         self._status: Status | None = None
+        self._lead = LeadWord()
+        self._term = 0  # in which our modules run
         pulse = settings.pulse
         self._limits = liveness.Limits(pulse.late_ms, pulse.abort_ms, pulse.kill_ms)
         self._start_limits = liveness.Limits(START_GRACE_MS, START_GRACE_MS + 1, START_GRACE_MS + 1_000)
@@ -68,24 +72,18 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         unlink_leftovers(self._instance)
         servers = bootstrap.prepare(self._settings)
-        wiring: Wiring | None = None
         try:
             self._start_servers(servers)
             self._set_up(servers)
-            wiring = Wiring(self._instance)
-            names = [role.value for role in START_ORDER]
-            self._pulses = PulsePage.create(
-                Segment.create(self._instance, "pulses", PulsePage.segment_bytes(names)), names
-            )
-            self._wiring = wiring
-            self._status = Status(servers.redis_url, wiring, self._pulses)
-            self._start_core(servers, wiring)
+            self._servers = servers = bootstrap.shared(self._settings, servers)
+            if not servers.alone:
+                self._start_keeper(servers)
+            self._follow_lead()
+            self._start_core(servers)
             on_ready()
             self._keep()
         finally:
-            self._stop_everything()
-            if wiring is not None:
-                wiring.close()
+            self._stop_everything(alone=servers.alone)
             unlink_leftovers(self._instance)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -117,7 +115,9 @@ class Supervisor:
         log = self._logs / "setup.log"
         setup = Handle(
             ChildSpec(
-                "setup", Phase.MODULE, launch_module("setup", log, lambda: bootstrap.set_up(self._settings, servers))
+                "setup",
+                Phase.MODULE,
+                launch_module("setup", log, lambda: bootstrap.set_up(self._settings, servers, self._lead)),
             )
         )
         setup.start(monotonic_ms())
@@ -127,12 +127,27 @@ class Supervisor:
         if code:
             raise ConfigError(f"the database could not be set up:\n{log.read_text(errors='replace')[-800:]}")
 
-    def _start_core(self, servers: Servers, wiring: Wiring) -> None:
-        settings = self._settings
+    def _start_modules(self, term: int) -> None:
+        """Make rings and pulses anew, and the modules of this term on them."""
+        unlink_leftovers(self._instance)
+        names = [role.value for role in START_ORDER]
+        self._wiring = Wiring(self._instance)
+        self._pulses = PulsePage.create(Segment.create(self._instance, "pulses", PulsePage.segment_bytes(names)), names)
+        self._status = Status(self._servers.redis_url, self._wiring, self._pulses)
+        site = self._servers.site(term)
         for role in START_ORDER:
-            main = module_main(role, settings, servers.site, wiring, self._pulses)
+            main = module_main(role, self._settings, site, self._wiring, self._pulses, self._lead)
             launch = launch_module(role, self._logs / f"{role}.log", main)
             self._start(ChildSpec(role.value, Phase.MODULE, launch, signal.SIGTERM, 3_000, PURPOSE[role]))
+
+    def _start_keeper(self, servers: Servers) -> None:
+        identity = bootstrap.identity(self._settings)
+        main = keeper_main(servers.engine_url, identity, self._lead, self._settings.core)
+        launch = launch_module("lead", self._logs / "lead.log", main)
+        self._start(ChildSpec("lead", Phase.LEAD, launch, signal.SIGTERM, 2_000, "which of several Cores leads"))
+
+    def _start_core(self, servers: Servers) -> None:
+        settings = self._settings
         config = bootstrap.write_api_config(settings, servers)
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONF)]
         environ = {**os.environ, "SWARMSYNC_API_CONFIG": str(config)}
@@ -172,6 +187,38 @@ class Supervisor:
         if handle.spec.phase is Phase.MODULE:
             self._pulses.started(handle.spec.name, handle.pid)
 
+    # ------------------------------------------------ lead
+
+    def _follow_lead(self) -> None:
+        """Start the modules when this Core leads; end them when it does not any more, or leads anew."""
+        term = self._lead.term(monotonic_ms())
+        if term == self._term:
+            return
+        if self._term:
+            self._say("the lead is lost; standing by")
+            self._step_down()
+        self._term = term
+        if term:
+            if not self._servers.alone:
+                self._say(f"leading, term {term}")
+            self._start_modules(term)
+
+    def _step_down(self) -> None:
+        self._status = None
+        modules = [handle for handle in self._handles if handle.spec.phase is Phase.MODULE]
+        self._handles = [handle for handle in self._handles if handle.spec.phase is not Phase.MODULE]
+        for handle in modules:
+            handle.signal(signal.SIGKILL)  # what they had under way is refused by PostgreSQL; nothing is to be saved
+        for handle in self._handles:
+            if handle.spec.phase is Phase.LEAD:
+                handle.signal(signal.SIGKILL)  # it may be what stands still
+        while any(handle.pid for handle in modules):
+            for handle in modules:
+                handle.reap()
+            time.sleep(0.005)
+        self._watches.clear()
+        self._wiring.close()
+
     # ------------------------------------------------ keep
 
     def _keep(self) -> None:
@@ -190,6 +237,7 @@ class Supervisor:
                 number = self._signals.get_nowait()
         except Empty:
             pass
+        self._follow_lead()
         now_ms = monotonic_ms()
         for handle in self._handles:
             self._mind(handle, now_ms)
@@ -248,9 +296,10 @@ class Supervisor:
 
     # ------------------------------------------------ stop
 
-    def _stop_everything(self) -> None:
-        """Intake first, consumers last, each phase with a deadline."""
-        for phases in ((Phase.API, Phase.WORKER), (Phase.MODULE,), (Phase.SERVER,)):
+    def _stop_everything(self, *, alone: bool) -> None:
+        """Intake first, consumers last, each phase with a deadline. Others that stand by get the lead first."""
+        order = [(Phase.API, Phase.WORKER), (Phase.MODULE,), (Phase.LEAD,), (Phase.SERVER,)]
+        for phases in order if alone else [*order[1:3], order[0], order[3]]:
             group = [handle for handle in reversed(self._handles) if handle.spec.phase in phases]
             if phases == (Phase.MODULE,):
                 for handle in group:

@@ -141,8 +141,21 @@ class Bus:
             return
 
 
-def _trusting(url: str) -> tuple[str, ssl.SSLContext | None]:
-    """Split `?ca=FILE` from a URL: who is there must show a certificate of that authority. Raises ConfigError."""
+def _trusting(urls: str) -> tuple[list[str], ssl.SSLContext | None]:
+    """Split URLs at their commas, and `?ca=FILE` from them: whoever is there must show a certificate of that authority.
+
+    Raises ConfigError.
+    """
+    contexts: list[ssl.SSLContext | None] = []
+    addresses: list[str] = []
+    for url in filter(None, map(str.strip, urls.split(","))):
+        address, context = _one_trusting(url)
+        addresses.append(address)
+        contexts.append(context)
+    return addresses, next(filter(None, contexts), None)
+
+
+def _one_trusting(url: str) -> tuple[str, ssl.SSLContext | None]:
     parts = urlsplit(url)
     authority = parse_qs(parts.query).get("ca")
     if authority is None:

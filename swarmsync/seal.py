@@ -55,6 +55,11 @@ class Sealer:
         return f"Sealer({', '.join(key_id.hex() for key_id in self._ciphers)})"
 
     @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of all keys, in hexadecimal."""
+        return frozenset(key_id.hex() for key_id in self._ciphers)
+
+    @property
     def key_id(self) -> bytes:
         """The id of the key that seals."""
         return self._first

@@ -107,6 +107,7 @@ def _stats(found: overview.Stats) -> dict[str, Any]:
             "p99": _rounded(found.submit_to_start_p99_ms),
             "jobs": found.measured,
         },
+        "leader": found.leader,
     }
 
 

@@ -235,12 +235,15 @@ POLICY: Final = Noun(
     _verbs(policy={"list": "List policies.", "set": "Allow or demand something.", "delete": "Take a policy back."}),
 )
 
+CORE: Final = Noun("See which Cores there are.", _verbs(core={"list": "List the Cores of one database."}))
+
 COMMANDS: Final[dict[str, Noun | Verb]] = {
     "run": Verb("cli.commands.run", "run", "Run a container to its end, as docker run does."),
     "job": JOB,
     "schedule": SCHEDULE,
     "worker": WORKER,
     "policy": POLICY,
+    "core": CORE,
     "log": LOG,
     "queue": QUEUE,
     "limit": LIMIT,

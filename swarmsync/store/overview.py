@@ -44,6 +44,7 @@ SELECT (floor(extract(epoch FROM finished_at) / $1) * $1)::bigint AS at, count(*
 FROM jobs WHERE finished_at >= to_timestamp($2) AND (array_size IS NULL OR array_id IS NOT NULL)
 GROUP BY 1 ORDER BY 1
 """
+_LEADER: Final = "SELECT c.name || ' ' || c.address FROM engine_epoch e JOIN cores c ON c.id = e.core_id"
 #: A queued job without a reason of its own waits for that of its shape.
 _WAITING: Final = """
 SELECT COALESCE(NULLIF(j.reason, ''), p.reason, $2) AS reason, count(*) AS jobs
@@ -96,6 +97,7 @@ class Stats(Struct, frozen=True):
     measured: int  # how many of the last jobs the latencies are from
     submit_to_start_p50_ms: float | None
     submit_to_start_p99_ms: float | None
+    leader: str | None = None  # name and address of the Core that leads
 
 
 async def workers(
@@ -161,6 +163,7 @@ async def stats(store: Store, caller: Caller) -> Stats:
             latency["jobs"],
             latency["p50"],
             latency["p99"],
+            await connection.fetchval(_LEADER),
         )
 
     return await store.run(work, **caller.settings)

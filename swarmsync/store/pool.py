@@ -13,11 +13,13 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from swarmsync.errors import Unavailable
+from swarmsync.errors import StaleEpoch, Unavailable
 
 T = TypeVar("T")
 
 TRIES: Final = 5
+#: The word of check_term(), see migrations/0017_cores.sql.
+ANOTHER_LEADS: Final = "SS001"
 _AWAY: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -72,8 +74,12 @@ class Store:
         acquire_timeout_s: float = 5.0,
         statement_timeout_ms: int = 30_000,
         plans: dict[str, str] | None = None,
+        term: int = 0,
     ) -> "Store":
-        """Open a pool at `url`; the first connection is made when it is needed, so this does not fail."""
+        """Open a pool at `url`; the first connection is made when it is needed, so this does not fail.
+
+        With a `term`, PostgreSQL refuses changes as soon as a later one has begun: StaleEpoch.
+        """
         settings = {
             "application_name": application,
             "search_path": "swarmsync",
@@ -82,6 +88,7 @@ class Store:
             "idle_in_transaction_session_timeout": "15000",
             "timezone": "UTC",
             **(plans or {}),
+            **({"swarmsync.term": str(term)} if term else {}),
         }
         pool = asyncpg.create_pool(
             url,
@@ -124,6 +131,10 @@ class Store:
                 self._places.release()
         except _AWAY as error:
             raise Unavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == ANOTHER_LEADS:
+                raise StaleEpoch("another Core leads") from error
+            raise
 
     async def _take_place(self) -> None:
         if self._places.locked():

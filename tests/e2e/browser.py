@@ -98,7 +98,8 @@ class Page:
         await self.call("Input.insertText", text=text)
 
     async def click(self, selector: str) -> None:
-        """Click where the element is seen, as a person does."""
+        """Click where the element is seen, as a person does, once it is to be seen."""
+        await self.until(f"document.querySelector({json.dumps(selector)})?.checkVisibility()")
         place = (
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
             " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"

@@ -1,5 +1,6 @@
 """Several Cores on one PostgreSQL, one Valkey and three NATS servers, and their workers."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -41,7 +42,8 @@ class Cluster:
     def kill(self, core: CoreProcess) -> None:
         """Kill a Core with all that it started, as a machine that loses its power does."""
         for process in [psutil.Process(core.process.pid), *core.children()]:
-            process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it went with its supervisor
+                process.send_signal(signal.SIGKILL)
         core.process.wait(10)
 
 

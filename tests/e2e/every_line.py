@@ -187,6 +187,7 @@ LINES = """
 1 audit verify --head 1:{zeros}
 0 limit list --kind queue
 0 session list
+0 core list
 3 session end 0123456789abcdef
 0 user delete -y bot
 2 nonsense
@@ -202,7 +203,7 @@ LISTS = {
     "job list": "", "ps": "", "schedule list": "", "schedule history": "nightly2", "worker list": "", "log list": "",
     "log search": "worker", "queue list": "", "secret list": "", "webhook list": "", "user list": "", "token list": "", "key list": "",
     "registry list": "", "policy list": "", "limit list": "", "limit show": "table --kind queue", "session list": "",
-    "audit list": "",
+    "audit list": "", "core list": "",
 }  # fmt: skip
 FORMS = ("-o wide", "-o yaml", "-o name", "-o jsonl", "-q", "--no-headers", "--limit 1")
 #: What shows one thing, and what it needs.

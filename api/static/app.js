@@ -31,7 +31,7 @@ const draws = {
   engine: drawModules,
 };
 async function draw() {
-  if (!session) return;
+  if (!session || session.signal.aborted) return;
   await draws[view]();
 }
 function show(wanted) {
@@ -44,7 +44,7 @@ function show(wanted) {
   document.title = `${wanted[0].toUpperCase()}${wanted.slice(1)} – SwarmSync`;
 }
 const route = guarded(async () => {
-  if (!session) return;
+  if (!session || session.signal.aborted) return;
   const [, name, id] = location.hash.split("/");
   const wanted = VIEWS.includes(name) ? name : "overview";
   const moved = wanted !== view;
@@ -122,8 +122,9 @@ async function enter() {
   for (const id of ["board", "tabs", "logout", "who"]) at(id).hidden = false;
   listen(signal, changed, told);
   await Promise.allSettled([list.load(), get("/v1/stats").then(counted)]);
+  if (signal.aborted) return; // logged out meanwhile
   await route();
-  at("main").focus({ preventScroll: true });
+  if (!signal.aborted) at("main").focus({ preventScroll: true });
   while (!signal.aborted) {
     await pause(EVERY_MS, signal);
     if (!document.hidden && !signal.aborted) await draw().catch((error) => { if (!signal.aborted) say(error.message); });
@@ -149,7 +150,11 @@ at("login").addEventListener("submit", guarded(async () => {
   at("password").value = "";
   await enter();
 }));
-at("logout").addEventListener("click", guarded(async () => { try { await ask("DELETE", "/v1/auth/session"); } finally { leave(); } }));
+at("logout").addEventListener("click", guarded(async () => {
+  session?.abort();
+  link.hangUp();
+  try { await ask("DELETE", "/v1/auth/session"); } finally { leave(); }
+}));
 at("close").addEventListener("click", () => { location.hash = "#/jobs"; });
 at("board").addEventListener("click", (event) => {
   const told_by = event.target.closest("[data-verb], [data-schedule]");

@@ -9,9 +9,12 @@ export const link = {
   onExpired: () => {},
   keep(token) { this.token = token; sessionStorage.setItem(KEY, token); },
   forget() { this.token = ""; sessionStorage.removeItem(KEY); },
+  under_way: new AbortController(),
+  /** Let go of what was asked and is not answered: nobody waits for it any more. */
+  hangUp() { this.under_way.abort(); this.under_way = new AbortController(); },
 };
 
-export async function ask(method, path, { body, headers = {}, signal } = {}) {
+export async function ask(method, path, { body, headers = {}, signal = link.under_way.signal } = {}) {
   const sent = { ...headers };
   if (link.token) sent.Authorization = `Bearer ${link.token}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";

@@ -1,6 +1,7 @@
 """The same commands with `docker run` and with `consumer run`: same stdout, stderr and `$?`, but for docs/parity.md."""
 
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -130,3 +131,43 @@ def test_a_volume_keeps_what_the_first_wrote(docker_core, image):
         assert b"ours\nread-only\n" in ours.stdout
     finally:
         subprocess.run(["docker", "volume", "rm", "-f", name], check=False, capture_output=True)
+
+
+#: What a container can tell of how it was made.
+TELLS = "pwd; id -u; id -g; echo [$A][$B][$MODE]; cat /proc/net/dev | wc -l; sed -n 's,^[^ ]* \\(/[tvc][^ ]*\\) \\([^ ]*\\) .*,\\1 \\2,p' /proc/mounts; true"
+LINES = [
+    "docker run -e A=1 -e B='x y' {image}",
+    "docker run -eA=1 --env=B= {image}",
+    "docker run -v {volume}:/cache {image}",
+    "docker run -v {volume}:/cache:ro {image}",
+    "docker run --mount type=tmpfs,dst=/t,tmpfs-size=64m {image}",
+    "docker run --tmpfs /t:size=1g,noexec {image}",
+    "docker run -w /work -u 1000:1000 {image}",
+    "docker run --cpus 0.5 -m 64m --memory-swap 64m {image}",
+    "docker run --pids-limit 100 --network none {image}",
+    "docker run --entrypoint env {image} MODE=full",
+    "docker run --stop-signal INT --stop-timeout 30 -l team=ml {image}",
+    "podman run --rm \\\n  -e A=1 \\\n  {image}",
+]
+
+
+def test_converted_lines_run_as_the_lines_themselves(docker_core, image):
+    """The lines are submitted together and run beside each other; each says what its line says to Docker."""
+    volume = f"converted-{docker_core.port}"
+    lines = [line.format(image=image, volume=volume) + " sh -c " + shlex.quote(TELLS) for line in LINES]
+    try:
+        specs = [docker_core.consumer("job", "from-docker", line) for line in lines]
+        assert [(spec.returncode, spec.stderr) for spec in specs] == [(0, "")] * len(lines)
+        jobs = [docker_core.consumer("job", "create", "-f", "-", input=spec.stdout).stdout.strip() for spec in specs]
+        theirs = [with_docker_line(docker_core, line) for line in lines]
+        for line, job, said in zip(lines, jobs, theirs, strict=True):
+            assert said.returncode == 0, (line, said.stderr)
+            assert docker_core.consumer("job", "wait", "--exit-code", job).returncode == 0, line
+            assert docker_core.consumer("job", "logs", job, text=False).stdout == said.stdout, line
+    finally:
+        subprocess.run(["docker", "volume", "rm", "-f", volume], check=False, capture_output=True)
+
+
+def with_docker_line(core: CoreProcess, line: str) -> subprocess.CompletedProcess:
+    typed = re.sub(r"^\w+ run( --rm)?", "docker run --rm --init", line)
+    return subprocess.run(["bash", "-c", typed], env=core.environ, capture_output=True, check=False, timeout=60)

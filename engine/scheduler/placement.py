@@ -155,6 +155,8 @@ class Scheduler:
         self._telling.all_may_have_changed()
 
     def _add(self, jobs: Sequence[Waiting], effects: list[ToDispatcher]) -> None:
+        if len(jobs) >= self._backlog_jobs_max:
+            self._left_out = True  # all that was asked for: there may be more, though some of these are placed already
         for job in jobs:
             if job.job_id in self.cluster.placed:
                 continue  # a repeat of old news; were it requeued, AssignmentEnded would have come first

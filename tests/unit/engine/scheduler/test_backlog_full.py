@@ -40,6 +40,14 @@ def test_a_backlog_read_to_its_brim_may_have_left_some_out():
     assert core.wants_resync
 
 
+def test_a_load_to_the_brim_of_which_some_are_placed_already_may_have_left_some_out():
+    """Placed and waiting jobs are read one after the other, so a job may be in both: simulation seed 6113."""
+    core = Scheduler(backlog_jobs_max=4)
+    turn(core, WorkerJoined(WorkerView(1, "w1", ONE), ((1, ONE),)), submitted(1, 2, 3, 4), places_max=0)
+    turn(core, StopWanted((2,)))
+    assert core.wants_resync
+
+
 def test_a_backlog_that_was_never_full_is_not_read_again():
     core = Scheduler(backlog_jobs_max=4)
     turn(core, submitted(1, 2, 3))

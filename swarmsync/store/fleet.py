@@ -35,10 +35,20 @@ async def set_labels(store: Store, caller: Caller, worker_id: int, labels: dict[
 
 
 async def revoke(store: Store, caller: Caller, name: str) -> bool:
-    """Take a worker's key back; NATS cuts it off when the engine has heard of it. False where it has none."""
-    query = "UPDATE worker_keys SET revoked_at = clock_timestamp() WHERE name = $1 AND revoked_at IS NULL"
-    status = await store.run(lambda c: c.execute(query, name), **caller.settings)
-    return str(status) != "UPDATE 0"
+    """Take a worker's key back; NATS cuts it off when the engine has heard of it. False where it has none.
+
+    It is cordoned, too, until it comes back with another key: it answers no more, but looks well until it is missed.
+    """
+
+    async def work(connection: asyncpg.Connection) -> bool:
+        query = "UPDATE worker_keys SET revoked_at = clock_timestamp() WHERE name = $1 AND revoked_at IS NULL"
+        if str(await connection.execute(query, name)) == "UPDATE 0":
+            return False
+        cordon = "UPDATE workers SET eligibility = 'cordoned', note = $2 WHERE name = $1 AND eligibility <> 'cordoned'"
+        await connection.execute(cordon, name, worker_keys.KEY_REVOKED)
+        return True
+
+    return await store.run(work, **caller.settings)
 
 
 async def remove(store: Store, caller: Caller, worker_id: int, name: str) -> None:

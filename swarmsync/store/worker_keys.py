@@ -11,6 +11,8 @@ from swarmsync.errors import NotAllowed
 from swarmsync.store.pool import Store
 
 TOKEN_MINUTES = 10
+#: The note of a worker that takes nothing more since its key was taken back.
+KEY_REVOKED = "its key was taken back; it takes jobs again once it is enrolled anew"
 
 
 def new_token() -> str:
@@ -78,6 +80,12 @@ async def enroll(store: Store, token: str, name: str, public_key: str) -> None:
         ):
             raise NotAllowed(f"another worker is named {name}; choose another name, or register it with --name {name}")
         await connection.execute("INSERT INTO worker_keys (public_key, name) VALUES ($1, $2)", public_key, name)
+        await connection.execute(
+            "UPDATE workers SET eligibility = 'open', note = ''"
+            " WHERE name = $1 AND eligibility = 'cordoned' AND note = $2",
+            name,
+            KEY_REVOKED,
+        )
 
     try:
         await store.run(work)

@@ -104,6 +104,10 @@ def test_a_second_machine_joins_and_runs_jobs_until_its_key_is_taken_back(core, 
     assert time.monotonic() - began < 5
     with pytest.raises(Conflict):
         client.call("POST", "/v1/workers/second/revoke")
+    gone = client.get("/v1/workers/second")
+    assert (gone["eligibility"], "key was taken back" in gone["note"]) == ("cordoned", True)
+    job = client.submit({"image": "x", "command": ["true"]})["id"]
+    assert client.wait(job, timeout_s=30)["worker"] == "home", "nothing goes to a worker that hears nothing"
 
 
 def test_a_token_makes_one_worker_however_many_ask(client):
@@ -230,3 +234,12 @@ def wait_running(client, job_id):
     deadline = time.monotonic() + 20
     while client.job(job_id)["state"] != "running":
         assert time.monotonic() < deadline
+
+
+def test_a_worker_that_is_enrolled_anew_is_open_again(client):
+    assert client.get("/v1/workers/second")["eligibility"] == "cordoned"
+    made = client.call("POST", "/v1/workers", {"name": "second"})
+    word = enroll_word(made["token"], "second", *make_key())
+    assert asyncio.run(ask(made["nats_url"], word)) == [Enrolled("second")]
+    shown = client.get("/v1/workers/second")
+    assert (shown["eligibility"], shown["note"]) == ("open", "")

@@ -3,7 +3,7 @@
 import asyncpg
 
 #: Rows that belong to nobody and that every user may read.
-SHARED = frozenset({"queues", "workers", "waiting_lines", "line_reasons", "engine_epoch"})
+SHARED = frozenset({"queues", "workers", "waiting_lines", "line_reasons", "engine_epoch", "cores"})
 #: Unique indexes that span users, and why that tells nobody anything.
 ACROSS_USERS = {
     "tokens_sha256_key": "256 random bits",

@@ -1,0 +1,60 @@
+"""The reference of the HTTP API is made from the document that the API itself serves at /v1/openapi.json."""
+
+import json
+from itertools import groupby
+
+import pytest
+from diagrams import table
+from golden import PROJECT, settle
+
+from api import app as application
+from api.config import ApiConfig
+
+REFERENCE = PROJECT / "docs" / "http.md"
+START, END = "<!-- generated: http -->", "<!-- end -->"
+
+
+@pytest.fixture
+def described(monkeypatch):
+    made = []
+    document = application.openapi.document
+    monkeypatch.setattr(application.openapi, "document", lambda *given: made.append(document(*given)) or made[-1])
+    application.create_app(ApiConfig("postgresql://nowhere", "nats://nowhere", "redis://nowhere"))
+    return json.loads(made[0])
+
+
+def test_the_reference_is_current(described):
+    text = REFERENCE.read_text()
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    now = f"{before}{START}\n{reference(described)}\n{END}{after}"
+    assert settle(REFERENCE, now) == now, "make golden writes it anew"
+
+
+def reference(described):
+    calls = [(path, method, entry) for path, methods in described["paths"].items() for method, entry in methods.items()]
+    sections = []
+    for kind, entries in groupby(
+        sorted(calls, key=lambda call: (kind_of(call[0]), call[0])), lambda call: kind_of(call[0])
+    ):
+        rows = [row(path, method, entry) for path, method, entry in entries]
+        sections.append(f"## {kind}\n\n" + table(("call", "does", "query", "body", "answer", "who"), rows))
+    return "\n\n".join(sections)
+
+
+def kind_of(path):
+    """What a path is about: the word after the version."""
+    parts = path.strip("/").split("/")
+    return parts[1] if parts[0] == "v1" else "without /v1"
+
+
+def row(path, method, entry):
+    query = ", ".join(f"`{given['name']}`" for given in entry["parameters"] if given["in"] == "query")
+    content = entry.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    body = content.get("$ref", "").rpartition("/")[2].replace("Nothing", "")
+    (status,) = (code for code in entry["responses"] if code != "default")
+    said = entry["responses"][status]["description"]
+    answer = f"{status}: {said}" if said != entry["summary"] else status
+    who = entry["x-access"] + (f", `{entry['x-scope']}`" if "x-scope" in entry else "")
+    cells = (f"`{method.upper()} {path}`", entry["summary"], query, f"`{body}`" if body else "", answer, who)
+    return [cell.replace("|", "\\|") for cell in cells]

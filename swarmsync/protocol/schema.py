@@ -156,7 +156,7 @@ def is_struct(kind: Any) -> bool:
 def _written(kind: type) -> dict[str, Any]:
     if kind not in _WRITTEN:
         raise NotImplementedError(kind)
-    return _WRITTEN[kind]
+    return dict(_WRITTEN[kind])  # whoever gets it adds to it
 
 
 def _twin(kind: type[Struct], twins: dict[type, type[Struct]]) -> type[Struct]:

@@ -69,3 +69,13 @@ def test_every_field_of_a_spec_has_a_sentence():
     ]
     assert missing == []
     assert set(SENTENCES["JobSpec"]) == set(JobSpec.__struct_fields__)
+
+
+def test_defaults_are_those_that_a_spec_gets():
+    schema = job_schema()
+    told = {
+        f"{kind}.{field}": default_of(schema["$defs"][kind]["properties"][field]["default"])
+        for kind, field in (("Resources", "memory"), ("Stop", "grace"), ("Retry", "delay"), ("Retry", "max_delay"))
+    }
+    assert told == {"Resources.memory": "512MiB", "Stop.grace": "10s", "Retry.delay": "10s", "Retry.max_delay": "10m"}
+    assert job_schema() == schema, "asking twice changes nothing"

@@ -11,7 +11,7 @@ One client serves one event loop and any number of its coroutines; it keeps at m
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self
 
 from swarmsync import calls
 from swarmsync.async_connection import AsyncConnection
@@ -30,7 +30,6 @@ from swarmsync.events import EVENTS_END, EventReader, resume_headers
 from swarmsync.follow import BROKE_OFF, Following, LogChunk, LogEnd, Patience, read_piece, verdict_of
 from swarmsync.wire import Filters
 
-T = TypeVar("T")
 CONNECT_S: Final = 10.0
 BLOCK: Final = 1 << 16
 

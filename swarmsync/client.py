@@ -15,7 +15,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from http.client import HTTPException
-from typing import IO, Any, Final, Literal, Self, TypeVar
+from typing import IO, Any, Final, Literal, Self
 
 from msgspec import Struct
 
@@ -37,7 +37,6 @@ from swarmsync.follow import follow as follow_output
 from swarmsync.protocol import challenge
 from swarmsync.wire import Filters, NotSentError, cause, target
 
-T = TypeVar("T")
 DOWNLOADS_MAX: Final = 5
 FOLLOW_PATIENCE_S: Final = 120.0
 

@@ -159,6 +159,16 @@ def docker_core(tmp_path_factory: pytest.TempPathFactory, image: str) -> Iterato
     core.stop()
 
 
+@pytest.fixture(scope="module")
+def process_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
+    """The same with a worker that runs plain processes, for what does not depend on the runtime."""
+    core = CoreProcess(tmp_path_factory.mktemp("core"), '[worker]\nruntime = "process"\nname = "w1"\n')
+    core.start()
+    core.ready()
+    yield core
+    core.stop()
+
+
 @pytest.fixture
 def our_containers() -> Callable[[str], list[str]]:
     """Ids of the containers that a worker of this name has made and that still exist."""

@@ -48,12 +48,8 @@ class Typist:
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
-    core = CoreProcess(tmp_path_factory.mktemp("core"), '[worker]\nruntime = "process"\nname = "w1"\n')
-    core.start()
-    core.ready()
-    yield core
-    core.stop()
+def core(process_core: CoreProcess) -> CoreProcess:
+    return process_core
 
 
 @pytest.fixture

@@ -17,13 +17,8 @@ LOOP = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done"
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
-    """One Core whose worker runs plain processes; the screens are the same."""
-    core = CoreProcess(tmp_path_factory.mktemp("core"), '[worker]\nruntime = "process"\nname = "w1"\n')
-    core.start()
-    core.ready()
-    yield core
-    core.stop()
+def core(process_core: CoreProcess) -> CoreProcess:
+    return process_core
 
 
 @pytest.fixture

@@ -13,8 +13,15 @@ scratch=$(mktemp -d)
 lane=""
 take_down() {
     [ -n "$lane" ] && kill -TERM "$lane" 2>/dev/null
-    [ -n "$engine" ] && kill -TERM "$engine" 2>/dev/null
     rm -rf "$scratch"
+    [ -n "$engine" ] && kill -TERM "$engine" 2>/dev/null || return 0
+    # It holds its pid file and socket until it has ended: whoever starts the next one must find them free.
+    # (An engine whose parent is gone may stay a zombie, whose command line is empty.)
+    for _ in $(seq 300); do
+        grep -qsa dockerd "/proc/$engine/cmdline" || return 0
+        sleep 0.1
+    done
+    echo "The Docker engine that this run started (process $engine) has not ended 30 s after it was told to." >&2
 }
 trap take_down EXIT
 

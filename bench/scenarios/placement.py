@@ -14,6 +14,7 @@ from bench.apart import apart, resident_bytes
 from bench.clusters import Flow, shapes, workers
 from bench.plots import Chart
 from bench.results import Say
+from swarmsync.collector import relax
 from swarmsync.protocol.messages import ToScheduler
 
 LOAD: Final = 0.95
@@ -42,8 +43,7 @@ def cell(worker_count: int, shape_count: int, turns: int) -> dict[str, Any]:
     gc.collect()
     before = resident_bytes()
     flow = Flow(views, needs)
-    gc.collect()
-    gc.freeze()
+    relax()  # as the engine's modules do
     with_workers = resident_bytes()
     capacity = sum(view.capacity.cpus_milli for view in views)
     mean = sum(need.cpus_milli for need in needs) / len(needs)

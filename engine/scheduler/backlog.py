@@ -19,6 +19,7 @@ from swarmsync.model.rules import Rules
 if TYPE_CHECKING:
     from engine.scheduler.cluster_view import Shape
     from engine.scheduler.limits import Gate
+    from engine.scheduler.ranking import Standing
 
 MARKS_MAX: Final = 100_000
 
@@ -52,7 +53,7 @@ class Line:
     its shape under `rank`.
     """
 
-    __slots__ = ("bound_ms", "gate", "gates", "jobs", "levels", "name", "rank", "shape", "terms")
+    __slots__ = ("bound_ms", "first", "gate", "gates", "jobs", "levels", "name", "rank", "shape", "standing", "terms")
 
     shape: Shape
 
@@ -60,11 +61,13 @@ class Line:
         self.name = name
         self.terms = terms
         self.jobs = 0
-        self.levels: dict[int, Level] = {}
+        self.levels: dict[int, Level] = {}  # by priority, none of them empty
+        self.first: Level | None = None  # the most urgent of them
         self.gates: tuple[Gate, ...] = ()
         self.gate: Gate | None = None
         self.rank: tuple[Any, ...] | None = None
         self.bound_ms = 0  # how long its jobs may run (`run_times.py`), as of its rank
+        self.standing: Standing | None = None  # what its rank was made from
 
 
 class Backlog:
@@ -90,12 +93,12 @@ class Backlog:
 
     def add(self, job: Waiting, now_ms: int = 0) -> Line | None:
         """Take a job in; return its line. None when full: the job stays in PostgreSQL and a later resync brings it."""
-        name = job.line or job.shape
-        old = self._jobs.get(job.job_id)
+        name, job_id = job.line or job.shape, job.job_id
+        old = self._jobs.get(job_id)
         if old is not None:
             if old.line.name == name and old.priority == job.priority:
                 return old.line
-            self.remove(job.job_id)
+            self.remove(job_id)
         if len(self._jobs) >= self._jobs_max:
             return None
         line = self.lines.get(name)
@@ -104,11 +107,14 @@ class Backlog:
         level = line.levels.get(job.priority)
         if level is None:
             level = line.levels[job.priority] = Level(line, job.priority)
-        self._jobs[job.job_id] = level
+            if line.first is None or line.first.priority < job.priority:
+                line.first = level
+        self._jobs[job_id] = level
         level.jobs += 1
         line.jobs += 1
-        heappush(level.heap, job.job_id)
-        self.mark(job.job_id, now_ms)
+        heappush(level.heap, job_id)
+        if not self._marks_ms or now_ms > self._marks_ms[-1]:
+            self.mark(job_id, now_ms)
         return line
 
     def remove(self, job_id: int) -> Line | None:
@@ -119,7 +125,7 @@ class Backlog:
         level.line.jobs -= 1
         level.jobs -= 1
         if level.jobs == 0:
-            del level.line.levels[level.priority]
+            _close(level)
         elif len(level.heap) > 2 * level.jobs + 64:  # most of it is gone: keep no more than it is worth
             level.heap = [other for other in set(level.heap) if self._jobs.get(other) is level]
             heapify(level.heap)
@@ -127,13 +133,14 @@ class Backlog:
 
     def head(self, line: Line) -> tuple[int, int] | None:
         """Return (priority, job id) of the line's first job, or None when the line is empty."""
-        if not line.levels:
+        level = line.first
+        if level is None:
             return None
-        level = line.levels[max(line.levels)] if len(line.levels) > 1 else next(iter(line.levels.values()))
-        heap = level.heap
-        while self._jobs.get(heap[0]) is not level:
+        heap, job_id = level.heap, level.heap[0]
+        while self._jobs.get(job_id) is not level:
             heappop(heap)
-        return level.priority, heap[0]
+            job_id = heap[0]
+        return level.priority, job_id
 
     def take(self, job_id: int) -> None:
         """Remove the head that `head` has just shown."""
@@ -142,7 +149,7 @@ class Backlog:
         level.line.jobs -= 1
         level.jobs -= 1
         if level.jobs == 0:
-            del level.line.levels[level.priority]
+            _close(level)
 
     def close(self, line: Line) -> None:
         """Drop an empty line."""
@@ -169,3 +176,11 @@ class Backlog:
         """Tell when (in the caller's clock) this job, or one close to it in age, was first heard of."""
         place = bisect_right(self._marks, job_id) - 1
         return self._marks_ms[max(place, 0)] if self._marks else 0
+
+
+def _close(level: Level) -> None:
+    """Take an empty level out of its line."""
+    line = level.line
+    del line.levels[level.priority]
+    if line.first is level:
+        line.first = line.levels[max(line.levels)] if line.levels else None

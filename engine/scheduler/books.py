@@ -9,6 +9,8 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Final
 
+from msgspec import Struct
+
 from engine.scheduler.backlog import Backlog, Line, Terms
 from engine.scheduler.cluster_view import ClusterView, Machine, Shape
 from engine.scheduler.fair_share import FairShare, dominant
@@ -24,17 +26,14 @@ LINES_PER_MS: Final = 64
 Entry = tuple[tuple[Any, ...], int, Line]
 
 
-class Assigned:
+class Assigned(Struct):
     """A job that is placed, and what it counts against."""
 
-    __slots__ = ("at_ms", "bound_ms", "gates", "terms", "worker_id")
-
-    def __init__(self, worker_id: int, terms: Terms, gates: tuple[Gate, ...], at_ms: int, bound_ms: int) -> None:
-        self.worker_id = worker_id
-        self.terms = terms
-        self.gates = gates
-        self.at_ms = at_ms
-        self.bound_ms = bound_ms
+    worker_id: int
+    terms: Terms
+    gates: tuple[Gate, ...]
+    at_ms: int
+    bound_ms: int
 
 
 class Books:
@@ -61,8 +60,8 @@ class Books:
             return None
         if line.jobs == 1 and line.rank is None and line.gate is None:
             self.open(line)
-        elif line.gate is None and self.backlog.head(line) == (job.priority, job.job_id):
-            self.queue(line)  # the new one is its first
+        elif line.gate is None and line.first is not None and line.first.heap[0] == job.job_id:
+            self.queue(line)  # the new one may be its first; were it behind one that is gone, `top` would notice
         return line
 
     def open(self, line: Line) -> None:
@@ -86,7 +85,7 @@ class Books:
         if line.shape.lines == 0:
             self.awake.pop(line.shape, None)
         self.limits.close_line(line.gates)
-        line.rank = line.gate = None
+        line.rank = line.standing = line.gate = None
         return True
 
     def wake(self, shape: Shape) -> None:
@@ -96,18 +95,19 @@ class Books:
     # ------------------------------------------------ the queue of a shape
 
     def rank(self, line: Line) -> tuple[Any, ...]:
-        return self.policy.order(self.standing(line))
+        line.standing = self.standing(line)
+        return self.policy.order(line.standing)
 
     def standing(self, line: Line) -> Standing:
         head = self.backlog.head(line)
         assert head is not None
         terms = line.terms
-        line.bound_ms = self.run_times.bound_ms(terms)
+        estimate_ms, line.bound_ms = self.run_times.both_ms(terms)
         return Standing(
             head[0],
             head[1],
             self.backlog.since(head[1]),
-            self.run_times.estimate_ms(terms),
+            estimate_ms,
             dominant(terms.need, self.cluster.total),
             self._level(terms.user_id) if self.policy.changes else 0.0,
             self.now_ms,
@@ -141,16 +141,19 @@ class Books:
             assert head is not None
             if head[1] == rank[-1] and head[0] == -rank[0]:
                 return line
-            line.rank = self.rank(line)  # it has another head than when it came here
-            self._order += 1
-            heapreplace(queue, (line.rank, self._order, line))
+            self.requeue(line)  # it has another head than when it came here
         return None
 
     def requeue(self, line: Line) -> None:
-        """Rank the line that `top` has just shown anew; its head was placed."""
-        line.rank = self.rank(line)
+        """Rank the line that stands first in its shape's queue anew, for its head is another; else it is as it was."""
+        head, standing = self.backlog.head(line), line.standing
+        assert head is not None
+        assert standing is not None
+        standing.priority, standing.job_id = head
+        standing.since_ms, standing.now_ms = self.backlog.since(head[1]), self.now_ms
+        line.rank = rank = self.policy.order(standing)
         self._order += 1
-        heapreplace(line.shape.queue, (line.rank, self._order, line))
+        heapreplace(line.shape.queue, (rank, self._order, line))
 
     def unqueue(self, line: Line) -> None:
         """Take out the line that `top` has just shown."""

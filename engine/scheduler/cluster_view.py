@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.scheduler.packing import spare
-from engine.scheduler.rooms import Rooms
+from engine.scheduler.rooms import Near, Rooms
 from swarmsync.model.constraints import Demand, parse
 from swarmsync.model.lifecycle import Eligibility, Liveness
 from swarmsync.model.resources import NOTHING, Need
@@ -32,7 +32,18 @@ ShapeKey = tuple[Any, ...]
 class Machine:
     """A worker, what it holds for us, and what is left of it."""
 
-    __slots__ = ("absent", "cpus_milli", "disk_bytes", "gpus", "holds", "memory_bytes", "reserved", "state", "view")
+    __slots__ = (
+        "absent",
+        "cpus_milli",
+        "disk_bytes",
+        "gpus",
+        "holds",
+        "memory_bytes",
+        "place",
+        "reserved",
+        "state",
+        "view",
+    )
 
     def __init__(self, view: WorkerView) -> None:
         self.view = view
@@ -40,6 +51,7 @@ class Machine:
         self.absent: dict[Shape, None] = {}  # shapes in whose heap this worker has no entry
         self.reserved = False
         self.state: tuple[int, int, int, int] | None = None  # under which `rooms.py` has it
+        self.place = 0  # and in which of its cells
         self.cpus_milli = view.capacity.cpus_milli
         self.memory_bytes = view.capacity.memory_bytes
         self.gpus = view.capacity.gpus
@@ -54,7 +66,8 @@ class Machine:
         )
 
     def hold(self, job_id: int, need: Need) -> None:
-        self.release(job_id)  # contradicting news of one job must not take its room twice
+        if job_id in self.holds:
+            self.release(job_id)  # contradicting news of one job must not take its room twice
         self.holds[job_id] = need
         self.cpus_milli -= need.cpus_milli
         self.memory_bytes -= need.memory_bytes
@@ -82,7 +95,20 @@ class Shape:
     `demands` must hold; each wish (demand, weight) that holds makes a worker so much more welcome.
     """
 
-    __slots__ = ("awake", "demands", "heap", "image", "key", "lines", "need", "plain", "queue", "spread", "wishes")
+    __slots__ = (
+        "awake",
+        "demands",
+        "heap",
+        "image",
+        "key",
+        "lines",
+        "near",
+        "need",
+        "plain",
+        "queue",
+        "spread",
+        "wishes",
+    )
 
     def __init__(self, key: ShapeKey, terms: Terms, *, spread: bool) -> None:
         rules = terms.rules
@@ -93,6 +119,7 @@ class Shape:
         self.image = "" if rules is None else rules.image
         self.spread = spread
         self.plain = not (self.demands or self.wishes or spread)
+        self.near = Near()
         self.heap: list[tuple[int, int]] = []
         self.lines = 0
         self.queue: list[tuple[tuple[Any, ...], int, Line]] = []
@@ -252,7 +279,7 @@ class ClusterView:
     def choose(self, shape: Shape) -> Machine | None:
         """Return the worker that the shape fits best, or None when it fits nowhere now (but for a reserved worker)."""
         if shape.plain:
-            found = self.best_fit(shape)
+            found = self._rooms.choose(shape.need, shape.near)
             if found is None:
                 self._parked[shape] = None
             return found
@@ -272,7 +299,7 @@ class ClusterView:
         return None
 
     def best_fit(self, shape: Shape) -> Machine | None:
-        """Return what `choose` would for a plain shape; changes nothing."""
+        """Return about what `choose` would for a plain shape; changes nothing."""
         return self._rooms.choose(shape.need)
 
     def able(self, shape: Shape) -> Iterator[Machine]:

@@ -58,7 +58,7 @@ class Decision:
 
     def _in_order(self, places: int, effects: list[ToDispatcher]) -> int:
         """Place best-first until the first line that has no room; return how many placements are left."""
-        books, heads = self._books, self._heads
+        books, heads, keeping = self._books, self._heads, self.keeping
         while heads and places > 0:
             rank, _, shape = heads[0]
             line = books.top(shape)
@@ -70,37 +70,36 @@ class Decision:
                 self._order += 1
                 heapreplace(heads, (line.rank, self._order, shape))
                 continue
-            if self.keeping.goes_after(line):
-                return places
-            if (
-                self.keeping.reserved is None
-                and self.keeping.seek
-                and self.keeping.asleep_before(line.rank)
-                and self.keeping.reserve_for_first(line.rank)
-            ):
+            if keeping.reserved is not None:
+                if keeping.goes_after(line):
+                    return places
+            elif keeping.seek and keeping.asleep_before(line.rank) and keeping.reserve_for_first(line.rank):
                 return places
             gate = books.closed_gate(line) if line.gates else None
             if gate is not None:
                 self._stand(line, gate)
                 continue
-            machine = books.cluster.choose(shape) or self.keeping.room(line)
+            machine = books.cluster.choose(shape) or keeping.room(line)
             if machine is None:
                 heappop(heads)
                 books.awake.pop(shape, None)
                 self._telling.may_have_changed(line)
-                self.keeping.seek = True
-                self.keeping.reserve(line)
+                keeping.seek = True
+                keeping.reserve(line)
                 continue
             self._put(line, machine, effects)
             places -= 1
+            if heads and heads[0][2] is shape and (following := books.top(shape)) is not None:
+                assert following.rank is not None
+                self._order += 1
+                heapreplace(heads, (following.rank, self._order, shape))
         return places
 
     def _put(self, line: Line, machine: Machine, effects: list[ToDispatcher]) -> None:
         """Place the head of the first line of its shape's queue."""
         books = self._books
-        head = books.backlog.head(line)
-        assert head is not None
-        job_id, rules = head[1], line.terms.rules
+        assert line.rank is not None
+        job_id, rules = line.rank[-1], line.terms.rules
         books.place(line, job_id, machine)
         effects.append(Place(job_id, machine.view.worker_id, rules is not None and rules.limited))
         if line.jobs:

@@ -7,7 +7,7 @@ before is forgotten with a half-life, so a user who was away owes and is owed no
 from math import exp, log
 from typing import Final
 
-from swarmsync.model.resources import Need
+from swarmsync.model.resources import NOTHING, Need
 
 HALF_LIFE_MS: Final = 21_600_000
 _DECAY: Final = log(2) / HALF_LIFE_MS
@@ -15,13 +15,31 @@ _FORGOTTEN: Final = 1e-6
 
 
 class _Account:
-    __slots__ = ("at_ms", "cpus_milli", "gpus", "memory_bytes", "past", "share")
+    __slots__ = ("_share", "at_ms", "cpus_milli", "gpus", "memory_bytes", "past", "total")
 
     def __init__(self, at_ms: int) -> None:
         self.at_ms = at_ms
         self.past = 0.0
-        self.share = 0.0  # since at_ms
-        self.cpus_milli = self.memory_bytes = self.gpus = 0
+        self.total: Need = NOTHING  # of which its part is a share
+        self.cpus_milli = self.memory_bytes = self.gpus = 0  # since at_ms
+        self._share: float | None = 0.0
+
+    def change(self, need: Need, sign: int, total: Need) -> None:
+        self.cpus_milli += sign * need.cpus_milli
+        self.memory_bytes += sign * need.memory_bytes
+        self.gpus += sign * need.gpus
+        self.total, self._share = total, None
+
+    @property
+    def share(self) -> float:
+        """What it has since `at_ms`; worked out when it is asked for, which is rarer than changes."""
+        if self._share is None:
+            self._share = max(
+                self.cpus_milli / (self.total.cpus_milli or 1),
+                self.memory_bytes / (self.total.memory_bytes or 1),
+                self.gpus / (self.total.gpus or 1),
+            )
+        return self._share
 
 
 class FairShare:
@@ -32,24 +50,17 @@ class FairShare:
         account = self._accounts.get(user_id)
         if account is None:
             account = self._accounts[user_id] = _Account(now_ms)
-        self._change(account, need, 1, total, now_ms)
+        elif now_ms > account.at_ms:
+            self._settle(account, now_ms)
+        account.change(need, 1, total)
 
     def release(self, user_id: int, need: Need, total: Need, now_ms: int) -> None:
         account = self._accounts.get(user_id)
-        if account is not None:
-            self._change(account, need, -1, total, now_ms)
-
-    def _change(self, account: _Account, need: Need, sign: int, total: Need, now_ms: int) -> None:
+        if account is None:
+            return
         if now_ms > account.at_ms:
             self._settle(account, now_ms)
-        account.cpus_milli += sign * need.cpus_milli
-        account.memory_bytes += sign * need.memory_bytes
-        account.gpus += sign * need.gpus
-        account.share = max(
-            account.cpus_milli / (total.cpus_milli or 1),
-            account.memory_bytes / (total.memory_bytes or 1),
-            account.gpus / (total.gpus or 1),
-        )
+        account.change(need, -1, total)
 
     def inherit(self, old: "FairShare", now_ms: int) -> None:
         """Take over what users have had; what they hold now is told anew."""

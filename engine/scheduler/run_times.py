@@ -42,8 +42,12 @@ class RunTimes:
 
     def bound_ms(self, terms: Terms) -> int:
         """Return how long a job may run as far as others rely on it."""
-        timeout = None if terms.rules is None else terms.rules.timeout_ms
-        return self.estimate_ms(terms) if timeout is None else timeout
+        return self.both_ms(terms)[1]
+
+    def both_ms(self, terms: Terms) -> tuple[int, int]:
+        """Return the expected run time and the bound."""
+        estimate, timeout = self.estimate_ms(terms), None if terms.rules is None else terms.rules.timeout_ms
+        return estimate, estimate if timeout is None else timeout
 
 
 def end_ms(at_ms: int, bound_ms: int, now_ms: int) -> int:

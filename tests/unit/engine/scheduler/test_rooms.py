@@ -5,7 +5,7 @@ import random
 import pytest
 
 from engine.scheduler.cluster_view import Machine
-from engine.scheduler.rooms import Rooms
+from engine.scheduler.rooms import Near, Rooms
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerView
 
@@ -32,6 +32,7 @@ def test_something_is_found_if_and_only_if_something_fits_and_never_for_what_was
         for n in range(1, 30)
     ]
     inside: dict[int, Machine] = {}
+    nears: dict[Need, Near] = {}
     found_some = found_none = 0
     for job_id in range(600):
         machine = chance.choice(machines)
@@ -48,14 +49,13 @@ def test_something_is_found_if_and_only_if_something_fits_and_never_for_what_was
             inside[machine.view.worker_id] = machine
         wanted = need_of(chance)
         able = [other for other in inside.values() if other.fits(wanted)]
-        chosen = rooms.choose(wanted)
-        assert (chosen is None) == (not able)
+        for chosen in (rooms.choose(wanted, nears.setdefault(wanted, Near())), rooms.choose(wanted)):
+            assert (chosen is None) == (not able)
+            assert chosen is None or (chosen in able and chosen.gpus == min(other.gpus for other in able))
         if chosen is None:
             found_none += 1
             continue
         found_some += 1
-        assert chosen in able
-        assert chosen.gpus == min(other.gpus for other in able)
     assert found_some > 50
     assert found_none > 5
 
@@ -83,3 +83,26 @@ def test_workers_beyond_the_grid_are_told_apart_by_what_they_have():
     assert chosen is not None
     assert chosen.view.worker_id == 2
     assert rooms.choose(Need((1 << 41) + 1, 1)) is None
+
+
+def test_what_one_search_found_serves_the_next_decisions_until_something_much_better_fits():
+    """2 GiB a cpu. Two jobs go to the worker that is left with least; then only looser ones are near: a new search."""
+    rooms, near = Rooms(), Near()
+    wanted = Need(1_000, 2 * GIB)
+    machines = {}
+    for number, (cpus, gib) in enumerate(((3_000, 6), (40_000, 80)), 1):
+        machines[number] = Machine(WorkerView(number, f"w{number}", Need(cpus, gib * GIB)))
+        rooms.put(machines[number])
+    order = []
+    for job_id in range(4):
+        machine = rooms.choose(wanted, near)
+        assert machine is not None
+        order.append(machine.view.worker_id)
+        machine.hold(job_id, wanted)
+        rooms.put(machine)
+    assert order == [1, 1, 1, 2]
+    machines[3] = Machine(WorkerView(3, "w3", Need(1_000, 2 * GIB)))
+    rooms.put(machines[3])
+    near.uses = 0  # as after some decisions
+    chosen = rooms.choose(wanted, near)
+    assert chosen is machines[3]

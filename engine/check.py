@@ -1,7 +1,6 @@
 """`swarmsyncd check`: everything that Core needs, one line each, with what to do about what is missing."""
 
 import asyncio
-import fcntl
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import docker
 import redis
 
 from conf.settings import Settings
+from engine import data_lock
 from swarmsync import embedded
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError, NotAllowed, Unavailable
@@ -60,7 +60,7 @@ def _server(
     if url:
         yield probe(url, name)
         return
-    if _runs(settings):
+    if data_lock.in_use(settings.data_path):
         yield True, name, "embedded; runs in the Core of this data directory"
         return
     try:
@@ -69,18 +69,6 @@ def _server(
         yield False, name, str(problem)
     else:
         yield True, name, "embedded; starts with Core"
-
-
-def _runs(settings: Settings) -> bool:
-    """Tell whether a Core uses the data directory now: then its servers' files are its own."""
-    try:
-        with (settings.data_path / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _postgres(url: str, name: str) -> Line:

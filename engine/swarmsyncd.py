@@ -8,17 +8,21 @@ import sys
 import time
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated, Final
 from urllib.parse import quote
 
 import msgspec
 import typer
 
 from conf import settings as conf
-from swarmsync.errors import ConfigError
+from engine import data_lock
+from engine.backup import commands as backups
+from swarmsync.errors import ChecksumError, ConfigError, Conflict, SwarmError, Unavailable
 from swarmsync.json_lines import json_line
 
 EXIT_CONFIG = 3
+#: As `consumer` ends: 1 the answer is no, 5 conflict, 6 a server is away.
+EXITS: Final = {ChecksumError: 1, Conflict: 5, Unavailable: 6}
 
 app = typer.Typer(
     add_completion=False,
@@ -31,12 +35,12 @@ Config = Annotated[Path | None, typer.Option(help="a TOML file; see conf/swarmsy
 
 
 def main() -> None:
-    """Entry point: ConfigError is one sentence and exit code 3."""
+    """Entry point: an error is one sentence; 3 is the exit code of what the settings or the machine make impossible."""
     try:
         app()
-    except ConfigError as problem:
+    except SwarmError as problem:
         sys.stderr.write(f"swarmsyncd: {problem}\n")
-        raise SystemExit(EXIT_CONFIG) from None
+        raise SystemExit(EXITS.get(type(problem), EXIT_CONFIG)) from None
 
 
 @app.callback(invoke_without_command=True)
@@ -68,7 +72,7 @@ def core(
 def _run_core(settings: conf.Settings) -> None:
     from engine.supervisor import Supervisor
 
-    lock = _lock(settings.data_path)
+    lock = data_lock.take(settings.data_path)
     instance = blake2b(str(settings.data_path).encode(), digest_size=6).hexdigest()
     _port_free(settings)
 
@@ -187,35 +191,11 @@ def certs(
     print(f'[nats]\ntls_cert = "{certificate}"\ntls_key = "{key}"\ntls_ca = "{authority}"')
 
 
-def _say(line: str) -> None:
-    print(f"swarmsyncd: {line}", file=sys.stderr, flush=True)
+app.command()(backups.backup)
 
 
 def installed_version() -> str:
     return importlib.metadata.version("swarmsync")
-
-
-def _lock(data_path: Path) -> IO[str]:
-    """Take the data directory for this process. Raises ConfigError when another Core has it."""
-    try:
-        data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (data_path / "lock").open("a+")
-    except OSError as problem:
-        raise ConfigError(f"cannot use the data directory {data_path}: {problem.strerror}") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        pid = file.read().strip() or "unknown"
-        raise ConfigError(
-            f"another swarmsyncd (process {pid}) uses {data_path};"
-            " stop it (swarmsyncd stop) or choose another --data-dir"
-        ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    os.set_inheritable(file.fileno(), False)
-    return file
 
 
 def _port_free(settings: conf.Settings) -> None:

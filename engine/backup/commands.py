@@ -1,0 +1,90 @@
+"""`swarmsyncd backup`: the words for people and for programs around taking and checking a backup."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from conf import settings as conf
+from engine.backup.archive import Manifest
+
+DataDir = Annotated[Path | None, typer.Option(help="where this Core keeps everything (SWARMSYNC_DATA_DIR)")]
+Config = Annotated[Path | None, typer.Option(help="a TOML file; see conf/swarmsync.toml for all keys")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object instead of sentences")]
+_MIB = 1 << 20
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="the file to write, or a directory, where it gets a name of its own")],
+    check: Annotated[bool, typer.Option("--check", help="read a backup, compare every byte's hash, list it")] = False,
+    no_logs: Annotated[
+        bool, typer.Option("--no-logs", help="leave out jobs' output and files, and the system log")
+    ] = False,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Write everything this Core holds into one file, while it runs; or --check one. The file holds secrets.
+
+    Exit codes: 0 done; 1 --check found a file that was cut or changed; 3 it cannot be done; 5 the file exists; 6
+    PostgreSQL does not answer.
+    """
+    if check:
+        _check(file, as_json=as_json)
+        return
+    from engine.backup.taking import take
+
+    settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
+    taken = take(settings, file, logs=not no_logs, tell=Counter("of the database"))
+    if as_json:
+        facts = {"file": str(taken.path), "bytes": taken.bytes, "seconds": round(taken.seconds, 3)}
+        _print_json({**facts, "outside": taken.outside}, taken.manifest)
+        return
+    print(f"wrote {taken.path}: {taken.bytes / _MIB:.1f} MiB in {taken.seconds:.1f} s")
+    _describe(taken.manifest)
+    print("  it holds passwords, and the keys that open stored secrets: keep it where only you can read it")
+    outside = [*taken.outside, *([str(config.absolute())] if config else [])]
+    if outside:
+        print(f"  not in it, keep copies: {', '.join(outside)}")
+
+
+def _check(file: Path, *, as_json: bool) -> None:
+    from engine.backup import archive
+
+    manifest, _ = archive.check(file, Counter("of the file"))
+    if as_json:
+        _print_json({"file": str(file), "bytes": file.stat().st_size, "whole": True}, manifest)
+        return
+    print(f"{file} is whole: every byte is as it was written")
+    _describe(manifest)
+    for member in manifest.members:
+        print(f"  {member.name:<20} {member.bytes:>14,} bytes  sha256 {member.sha256[:16]}...")
+
+
+def _describe(manifest: Manifest) -> None:
+    print(f"  taken           {manifest.taken_at} of server {manifest.server_id[:8]}, SwarmSync {manifest.version}")
+    print(f"  schema          {manifest.schema[-1].removesuffix('.sql')}, PostgreSQL {manifest.database}")
+    names = ("jobs", "users", "schedules", "secrets", "webhooks", "workers", "output_chunks", "log_records")
+    rows = [f"{manifest.rows[name]:,} {name.replace('_', ' ')}" for name in names if name in manifest.rows]
+    print(f"  rows            {', '.join(rows)}")
+    if manifest.left_out:
+        print(f"  left out        {', '.join(manifest.left_out)}")
+
+
+def _print_json(facts: dict[str, object], manifest: Manifest) -> None:
+    print(msgspec.json.encode({**facts, "manifest": manifest}).decode())
+
+
+class Counter:
+    """Shows on a terminal how far it is; a few times a second at most."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._shown = what, -1
+        self._seen = sys.stderr.isatty()
+
+    def __call__(self, done: int) -> None:
+        if self._seen and done >> 22 != self._shown:
+            self._shown = done >> 22
+            print(f"\r  {done / _MIB:,.0f} MiB {self._what}", end="", file=sys.stderr, flush=True)

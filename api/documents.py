@@ -9,6 +9,7 @@ import msgspec
 from swarmsync import ids
 from swarmsync.clock import rfc3339
 from swarmsync.model.lifecycle import FINAL, PLACED, JobState, Liveness, WaitReason
+from swarmsync.model.result import read_result
 from swarmsync.store.lists import JobDetail, Row
 from swarmsync.store.submit import NewJob, Submission
 from swarmsync.store.users import Caller
@@ -28,7 +29,7 @@ def job(row: Row) -> Document:
     """One job as lists show it; a very large spec is shown only with the job alone, and null in lists."""
     state = row["state"]
     reason, message = waiting_reason(row) if state == JobState.QUEUED else (row["reason"], row["message"])
-    result = msgspec.json.decode(row["result"]) if row["result"] else None
+    result = read_result(row["result"]) or None
     return {
         "id": ids.encode(row["id"]),
         "name": row["name"],
@@ -178,7 +179,7 @@ _NEW: Final = (
 def result(detail: JobDetail) -> Document:
     """How a job ended, and what there is of it: its streams, and its outputs as the worker collected them."""
     row = detail.job
-    kept = msgspec.json.decode(row["result"]) if row["result"] else {}
+    kept = read_result(row["result"])
     seconds = None
     if row["started_at"] is not None and row["finished_at"] is not None:
         seconds = round((row["finished_at"] - row["started_at"]).total_seconds(), 6)

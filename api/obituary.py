@@ -8,6 +8,7 @@ import msgspec
 
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState
 from swarmsync.model.resources import format_duration, format_size, parse_duration_ms
+from swarmsync.model.result import read_result
 from swarmsync.store.lists import JobDetail, Row
 
 R = EndReason
@@ -45,7 +46,7 @@ def obituary(detail: JobDetail, stopped: str = "") -> dict[str, Any] | None:
 
 def _evidence(row: Row, assignments: Sequence[Row], stopped: str) -> dict[str, Any]:
     last = assignments[-1] if assignments else None
-    result = msgspec.json.decode(row["result"]) if row["result"] else {}
+    result = read_result(row["result"])
     code = row["exit_code"]
     ran_ms = result.get("ran_ms")
     return {

@@ -4,12 +4,11 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from api.endpoint import Call
 from swarmsync import ids
 from swarmsync.errors import Unavailable
 from swarmsync.model.lifecycle import FINAL
+from swarmsync.model.result import read_result
 from swarmsync.store import outputs, tars
 from swarmsync.store.lists import Row
 from swarmsync.store.outputs import Output
@@ -26,7 +25,7 @@ async def verify(call: Call, job_id: int, row: Row) -> dict[str, Any]:
     Of a stream that was cut, the part that was kept is compared.
     """
     items = [await _spec(call, job_id)]
-    result = msgspec.json.decode(row["result"]) if row["result"] else {}
+    result = read_result(row["result"])
     if row["state"] in FINAL and row["fence"]:
         for name, stream in _STREAMS.items():
             items.append(await _stream(call, job_id, row, name, stream, result.get(name) or {}))

@@ -17,6 +17,7 @@ from api.output_reader import End, Note, OutputReader, Wanted
 from api.streams import Stream
 from swarmsync.clock import rfc3339
 from swarmsync.errors import Conflict, NotFound
+from swarmsync.model.result import read_result
 from swarmsync.store import lists
 from swarmsync.store.lists import Row
 from swarmsync.store.outputs import Chunk
@@ -69,7 +70,7 @@ class Logs(Resource):
 
 
 def _truncated(row: Row) -> list[str]:
-    return documents.truncated(msgspec.json.decode(row["result"]) if row["result"] else None)
+    return documents.truncated(read_result(row["result"]))
 
 
 def _wanted(query: LogsQuery) -> Wanted:

@@ -9,6 +9,7 @@ from swarmsync.model.job import Grown, JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason, JobState, WaitReason
 from swarmsync.model.resources import DURATION_MAX_MS as SPENT_MAX_MS
 from swarmsync.model.resources import Need
+from swarmsync.model.result import shorten
 from swarmsync.model.rules import line_of
 from swarmsync.model.spec import JobSpec, shape_of
 from swarmsync.protocol.codec import decode_stored_spec
@@ -153,15 +154,18 @@ def ran_ms(end: Ended) -> int | None:
 
 
 def result_of(end: Ended) -> dict[str, Any]:
-    return {
-        "stdout": _stream(end.stdout),
-        "stderr": _stream(end.stderr),
-        "cpu_ms": end.cpu_ms,
-        "memory_peak_bytes": end.memory_peak_bytes,
-        "ran_ms": ran_ms(end),
-        "spent": spent_of(end.spent),
-        **({"outputs": [_output(output) for output in end.outputs]} if end.outputs else {}),
-    }
+    """Return what is stored of an end; `read_result` brings back what is left out."""
+    return shorten(
+        {
+            "stdout": _stream(end.stdout),
+            "stderr": _stream(end.stderr),
+            "cpu_ms": end.cpu_ms,
+            "memory_peak_bytes": end.memory_peak_bytes,
+            "ran_ms": ran_ms(end),
+            "spent": spent_of(end.spent),
+            **({"outputs": [_output(output) for output in end.outputs]} if end.outputs else {}),
+        }
+    )
 
 
 def _output(output: OutputSum) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from swarmsync.model.ledger import Attempt, Event, LineReason, Part, ledger
 from swarmsync.model.lifecycle import JobState
+from swarmsync.model.result import read_result
 from swarmsync.store.lists import Row
 
 EVENTS_MAX: Final = 4_000
@@ -46,7 +47,7 @@ async def read(connection: asyncpg.Connection, job: Row, known: Sequence[Row] | 
     attempts: dict[int, Attempt] = {}
     if job["fence"]:
         for row in await connection.fetch(_ATTEMPTS, job["id"]) if known is None else known:
-            attempts[row["fence"]] = _attempt(row["started_at"], _decoded(row["result"]))
+            attempts[row["fence"]] = _attempt(row["started_at"], read_result(row["result"]))
         if job["assignment_state"] is not None and job["started_at"] is not None:
             attempts[job["fence"]] = _attempt(job["started_at"], {"spent": _decoded(job["prepared"])})
     stops = [row["message"] for row in events if row["state"] == JobState.STOPPING and row["fence"] == job["fence"]]

@@ -11,6 +11,7 @@ from msgspec import Struct
 from swarmsync import ids
 from swarmsync.model import spans
 from swarmsync.model.lifecycle import FINAL
+from swarmsync.model.result import read_result
 from swarmsync.model.spans import Attempt, Ended
 from swarmsync.store.events import Place
 from swarmsync.store.ledgers import micros
@@ -100,7 +101,7 @@ def _ended(row: Mapping[str, Any], attempts: Sequence[Attempt]) -> Ended:
 
 
 def _attempt(row: Mapping[str, Any]) -> Attempt:
-    result = msgspec.json.decode(row["result"]) if row["result"] else {}
+    result = read_result(row["result"])
     return Attempt(
         row["fence"],
         row["worker"] or "",

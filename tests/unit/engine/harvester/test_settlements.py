@@ -1,5 +1,8 @@
 """From an end to the row that records it: job and assignment are told apart, and only differences of clocks are used."""
 
+from hashlib import sha256
+
+import msgspec
 import pytest
 
 from engine.harvester.registry import Gone
@@ -7,6 +10,7 @@ from engine.harvester.settlements import SPENT_MAX_MS, judge, judge_gone, of_gon
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason, JobState
 from swarmsync.model.resources import Need
+from swarmsync.model.result import read_result
 from swarmsync.model.spec import shape_of
 from swarmsync.protocol.codec import convert_spec, encode_json
 from swarmsync.protocol.messages import Ended, Spent, StreamSum
@@ -126,7 +130,7 @@ def test_only_the_difference_of_the_workers_own_clock_is_used(started_ms, at_ms,
 def test_the_result_holds_what_was_written_and_used():
     spent = Spent(pull_ms=7, create_ms=-3, start_ms=1 << 62)
     end = ended(R.COMPLETED, 0, stdout=StreamSum(9, 4, "aa"), cpu_ms=12, memory_peak_bytes=34, spent=spent)
-    assert result_of(end) == {
+    assert read_result(msgspec.json.encode(result_of(end)).decode()) == {
         "stdout": {"size": 9, "kept": 4, "sha256": "aa"},
         "stderr": {"size": 0, "kept": 0, "sha256": ""},
         "cpu_ms": 12,
@@ -134,3 +138,18 @@ def test_the_result_holds_what_was_written_and_used():
         "ran_ms": 3_000,
         "spent": {"pull_ms": 7, "create_ms": 0, "start_ms": SPENT_MAX_MS, "stop_ms": 0, "collect_ms": 0},
     }
+
+
+def test_of_a_job_that_wrote_and_used_nothing_next_to_nothing_is_stored():
+    nothing = StreamSum(0, 0, sha256().hexdigest())
+    stored = result_of(ended(R.COMPLETED, 0, stdout=nothing, stderr=nothing))
+    assert stored == {"ran_ms": 3_000}
+    assert read_result(msgspec.json.encode(stored).decode()) == {
+        "stdout": {"size": 0, "kept": 0, "sha256": sha256().hexdigest()},
+        "stderr": {"size": 0, "kept": 0, "sha256": sha256().hexdigest()},
+        "cpu_ms": None,
+        "memory_peak_bytes": None,
+        "ran_ms": 3_000,
+        "spent": {"pull_ms": 0, "create_ms": 0, "start_ms": 0, "stop_ms": 0, "collect_ms": 0},
+    }
+    assert read_result(None) == {}

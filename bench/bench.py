@@ -199,6 +199,28 @@ def soak(
 
 
 @app.command()
+def recovery(
+    seed: Annotated[int | None, typer.Option(help="in which order the faults come; drawn unless given")] = None,
+    times: Annotated[int | None, typer.Option(min=1, max=10_000, help="how often each; 10 unless given")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="only this one; may be given several times")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="add the run to this file", dir_okay=False)] = None,
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """Break each part of a Core in turn, and tell how soon a job that was submitted after the fault begins."""
+    from bench.scenarios.recovery import GOALS_S
+
+    for name in fault or ():
+        if name not in GOALS_S:
+            print(f"bench: --fault is one of {', '.join(GOALS_S)}; not {name!r}", file=sys.stderr)
+            raise typer.Exit(2)
+    settings = {"seed": seed, "times": times, "faults": tuple(fault or ()), "ledger": ledger}
+    if run_scenario("recovery", quick=quick, as_json=json, out=out, **settings)["failures"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="a job log: CSV, CSV.gz or SWF", exists=True, dir_okay=False)],
     policy: Annotated[list[str] | None, typer.Option(help="a policy, may be given several times")] = None,

@@ -20,13 +20,16 @@ from swarmsync.store import invariants
 
 PATIENCE_S: Final = 3.0
 WARM_UP_S: Final = 20.0
-_ENDED: Final = "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL AND name LIKE 'chaos%'"
+_ENDED: Final = "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL AND name = $1"
 _ROWS: Final = """
 SELECT j.id, j.state, j.reason, j.exit_code, j.fence,
     (SELECT count(*) FROM job_events e WHERE e.job_id = j.id
         AND e.state IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'expired')) AS finals
 FROM jobs j WHERE j.name = $1
 """
+
+
+Family = Callable[[], list[tuple[str, psutil.Process]]]
 
 
 class Sample(Struct, frozen=True):
@@ -52,12 +55,12 @@ class Seen(Struct):
 class Watcher(threading.Thread):
     """`stop` ends it. It has a connection of its own, and PostgreSQL may be away at any moment."""
 
-    def __init__(self, core: Core, began: float, say: Callable[[str], None]) -> None:
+    def __init__(self, url: str, name: str, family: Family, began: float, say: Callable[[str], None]) -> None:
+        """`url` is PostgreSQL's, `name` that of the jobs to count; `family` returns the processes to look at."""
         super().__init__(name="watcher", daemon=True)
         self.seen = Seen()
-        self._core, self._began, self._say = core, began, say
+        self._url, self._name, self._family, self._began, self._say = url, name, family, began, say
         self._over = threading.Event()
-        self._url = plan_postgres(core.data_dir, load_secrets(core.data_dir)).url
 
     def stop(self) -> None:
         self._over.set()
@@ -76,7 +79,7 @@ class Watcher(threading.Thread):
             connection = await connect(self._url)
             try:
                 found = await invariants.breaks(connection)
-                ended = await connection.fetchval(_ENDED)
+                ended = await connection.fetchval(_ENDED, self._name)
             finally:
                 connection.terminate()
         seen = self.seen
@@ -87,14 +90,34 @@ class Watcher(threading.Thread):
                 self._say(f"BROKEN {name}: {count}")
                 seen.breaks[name] = count
 
+    def rows(self, name: str) -> list[Row]:
+        """Return what PostgreSQL says of all jobs of this name."""
+
+        async def ask() -> list[asyncpg.Record]:
+            connection = await connect(self._url)
+            try:
+                found: list[asyncpg.Record] = await connection.fetch(_ROWS, name)
+            finally:
+                await connection.close()
+            return found
+
+        found = asyncio.run(ask())
+        return [Row(encode(r["id"]), r["state"], r["reason"], r["exit_code"], r["fence"], r["finals"]) for r in found]
+
     def _sample(self) -> None:
         at_s = round(time.monotonic() - self._began, 2)
-        for name, process in family(self._core):
+        for name, process in self._family():
             try:
                 memory, descriptors = process.memory_info().rss, process.num_fds()
             except (psutil.Error, OSError):
                 continue
             self.seen.samples.append(Sample(at_s, name, process.pid, memory, descriptors))
+
+
+def of(core: Core, name: str, began: float, say: Callable[[str], None]) -> Watcher:
+    """Return the watcher of a Core with a PostgreSQL of its own."""
+    url = plan_postgres(core.data_dir, load_secrets(core.data_dir)).url
+    return Watcher(url, name, lambda: family(core), began, say)
 
 
 def family(core: Core) -> list[tuple[str, psutil.Process]]:
@@ -119,20 +142,6 @@ def _name(process: psutil.Process) -> str:
 
 async def connect(url: str) -> asyncpg.Connection:
     return await asyncpg.connect(url, timeout=PATIENCE_S, server_settings={"search_path": "swarmsync"})
-
-
-def rows(core: Core, name: str) -> list[Row]:
-    """Return what PostgreSQL says of all jobs of this name."""
-
-    async def ask() -> list[Row]:
-        connection = await connect(plan_postgres(core.data_dir, load_secrets(core.data_dir)).url)
-        try:
-            found = await connection.fetch(_ROWS, name)
-        finally:
-            await connection.close()
-        return [Row(encode(r["id"]), r["state"], r["reason"], r["exit_code"], r["fence"], r["finals"]) for r in found]
-
-    return asyncio.run(ask())
 
 
 def slope(lives: Sequence[Sequence[tuple[float, float]]]) -> dict[str, float] | None:

@@ -8,12 +8,11 @@ have begun twice, no two containers of a job may have lived at a moment, and no 
 
 import json
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,17 +22,13 @@ from msgspec import Struct
 from bench import watch
 from bench.faults import Breaker, Fault, faults_of
 from bench.harness import Core, core, wait_until
-from bench.judge import SCRIPT, Judgement, Ledger, Promise, judge, marks
+from bench.ordeal import Ordeal, Outcome, judged, tell
 from bench.plots import Chart, Point
 from bench.results import Say, spread
+from bench.submitter import PATIENCE_S, Submitter
 from swarmsync.client import Client
-from swarmsync.errors import SwarmError
 
 NAME: Final = "chaos"
-PATIENCE_S: Final = 60.0
-STUCK_S: Final = 30.0  # no job ends for so long, and some have not
-PROBE_S: Final = 90.0
-BATCH: Final = 4
 CONFIG: Final = """cpus = 8
 memory = "8GiB"
 [workers]
@@ -95,90 +90,25 @@ class Run:
 
     def __init__(self, there: Core, plan: Plan, say: Say) -> None:
         self.plan, self.core, self._say = plan, there, say
-        self._directory = there.data_dir.parent / "judge"
-        self._directory.mkdir()
-        self._ledger = Ledger(self._directory / "ledger.jsonl")
         self._breaker = Breaker(there)
-        self._over = threading.Event()
-        self._problems: list[str] = []
         self.struck: list[Struck] = []
         self._began = time.monotonic()
-        self._jobs = 0
-        self.watcher = watch.Watcher(there, self._began, say)
+        self.watcher = watch.of(there, NAME, self._began, say)
+        self._submitter = Submitter(there.data_dir.parent / "judge", NAME, plan.seed, plan.rate_per_s, say)
+        self._ordeal = Ordeal(self._submitter, self.watcher, lambda: [there.client(patience_s=PATIENCE_S)])
 
     def figures(self) -> dict[str, Any]:
         """Run it all and judge."""
         client = self.core.client(patience_s=PATIENCE_S)
         wait_until(lambda: client.get("/v1/stats")["workers"].get("ready", 0) == 1, 60)
         self._say(f"seed {self.plan.seed}, scenario {self.plan.scenario}, {self.plan.seconds:g} s")
-        submitter = threading.Thread(target=self._guarded, args=(self._submit,), name="submitter", daemon=True)
-        self.watcher.start()
-        submitter.start()
-        self._guarded(self._break)
-        self._over.set()
-        submitter.join(2 * PATIENCE_S)
-        if submitter.is_alive():
-            self._problems.append("the client has no answer to its last request")
-        stuck = self._settle()
-        self.watcher.stop()
-        verdict = judge(
-            self._ledger.promises,
-            watch.rows(self.core, NAME),
-            marks(self._directory, "begun"),
-            marks(self._directory, "beside"),
-        )
-        self._ledger.close()
-        return self._told(verdict, stuck)
+        return self._told(self._ordeal.during(lambda: self._break(client), jobs_max=self.plan.jobs))
 
-    def _guarded(self, work: Any) -> None:
-        try:
-            work()
-        except Exception as problem:  # noqa: BLE001 what goes wrong is a finding, and the judge speaks all the same
-            self._problems.append(f"{type(problem).__name__}: {problem}")
-            self._over.set()
-
-    # ------------------------------------------------ the client
-
-    def _submit(self) -> None:
-        client = self.core.client(patience_s=PATIENCE_S)
-        chance = random.Random(f"{self.plan.seed} jobs")
-        pause_s = BATCH / self.plan.rate_per_s
-        for number in count():
-            if self._over.is_set() or (self.plan.jobs and self._jobs >= self.plan.jobs):
-                return
-            drawn = [
-                (round(0.005 + 0.4 * chance.random() ** 3, 3), chance.choice((0, 0, 0, 0, 3))) for _ in range(BATCH)
-            ]
-            began = time.monotonic()
-            self._ask(client, f"chaos-{self.plan.seed}-{number}", drawn)
-            self._over.wait(max(0.0, pause_s - (time.monotonic() - began)))
-
-    def _ask(self, client: Client, key: str, drawn: list[tuple[float, int]]) -> list[str]:
-        """Submit until there is an answer: the key makes sure that asking again makes no second job."""
-        codes = tuple(code for _, code in drawn)
-        self._ledger.ask(key, codes)
-        specs = [spec_of(self._directory, seconds, code) for seconds, code in drawn]
-        deadline = time.monotonic() + 2 * PATIENCE_S
-        while True:
-            try:
-                ids = client.submit_many(specs, key=key)
-                break
-            except SwarmError as problem:
-                if time.monotonic() > deadline:
-                    raise
-                self._say(f"asks again: {problem}")
-        self._ledger.told(Promise(key, codes, tuple(ids)))
-        self._jobs += len(ids)
-        return ids
-
-    # ------------------------------------------------ the faults
-
-    def _break(self) -> None:
-        client = self.core.client(patience_s=PATIENCE_S)
+    def _break(self, client: Client) -> None:
         for fault in faults_of(self.plan.seed, self.plan.scenario, self.plan.gap_s):
-            if self._over.wait(fault.after_s) or self._time_s() >= self.plan.seconds:
+            if self._ordeal.over.wait(fault.after_s) or self._time_s() >= self.plan.seconds:
                 return
-            if self.plan.jobs and self._jobs >= self.plan.jobs:
+            if self.plan.jobs and self._submitter.jobs >= self.plan.jobs:
                 return
             self._strike(client, fault)
 
@@ -186,92 +116,38 @@ class Run:
         at_s = self._time_s()
         self._breaker.strike(fault)
         done = time.monotonic()
-        took = self._probe(client, len(self.struck), done)
+        took = self._submitter.probe([client], f"probe-{self.plan.seed}-{len(self.struck)}", done)
         self.struck.append(Struck(fault.name, round(at_s, 2), took))
         told = "no new job began" if took is None else f"a new job began after {took:.2f} s"
-        self._say(f"fault {len(self.struck)}, {fault.name}: {told}; {self._jobs} jobs")
-
-    def _probe(self, client: Client, number: int, since: float) -> float | None:
-        """Submit a job of no length and wait for its mark. It is in the ledger like the others."""
-        (job_id,) = self._ask(client, f"probe-{self.plan.seed}-{number}", [(0.0, 0)])
-        begun = self._directory / f"{job_id}.lock"
-        try:
-            wait_until(begun.exists, PROBE_S)
-        except TimeoutError:
-            return None
-        return round(time.monotonic() - since, 3)
+        self._say(f"fault {len(self.struck)}, {fault.name}: {told}; {self._submitter.jobs} jobs")
 
     def _time_s(self) -> float:
         return time.monotonic() - self._began
 
-    def _settle(self) -> int:
-        """Wait until all has ended, or nothing has for `STUCK_S`; return how many have not."""
-        wanted = sum(len(promise.ids) for promise in self._ledger.promises)
-        seen, since = -1, time.monotonic()
-        while time.monotonic() - since < STUCK_S:
-            ended = self.watcher.seen.ended[-1][1] if self.watcher.seen.ended else 0
-            if ended >= wanted:
-                return 0
-            if ended != seen:
-                seen, since = ended, time.monotonic()
-            time.sleep(0.2)
-        return wanted - max(seen, 0)
-
-    # ------------------------------------------------ what came out
-
-    def _told(self, verdict: Judgement, stuck: int) -> dict[str, Any]:
+    def _told(self, outcome: Outcome) -> dict[str, Any]:
         seen, plan = self.watcher.seen, self.plan
         kinds = sorted({struck.name for struck in self.struck})
         back = {kind: [s.recovered_s for s in self.struck if s.name == kind] for kind in kinds}
         slow = sum(struck.recovered_s is None for struck in self.struck)
-        failures = verdict.failures + stuck + slow + sum(seen.breaks.values()) + len(self._problems)
         figures = {
             "plan": msgspec.to_builtins(plan),
             "lasted_s": round(self._time_s(), 1),
             "faults": len(self.struck),
             "faults_by_kind": dict(Counter(struck.name for struck in self.struck)),
-            "judge": {**msgspec.to_builtins(verdict), "stuck": stuck, "no_recovery": slow},
-            "failures": failures,
-            "problems": self._problems,
-            "invariants": {"looks": seen.looks, "postgres_away": seen.unanswered, "breaks": dict(seen.breaks)},
+            **judged(outcome, seen, slow),
             "recovery_s": {kind: spread([s for s in took if s is not None], 3) for kind, took in back.items()},
             "timeline": {
                 "ended": per_second(seen.ended),
                 "faults": [(struck.at_s, struck.name) for struck in self.struck],
             },
         }
-        self._table(figures)
-        return figures
-
-    def _table(self, figures: Mapping[str, Any]) -> None:
         for kind, took in figures["recovery_s"].items():
             n = figures["faults_by_kind"][kind]
             self._say(
                 f"{kind:<20} n {n:>4}   new job after p50 {took.get('p50', 0):6.2f} s  p99 {took.get('p99', 0):6.2f} s"
             )
-        verdict = figures["judge"]
-        zeros = ", ".join(f"{verdict[name]} {name.replace('_', ' ')}" for name in _ZEROS)
-        self._say(f"{figures['faults']} faults, {verdict['jobs']} jobs, {verdict['attempts']} attempts: {zeros}")
-        breaks = figures["invariants"]["breaks"]
-        looks = figures["invariants"]["looks"]
-        self._say(f"{looks} looks at {len(breaks)} invariants: {sum(breaks.values())} breaks")
-        for line in (*verdict["examples"], *figures["problems"]):
-            self._say(f"FAILED {line}")
-
-
-_ZEROS: Final = (
-    "lost", "unasked", "unfinished", "wrong_verdict", "ended_twice", "began_twice", "beside", "stuck", "no_recovery",
-)  # fmt: skip
-
-
-def spec_of(directory: Path, seconds: float, code: int) -> dict[str, Any]:
-    return {
-        "image": "none",
-        "name": NAME,
-        "command": ["/bin/bash", "-c", SCRIPT, str(directory), str(seconds), str(code)],
-        "resources": {"cpus": 0.5, "memory": "32MiB"},
-        "stop": {"grace": "2s"},
-    }
+        tell(figures, self._say)
+        return figures
 
 
 def per_second(ended: list[tuple[float, int]]) -> list[tuple[float, float]]:

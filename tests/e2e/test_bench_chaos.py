@@ -1,8 +1,9 @@
-"""`bench chaos`, seconds long: it breaks a real Core, a new job begins after each fault, and its judge finds no loss."""
+"""`bench chaos` and `bench recovery`, seconds long: a new job begins after each fault, and their judge finds no loss."""
 
 import pytest
 
-from bench.scenarios import chaos
+from bench.scenarios import chaos, recovery
+from bench.submitter import BATCH
 
 pytestmark = pytest.mark.e2e
 
@@ -15,5 +16,20 @@ def test_modules_are_killed_and_nothing_is_lost(tmp_path):
     )
     assert figures["failures"] == 0, said
     assert figures["faults"] >= 1
-    assert figures["judge"]["jobs"] >= figures["faults"] + chaos.BATCH
+    assert figures["judge"]["jobs"] >= figures["faults"] + BATCH
     assert chaos.totals(tmp_path / "ledger.jsonl")["faults"] == figures["faults"]
+
+
+@pytest.mark.timeout(300)
+def test_each_fault_is_timed_until_a_new_job_begins(tmp_path):
+    said = []
+    faults = ("kill scheduler", "kill worker")
+    figures = recovery.measure(
+        quick=True, say=said.append, seed=2, times=1, faults=faults, ledger=tmp_path / "ledger.jsonl"
+    )
+    assert figures["failures"] == 0, said
+    assert [figures["recovery"][name]["n"] for name in faults] == [1, 1]
+    assert all(0 < figures["recovery"][name]["max"] < recovery.PROBE_S for name in faults)
+    assert figures["judge"]["jobs"] >= recovery.HELD + 1
+    assert len(recovery.charts(figures)) == 1
+    assert chaos.totals(tmp_path / "ledger.jsonl")["kill worker"] == 1

@@ -128,9 +128,10 @@ class Agent:
             if stopped in done and not self._leaving:
                 await self._drain()
         finally:
-            for running in (*loops, stopped, *self._jobs):
+            lives = [entry.own for entry in self._assignments.values() if entry.own is not None]
+            for running in (*loops, stopped, *self._jobs, *lives):
                 running.cancel()
-            await asyncio.gather(*loops, stopped, *self._jobs, return_exceptions=True)
+            await asyncio.gather(*loops, stopped, *self._jobs, *lives, return_exceptions=True)
         self._note(closed=not self._reactor.held)
         for ended in done - {stopped}:
             ended.result()  # a loop never ends by itself: raise what broke it
@@ -291,7 +292,7 @@ class Agent:
     def _begin(self, ref: JobRef, terms: Terms, **how: Any) -> None:
         assignment = Assignment(ref, terms, self._runtime, self._output, self._say, **how)
         self._assignments[ref] = assignment
-        self._run(assignment.live())
+        assignment.begin()
 
     def _run(self, work: Any) -> None:
         job = asyncio.get_running_loop().create_task(work)

@@ -76,7 +76,7 @@ class Assignment:
         self._cause_ms = 0
         self._stopping: asyncio.Task[None] | None = None
         self._running = False
-        self._own: asyncio.Task[Any] | None = None
+        self.own: asyncio.Task[Any] | None = None
         self._preparing: asyncio.Task[Any] | None = None
         self._interrupted = False
         self._sampling: asyncio.Task[None] | None = None
@@ -99,9 +99,14 @@ class Assignment:
             self._interrupted = True
             self._preparing.cancel()
 
+    def begin(self) -> None:
+        """Live in a coroutine of its own, which this object keeps."""
+        self.own = asyncio.create_task(self.live())
+
     async def live(self) -> None:
         """Take it to its end; the last thing said is Ended."""
-        self._own = asyncio.current_task()
+        if self.own is None:
+            self.own = asyncio.current_task()
         try:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
@@ -143,7 +148,7 @@ class Assignment:
 
     async def _prepare(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a step that a stop may interrupt; our own coroutine is what is cancelled, and it goes on after that."""
-        own = self._own
+        own = self.own
         assert own is not None
         self._preparing = own
         try:

@@ -39,6 +39,7 @@ from swarmsync.protocol.messages import (
 )
 from worker.assignment import Assignment
 from worker.container_runtime import ContainerRuntime, RuntimeProblem, Seen
+from worker.eager import cancelled
 from worker.lease_file import boot_id, boot_ms
 from worker.leases import key_of
 from worker.orphans import remove_orphans
@@ -111,6 +112,15 @@ class Agent:
         self._leaving = True
         self._stopping.set()
 
+    @property
+    def must_begin_anew(self) -> bool:
+        return self._output.lost.is_set()
+
+    async def _begin_anew(self) -> None:
+        await self._output.lost.wait()
+        log.warning("Core has less output than it had stored: a restored backup; reading it again", worker=self.name)
+        self.leave()
+
     async def close(self) -> None:
         await self._runtime.close()
 
@@ -118,7 +128,8 @@ class Agent:
         await self._adopt()
         await self._join()
         await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
-        works = [self._pulses, self._reports, self._output.run, self._look_after_images, self._remove_orphans]
+        works = [self._pulses, self._reports, self._output.run, self._begin_anew, self._look_after_images]
+        works.append(self._remove_orphans)
         if self._watch is not None:
             works.append(self._watch.keep)
         loops = [asyncio.create_task(loop()) for loop in works]
@@ -129,9 +140,7 @@ class Agent:
                 await self._drain()
         finally:
             lives = [entry.own for entry in self._assignments.values() if entry.own is not None]
-            for running in (*loops, stopped, *self._jobs, *lives):
-                running.cancel()
-            await asyncio.gather(*loops, stopped, *self._jobs, *lives, return_exceptions=True)
+            await cancelled([*loops, stopped, *self._jobs, *lives])
         self._note(closed=not self._reactor.held)
         for ended in done - {stopped}:
             ended.result()  # a loop never ends by itself: raise what broke it
@@ -225,6 +234,7 @@ class Agent:
             return
         if isinstance(answer, Refusal):
             await self._join()
+            await self._output.compare(self._reactor.ended())
         elif isinstance(answer, PulseAnswer):
             self._reactor.heard(sent_ms)
             self._note()

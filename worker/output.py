@@ -6,7 +6,7 @@ which each stream is in PostgreSQL; all beyond is sent again. Memory is bounded:
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -14,11 +14,13 @@ from msgspec import Struct
 
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
+from swarmsync.model.files import FIRST_OUTPUT_STREAM
 from swarmsync.model.job import JobRef
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     AskLogEnds,
     CheckOutput,
+    Ended,
     LogChunk,
     LogChunks,
     LogsAck,
@@ -31,6 +33,7 @@ MESSAGE_MAX: Final = 512 << 10
 CHUNKS_MAX: Final = 256
 AHEAD_MAX: Final = 2 << 20
 ANSWER_S: Final = 5.0
+REFS_MAX: Final = 500
 CHECK_S: Final = 30.0
 _NOTHING: Final = sha256().hexdigest()
 
@@ -97,26 +100,43 @@ class OutputSender(Struct):
     waiting: deque[LogChunk]
     streams: dict[tuple[JobRef, int], Stream]
     wake: asyncio.Event
+    lost: asyncio.Event  # Core has less than it had acknowledged
 
     @classmethod
     def create(cls, bus: Bus, worker: str, session: str) -> "OutputSender":
-        return cls(bus, worker, session, deque(), {}, asyncio.Event())
+        return cls(bus, worker, session, deque(), {}, asyncio.Event(), asyncio.Event())
 
     async def open(self, ref: JobRef, *, adopted: bool) -> tuple[Stream, Stream]:
         """Begin the two streams of an assignment; for an adopted one, ask Core what it has already."""
         ends = {1: 0, 2: 0}
-        while adopted:
-            try:
-                answer = await self._ask(AskLogEnds(self.session, (ref,)))
-            except Unavailable:
-                await asyncio.sleep(0.2)
-                continue
-            ends |= {stream: end for _, stream, end in answer.ends}
-            break
+        if adopted:
+            ends |= {stream: end for _, stream, end in (await self._ends((ref,))).ends}
         pair = Stream(ref, 1, ends[1]), Stream(ref, 2, ends[2])
         for stream in pair:
             self.streams[ref, stream.number] = stream
         return pair
+
+    async def compare(self, ended: Iterable[Ended]) -> None:
+        """Ask whether all is stored that once was, after Core did not know our session: it may be a restored one."""
+        stored = {(stream.ref, stream.number): stream.stored for stream in self.streams.values()}
+        for end in ended:
+            sums = ((1, end.stdout.kept), (2, end.stderr.kept))
+            tars = ((number, total.size) for number, total in enumerate(end.outputs, FIRST_OUTPUT_STREAM))
+            stored |= {(end.ref, number): size for number, size in (*sums, *tars)}
+        refs = sorted({ref for ref, _ in stored})
+        for start in range(0, len(refs), REFS_MAX):
+            answer = await self._ends(tuple(refs[start : start + REFS_MAX]))
+            ends = {(ref, number): end for ref, number, end in answer.ends}
+            if any(ends.get(key, 0) < end for key, end in stored.items() if key[0] in refs[start : start + REFS_MAX]):
+                self.lost.set()
+
+    async def _ends(self, refs: tuple[JobRef, ...]) -> LogsAck:
+        """Ask, for as long as it takes, up to where these are stored."""
+        while True:
+            try:
+                return await self._ask(AskLogEnds(self.session, refs))
+            except Unavailable:
+                await asyncio.sleep(0.2)
 
     async def send(self, stream: Stream, data: bytes, at_ms: int, allowance: int) -> None:
         """Queue bytes; wait while this stream is too far ahead of what is stored."""
@@ -132,13 +152,7 @@ class OutputSender(Struct):
 
     async def open_one(self, ref: JobRef, number: int) -> Stream:
         """Begin the stream of an output; what Core has of it already is not sent again."""
-        while True:
-            try:
-                answer = await self._ask(AskLogEnds(self.session, (ref,)))
-                break
-            except Unavailable:
-                await asyncio.sleep(0.2)
-        ends = {stream: end for _, stream, end in answer.ends}
+        ends = {stream: end for _, stream, end in (await self._ends((ref,))).ends}
         stream = self.streams[ref, number] = Stream(ref, number, ends.get(number, 0))
         return stream
 
@@ -185,7 +199,10 @@ class OutputSender(Struct):
             self._return([chunk for chunk in batch if ends.get((chunk.ref, chunk.stream), 0) < _end(chunk)])
             for key, end in ends.items():
                 stream = self.streams.get(key)
-                if stream is not None:
+                if stream is not None and end < stream.stored:
+                    self.lost.set()
+                    await asyncio.sleep(0.2)  # what follows would be sent for ever: it does not fit to what is stored
+                elif stream is not None:
                     stream.stored_to(end)
 
     def _batch(self) -> list[LogChunk]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.metadata
+import os
 import signal
 import sys
 from collections.abc import MutableMapping
@@ -45,13 +46,15 @@ def main(path: str) -> None:
     if site.log_format == "json":
         structlog.configure(processors=[structlog.processors.add_log_level, _as_json])
     try:
-        uvloop.run(_main(site.worker, site))
+        again = uvloop.run(_main(site.worker, site))
     except ConfigError as problem:
         sys.stderr.write(f"worker: {problem}\n")
         raise SystemExit(EXIT_CONFIG) from None
     except identity.NotAWorkerError as problem:
         sys.stderr.write(f"worker: {problem}\n")
         raise SystemExit(EXIT_REFUSED) from None
+    if again:
+        os.execv(sys.executable, [sys.executable, "-m", "worker.program", path])  # noqa: S606 our program
 
 
 def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
@@ -102,7 +105,8 @@ def owner_of(name: str, join_token: str) -> str:
     return f"{name}-{blake2b(join_token.encode(), digest_size=6).hexdigest()}"
 
 
-async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
+async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> bool:
+    """Run the agents; tell whether this program must begin anew and adopt what they left."""
     if settings.runtime == "simulated":
         bus = await Bus.connect(site.nats_url, "worker")
     else:
@@ -127,12 +131,19 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, leave)
+
+    async def run(agent: Agent) -> None:
+        await agent.run()
+        if agent.must_begin_anew:
+            leave()
+
     try:
-        await asyncio.gather(*(agent.run() for agent in agents))
+        await asyncio.gather(*(run(agent) for agent in agents))
     finally:
         await bus.close()
         for agent in agents:
             await agent.close()
+    return any(agent.must_begin_anew for agent in agents)
 
 
 def _images_max(settings: LocalWorkerSettings) -> int | None:

@@ -209,6 +209,10 @@ class Reactor:
         count = min(len(self._outbox), REPORTS_PER_MESSAGE)
         return self._outbox[0][0], tuple(self._outbox[index][1] for index in range(count))
 
+    def ended(self) -> list[Ended]:
+        """Return the ends that Core has not acknowledged."""
+        return [report for _, report in self._outbox if isinstance(report, Ended)]
+
     def acknowledged(self, through_seq: int) -> list[JobRef]:
         """Core has committed reports up to here; return the assignments whose containers may go now."""
         over: list[JobRef] = []

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
+from swarmsync.model.lifecycle import EndReason
 from swarmsync.protocol import codec
-from swarmsync.protocol.messages import AskLogEnds, LogsAck, ReportsAck, StreamSum
+from swarmsync.protocol.messages import AskLogEnds, Ended, LogsAck, ReportsAck, StreamSum
 from worker import output
 from worker.output import AHEAD_MAX, MESSAGE_MAX, PIECE_MAX, OutputSender, Stream
 
@@ -128,6 +129,39 @@ async def test_every_byte_arrives_once_and_in_order_whatever_gets_lost(rig, faul
     await written(sender, pair, (1, b"one"), (2, b"two"), (1, b"three"), (2, b"four" * 1000))
     assert (logger.text(1), logger.text(2)) == (b"onethree", b"two" + b"four" * 1000)
     assert [stream.stored for stream in pair] == [8, 4003]
+
+
+@pytest.mark.parametrize("left", [b"", b"one"])
+async def test_a_core_that_has_less_than_it_had_stored_is_noticed_when_it_acknowledges(rig, left):
+    logger, sender = rig
+    pair = await sender.open(REF, adopted=False)
+    await written(sender, pair, (1, b"onetwo"))
+    assert not sender.lost.is_set()
+    logger.stored[REF, 1] = left
+    await sender.send(pair[0], b"three", 0, 1 << 20)
+    await asyncio.wait_for(sender.lost.wait(), 60)
+    assert logger.text(1) == left
+
+
+async def test_a_core_that_has_less_than_it_had_stored_is_noticed_when_it_is_asked(rig):
+    logger, sender = rig
+    pair = await sender.open(REF, adopted=False)
+    await written(sender, pair, (1, b"onetwo"))
+    await sender.compare([])
+    assert not sender.lost.is_set()
+    logger.stored[REF, 1] = b"one"
+    await sender.compare([])
+    assert sender.lost.is_set()
+
+
+@pytest.mark.parametrize(("stored", "lost"), [(b"all of it", False), (b"a part", True)])
+async def test_ends_that_wait_for_their_acknowledgement_count_too(rig, stored, lost):
+    logger, sender = rig
+    logger.stored[OTHER, 1] = stored
+    logger.faults = ["lost question"]
+    whole = StreamSum(len(b"all of it"), len(b"all of it"))
+    await sender.compare([Ended(OTHER, EndReason.COMPLETED, "", 1, 0, stdout=whole)])
+    assert sender.lost.is_set() == lost
 
 
 async def test_two_assignments_do_not_disturb_each_other(rig):

@@ -30,8 +30,8 @@ from swarmsync.ids import IdSource
 from swarmsync.nats_config import JOIN, NatsConfig
 from swarmsync.profiles import profile_path
 from swarmsync.seal import Sealer, load_ring
-from swarmsync.store import cores, users, worker_keys
-from swarmsync.store.migrate import migrate
+from swarmsync.store import cores, users, whole, worker_keys
+from swarmsync.store.migrate import LOGIN_ROLES, migrate
 from swarmsync.store.pool import as_login
 
 ADMIN = "admin"
@@ -223,7 +223,9 @@ async def _agree(settings: Settings, servers: Servers) -> dict[str, str]:
 
 async def _set_up(settings: Settings, servers: Servers, word: LeadWord) -> None:
     try:
-        await migrate(servers.database_url, await _agree(settings, servers))
+        passwords = await _agree(settings, servers)
+        await migrate(servers.database_url, passwords)
+        await _hold_back(settings, as_login(servers.database_url, LOGIN_ROLES[0], passwords[LOGIN_ROLES[0]]))
         connection = await asyncpg.connect(servers.database_url, server_settings={"search_path": "swarmsync"})
     except (OSError, asyncpg.PostgresError) as problem:
         raise ConfigError(f"PostgreSQL cannot be used: {problem}") from None
@@ -247,6 +249,15 @@ async def _set_up(settings: Settings, servers: Servers, word: LeadWord) -> None:
                 name = "local" if servers.alone else f"local-{identity(settings).id}"  # one for each Core
                 token, _ = await users.create_token(connection, new_ids.next(), user_id, name, days=TOKEN_DAYS)
                 _write_profile(url, token, settings.api.tls_ca)
+    finally:
+        await connection.close()
+
+
+async def _hold_back(settings: Settings, engine_url: str) -> None:
+    """After a restore: what waits goes on when nothing can run any more that the backup does not know."""
+    connection = await asyncpg.connect(engine_url, server_settings={"search_path": "swarmsync"})
+    try:
+        await whole.hold_back(connection, settings.workers.lease_ms, settings.workers.lease_slack_ms)
     finally:
         await connection.close()
 

@@ -192,6 +192,7 @@ def certs(
 
 
 app.command()(backups.backup)
+app.command()(backups.restore)
 
 
 def installed_version() -> str:

@@ -1,4 +1,4 @@
-"""`swarmsyncd backup`: the words for people and for programs around taking and checking a backup."""
+"""`swarmsyncd backup` and `restore`: the words for people and for programs around them."""
 
 import sys
 from pathlib import Path
@@ -48,6 +48,34 @@ def backup(
     outside = [*taken.outside, *([str(config.absolute())] if config else [])]
     if outside:
         print(f"  not in it, keep copies: {', '.join(outside)}")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="a backup")],
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Bring back a backup into an empty data directory. Stop the Core that it was taken from before you start this one.
+
+    Exit codes: 0 done; 1 the file was cut or changed; 3 it cannot be done; 5 something is there already; 6 PostgreSQL
+    does not answer.
+    """
+    from engine.backup.restoring import restore as bring_back
+
+    settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
+    done = bring_back(settings, file, Counter("of the file"))
+    if as_json:
+        facts = {"data_dir": str(settings.data_path), "seconds": round(done.seconds, 3), "upgraded": done.upgraded}
+        _print_json(facts, done.manifest)
+        return
+    print(f"restored {file} into {settings.data_path} in {done.seconds:.1f} s")
+    _describe(done.manifest)
+    if done.upgraded:
+        print(f"  upgraded        {', '.join(done.upgraded)}")
+    print(f"  what was accepted or changed after {done.manifest.taken_at} is not in it")
+    print("  the Core it was taken from must not run any more; people log in again, API tokens hold")
+    print(f"  start           swarmsyncd --data-dir {settings.data_path}")
 
 
 def _check(file: Path, *, as_json: bool) -> None:

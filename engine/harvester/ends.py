@@ -25,9 +25,11 @@ class Ends:
         say: Callable[[list[ToScheduler]], None],
         journal: Callable[..., Any],
         written: Callable[[Iterable[tuple[Settlement, jobs.Settled]]], None] = lambda _: None,
+        now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store, self._registry, self._crash_limit = store, registry, crash_limit
         self._say, self._journal, self._written = say, journal, written
+        self._now_ms = now_ms
         self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
         self.in_doubt: set[JobRef] = set()  # their verdicts may have been committed although the answer was lost
         self.arrays: set[int] = set()  # arrays of which a member ended
@@ -35,6 +37,19 @@ class Ends:
         self.over: set[int] = set()  # jobs that are final now: others may wait for them
         self.requeued = False  # some are queued again: the feed has news
         self.must_resync = False
+        self._restored: tuple[int, int] | None = None
+
+    def restored(self, at_ms: int, slack_ms: int) -> None:
+        """A backup was restored, and first started then: attempts that it does not know live a lease from there."""
+        self._restored = at_ms, slack_ms
+
+    def _quiet(self, entry: Settlement) -> Settlement:
+        """Try nothing again while an attempt may live that was begun after the backup."""
+        live = self._registry.live.get(entry.ref.job_id)
+        if self._restored is None or live is None:
+            return entry
+        at_ms, slack_ms = self._restored
+        return settlements.not_before(entry, at_ms + live.lease_ms + slack_ms - self._now_ms())
 
     async def follow(self) -> bool:
         """See to what ends mean for others: the rest of an array, the array itself, jobs that waited for them.
@@ -91,7 +106,7 @@ class Ends:
     async def settle(self, batch: Sequence[Settlement]) -> None:
         if not batch:
             return
-        unique = {entry.ref: entry for entry in batch}
+        unique = {entry.ref: self._quiet(entry) for entry in batch}
         self.in_doubt |= unique.keys()
         won = await jobs.settle(self._store, list(unique.values()))
         self.in_doubt -= unique.keys()

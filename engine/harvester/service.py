@@ -49,7 +49,7 @@ from swarmsync.protocol.messages import (
     WorkerJoined,
     WorkerLost,
 )
-from swarmsync.store import dependencies, jobs, limits
+from swarmsync.store import dependencies, jobs, limits, whole
 from swarmsync.store import workers as worker_store
 from swarmsync.store.limits import AllLimits
 from swarmsync.store.pool import Store
@@ -94,7 +94,9 @@ class HarvesterService(Service):
         self._enrolment = Enrolment(store, nats_config, self.journal)
         self._registry = Registry(limits)
         self._standing = Standing(store, self._registry, quarantine_jobs, self._say, self.journal)
-        self._ends = Ends(store, self._registry, crash_limit, self._say, self.journal, self._standing.ended)
+        self._ends = Ends(
+            store, self._registry, crash_limit, self._say, self.journal, self._standing.ended, self.clock.monotonic_ms
+        )
         self._void: list[int] = []  # jobs of void placements, which may have been queued again meanwhile
 
     # ------------------------------------------------ start
@@ -104,6 +106,8 @@ class HarvesterService(Service):
         self._ids = IdSource(number, self.clock.wall_ms)
         self._cursor = await jobs.feed_start(self._store)
         now_ms = self.clock.monotonic_ms()
+        if (passed_ms := await whole.quiet_for_ms(self._store)) is not None:
+            self._ends.restored(now_ms - passed_ms, self._limits.lease_slack_ms)
         known = [Known(view, session, now_ms) for view, session in await worker_store.load(self._store)]
         placed = await self._store.fetch(sql("load_placed"))
         self._registry.load(known, [live_of(row, self._limits) for row in placed])

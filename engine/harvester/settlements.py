@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from engine.harvester.registry import Gone
 from engine.harvester.verdicts import INFRASTRUCTURE, End, decide, grown_memory
 from swarmsync.model.job import Grown, JobRef, Settlement
@@ -146,6 +148,13 @@ def judge_gone(draft: Settlement, row: Mapping[str, Any], crash_limit: int, chan
         draft.assignment_message,
         draft.orders,
     )
+
+
+def not_before(entry: Settlement, delay_ms: int) -> Settlement:
+    """Let what is tried again wait for so long at least."""
+    if entry.state not in (JobState.QUEUED, JobState.SCHEDULED) or entry.delay_ms >= delay_ms:
+        return entry
+    return msgspec.structs.replace(entry, state=JobState.SCHEDULED, reason=WaitReason.RETRY_BACKOFF, delay_ms=delay_ms)
 
 
 def ran_ms(end: Ended) -> int | None:

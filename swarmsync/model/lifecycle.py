@@ -117,6 +117,7 @@ class Actor(StrEnum):
     HIBERNATOR = "hibernator"
     DISPATCHER = "dispatcher"
     HARVESTER = "harvester"
+    RESTORE = "restore"  # the first start after a backup was restored
 
 
 _S = JobState
@@ -151,6 +152,7 @@ TRANSITIONS: Final[Mapping[Actor, frozenset[tuple[JobState, JobState]]]] = {
         | {(_S.QUEUED, _S.RUNNING)}  # an array's own row, when its first member starts
         | {(_S.QUEUED, target) for target in (_S.SUCCEEDED, _S.FAILED, _S.TIMED_OUT, _S.CANCELLED)}
     ),
+    Actor.RESTORE: frozenset({(_S.QUEUED, _S.SCHEDULED)}),
 }
 
 

@@ -21,6 +21,8 @@ _LATEST: Final = """
  WHERE finished_at > clock_timestamp() - interval '5 minutes' AND (array_size IS NULL OR array_id IS NOT NULL)
  ORDER BY finished_at DESC LIMIT 200) AS j
 """
+#: Fences count attempts; those of jobs from a restored backup go on from here.
+_FLOOR: Final = "(SELECT CASE WHEN j.id <= restored_id THEN fence_floor ELSE 0 END FROM engine_epoch)"
 
 #: What must not be -> how many there are of it. Each is one statement, so it sees one moment.
 _TEXTS: Final[Mapping[str, str]] = {
@@ -36,12 +38,13 @@ _TEXTS: Final[Mapping[str, str]] = {
         AND EXISTS (SELECT FROM assignments a WHERE a.job_id = j.id AND a.fence >= j.fence)""",
     # A fence was handed out, and the attempt before it has no recorded end: two could be open.
     "attempt_without_end": """
-        SELECT count(*) FROM jobs j WHERE PLACED AND j.fence > 1
+        SELECT count(*) FROM jobs j WHERE PLACED AND j.fence > 1 + FLOOR
         AND NOT EXISTS (SELECT FROM assignments a WHERE a.job_id = j.id AND a.fence = j.fence - 1)""",
     # A job that ended has an attempt whose end nobody recorded, or one more than it was given.
     "attempts_miscounted": """
         SELECT count(*) FROM LATEST
-        WHERE (SELECT count(*) FROM assignments a WHERE a.job_id = j.id) <> j.fence""",
+        WHERE (SELECT count(*) FROM assignments a WHERE a.job_id = j.id AND a.fence > FLOOR)
+            <> greatest(j.fence - FLOOR, 0)""",
     # A job ended more than once, or ended and nobody was told.
     "verdict_not_told_once": """
         SELECT count(*) FROM LATEST
@@ -66,7 +69,7 @@ _TEXTS: Final[Mapping[str, str]] = {
         WHERE d.met IS NULL AND PLACED""",
 }
 QUESTIONS: Final = {
-    name: text.replace("PLACED", _PLACED).replace("LATEST", _LATEST).replace("FINAL", _FINAL)
+    name: text.replace("FLOOR", _FLOOR).replace("PLACED", _PLACED).replace("LATEST", _LATEST).replace("FINAL", _FINAL)
     for name, text in _TEXTS.items()
 }
 _EVERYTHING: Final = "SELECT " + ", ".join(f"({text}) AS {name}" for name, text in QUESTIONS.items())

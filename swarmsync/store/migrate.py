@@ -4,6 +4,7 @@ Files are `migrations/NNNN_name.sql`; each runs once, in its own transaction, an
 missing file is a ConfigError, never a guess. Partitions of the next days are made here and by the Logger.
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 from typing import Final
@@ -17,10 +18,11 @@ VERSION_MIN: Final = 140_000
 LOGIN_ROLES: Final = ("swarmsync_engine", "swarmsync_api")
 
 
-async def migrate(url: str, passwords: dict[str, str]) -> list[str]:
+async def migrate(url: str, passwords: dict[str, str], *, through: str | None = None) -> list[str]:
     """Create roles and tables as the owner of `url`; return the names of the migrations that ran.
 
-    `passwords` maps each of LOGIN_ROLES to the password that it shall have. Raises ConfigError with a remedy.
+    `passwords` maps each of LOGIN_ROLES to the password that it shall have; `through` names the last migration to run,
+    for tests that begin with an older schema. Raises ConfigError with a remedy.
     """
     connection = await asyncpg.connect(url, timeout=10, command_timeout=120)
     try:
@@ -28,10 +30,10 @@ async def migrate(url: str, passwords: dict[str, str]) -> list[str]:
         if version.major * 10_000 < VERSION_MIN:
             raise ConfigError(f"PostgreSQL {version.major} is too old; SwarmSync needs 14 or later")
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
-        await _make_roles(connection, passwords)
+        await make_roles(connection, passwords)
         await connection.execute("CREATE SCHEMA IF NOT EXISTS swarmsync")
         await connection.execute("SET search_path TO swarmsync")
-        ran = await _run_files(connection)
+        ran = await _run_files(connection, through)
         await connection.execute("SELECT ensure_partitions(3)")
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigError(
@@ -42,7 +44,8 @@ async def migrate(url: str, passwords: dict[str, str]) -> list[str]:
     return ran
 
 
-async def _make_roles(connection: asyncpg.Connection, passwords: dict[str, str]) -> None:
+async def make_roles(connection: asyncpg.Connection, passwords: dict[str, str]) -> None:
+    """Make the roles that the schema grants rights to, or give them these passwords."""
     have = {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname LIKE 'swarmsync_%'")}
     for role in ("swarmsync_member", "swarmsync_operator", "swarmsync_admin"):
         if role not in have:
@@ -55,26 +58,16 @@ async def _make_roles(connection: asyncpg.Connection, passwords: dict[str, str])
     await connection.execute("GRANT swarmsync_member, swarmsync_operator, swarmsync_admin TO swarmsync_api")
 
 
-async def _run_files(connection: asyncpg.Connection) -> list[str]:
+async def _run_files(connection: asyncpg.Connection, through: str | None) -> list[str]:
     await connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, sha256 text NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
     )
-    done = dict(await connection.fetch("SELECT name, sha256 FROM schema_migrations"))
-    sources = {
-        entry.name: entry.read_text()
-        for entry in files("swarmsync.store").joinpath("migrations").iterdir()
-        if entry.name.endswith(".sql")
-    }
-    for name, digest in done.items():
-        if name not in sources:
-            raise ConfigError(
-                f"the database has migration {name}, which this version does not know; install a newer one"
-            )
-        if sha256(sources[name].encode()).hexdigest() != digest:
-            raise ConfigError(f"migration {name} was changed after it ran; install the version that wrote it")
+    sources = known()
     ran = []
-    for name in sorted(sources.keys() - done.keys()):
+    for name in missing(sources, dict(await connection.fetch("SELECT name, sha256 FROM schema_migrations"))):
+        if through is not None and name > through:
+            break
         async with connection.transaction():
             await connection.execute(sources[name])
             await connection.execute(
@@ -84,3 +77,24 @@ async def _run_files(connection: asyncpg.Connection) -> list[str]:
             )
         ran.append(name)
     return ran
+
+
+def known() -> dict[str, str]:
+    """Return the text of each migration of this version."""
+    return {
+        entry.name: entry.read_text()
+        for entry in files("swarmsync.store").joinpath("migrations").iterdir()
+        if entry.name.endswith(".sql")
+    }
+
+
+def missing(sources: Mapping[str, str], done: Mapping[str, str]) -> list[str]:
+    """Return what is to run, in its order, where `done` (name to SHA-256) has run. Raises ConfigError."""
+    for name, digest in done.items():
+        if name not in sources:
+            raise ConfigError(
+                f"the database has migration {name}, which this version does not know; install a newer one"
+            )
+        if sha256(sources[name].encode()).hexdigest() != digest:
+            raise ConfigError(f"migration {name} was changed after it ran; install the version that wrote it")
+    return sorted(sources.keys() - done.keys())

@@ -16,6 +16,7 @@ NAMES: Final = {
     Actor.HIBERNATOR: "Hibernator",
     Actor.DISPATCHER: "Dispatcher",
     Actor.HARVESTER: "Harvester",
+    Actor.RESTORE: "the start after a restore",
 }
 
 

@@ -55,7 +55,7 @@ BUGS: dict[str, tuple[str, str, str, Callable[..., Any], dict[str, Any]]] = {
         SETTLE.test_late_news_is_counted_on_the_attempt_that_was_lost_and_changes_nothing_else, {},
     ),
     "the fence stays": (
-        "dispatch", "fence = j.fence + 1", "fence = greatest(j.fence, 1)",
+        "dispatch", "ELSE j.fence END + 1", "ELSE greatest(j.fence, 1) END",
         DISPATCH.test_the_fence_rises_by_one_with_each_attempt, {},
     ),
     "what is not queued is dispatched": (

@@ -42,6 +42,8 @@ GUARDED = f"{MINE}; ALTER TABLE mine ENABLE ROW LEVEL SECURITY; ALTER TABLE mine
         ("GRANT SELECT ON log_records TO swarmsync_member", "log_records: every user may read it"),
         ("CREATE TABLE plain (a int); GRANT SELECT (a) ON plain TO swarmsync_member", "plain: every user may read it"),
         ("GRANT SELECT ON job_events_rest TO swarmsync_member", "job_events_rest to swarmsync_member: a partition"),
+        ("DROP POLICY owner_reads ON specs", "specs: its owner does not see all rows"),
+        (GUARDED, "mine: its owner does not see all rows"),
         ("CREATE VIEW everything AS SELECT * FROM jobs", "everything: a view"),
         ("CREATE MATERIALIZED VIEW everything AS SELECT * FROM jobs", "everything: a view"),
         (f"{GUARDED}; CREATE UNIQUE INDEX mine_name ON mine (name)", "mine_name: unique without the user"),

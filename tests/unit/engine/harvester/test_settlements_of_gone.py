@@ -3,7 +3,7 @@
 import pytest
 
 from engine.harvester.registry import Gone
-from engine.harvester.settlements import judge_gone, last_words, of_gone
+from engine.harvester.settlements import judge_gone, last_words, not_before, of_gone
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason, WaitReason
 from swarmsync.protocol.messages import Ended, Progress, Reports, Started
@@ -32,6 +32,17 @@ def test_without_a_delay_it_is_queued_at_once():
 def test_a_job_that_was_to_stop_is_cancelled_all_the_same(delay_ms):
     entry = judge_gone(of_gone(gone(), delay_ms=delay_ms), {**ROW, "stop_reason": "CancelledByUser"}, 5, 0.5)
     assert entry.state == "cancelled"
+
+
+@pytest.mark.parametrize(("own_ms", "quiet_ms", "then_ms"), [(0, 5_000, 5_000), (9_000, 5_000, 9_000), (0, -1, 0)])
+def test_after_a_restore_nothing_is_tried_again_too_soon(own_ms, quiet_ms, then_ms):
+    entry = not_before(judge_gone(of_gone(gone(), delay_ms=own_ms), ROW, 5, 0.5), quiet_ms)
+    assert (entry.state, entry.delay_ms) == ("scheduled" if then_ms else "queued", then_ms)
+
+
+def test_what_is_over_is_over_at_once_after_a_restore_too():
+    over = judge_gone(of_gone(gone()), {**ROW, "stop_reason": "CancelledByUser"}, 5, 0.5)
+    assert not_before(over, 60_000) == over
 
 
 def test_of_each_kind_the_last_report_counts_and_an_end_counts_alone():

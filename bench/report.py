@@ -119,6 +119,32 @@ def _throughput(figures: Mapping[str, Any]) -> _Rows:
     return rows + [[f"- of that {name}", number(value)] for name, value in used if value >= 0.1]
 
 
+def _fairness(figures: Mapping[str, Any]) -> _Rows:
+    policies = figures["policies"]
+    rows = [["tenant's mean slowdown", *policies]]
+    tenants = next(iter(policies.values()))["users"]
+    rows += [[tenant, *(number(entry["users"].get(tenant)) for entry in policies.values())] for tenant in tenants]
+    for label, key in (("worst tenant", "worst_user_bsld"), ("Jain's index", "jain_users"), ("all jobs", "bsld_mean")):
+        rows.append([f"**{label}**", *(number(entry[key]) for entry in policies.values())])
+    return rows
+
+
+def _replay(figures: Mapping[str, Any]) -> _Rows:
+    columns = ("bsld_mean", "bsld_p95", "bsld_max", "wait_mean_s", "utilisation", "queue_max", "jain_users")
+    rows = [["policy", *(column.replace("bsld", "slowdown").replace("_", " ") for column in columns)]]
+    return rows + [[name, *(number(entry[c]) for c in columns)] for name, entry in figures["policies"].items()]
+
+
+def _pack(figures: Mapping[str, Any]) -> _Rows:
+    rows = [["% of the GPUs allocated", "mean of seeds", "least", "most"]]
+    for label, key, seeds in (
+        ("ours", "allocation_ratio_mean", "per_seed"),
+        ("best fit", "best_fit_mean", "best_fit_per_seed"),
+    ):
+        rows.append([label, *(f"{value:.2f}" for value in (figures[key], min(figures[seeds]), max(figures[seeds])))])
+    return rows
+
+
 def _cells(*columns: str) -> Callable[[Mapping[str, Any]], _Rows]:
     """Return a table maker: a row per nested result, a column per figure that it has (`a/b` for a nested one)."""
 
@@ -159,6 +185,9 @@ _TABLES: Final[dict[str, Callable[[Mapping[str, Any]], _Rows]]] = {
     "containers": _cells("raw_per_s", "swarmsync_per_s", "ratio", "our_cpu_ms"),
     "logs": _cells("mb", "mb_per_s", "our_cpu_ms_per_mb"),
     "lists": _cells("admin/p50", "admin/max", "user/p50", "user/max"),
+    "fairness": _fairness,
+    "replay": _replay,
+    "pack": _pack,
     "cli": _cells("p50", "p90", "max"),
 }
 

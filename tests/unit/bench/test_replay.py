@@ -179,3 +179,12 @@ if KTH.exists():  # the log is not part of the project
         slowdowns = run(read_jobs(KTH), pool, POLICIES["default"]).slowdowns
         assert sum(slowdowns) / len(slowdowns) < 69.4
         assert max(slowdowns) <= 14_805
+
+
+def test_of_fifteen_tenants_the_worst_fares_better_by_default_than_under_easy():
+    seen = runner.invoke(app, ["fairness", "--quick", "--json"])
+    assert seen.exit_code == 0, seen.output
+    policies = json.loads(seen.stdout.strip().splitlines()[-1])["policies"]
+    assert policies["default"]["worst_user_bsld"] < policies["easy"]["worst_user_bsld"]
+    assert policies["default"]["jain_users"] > policies["easy"]["jain_users"]
+    assert policies["default"]["bsld_mean"] < policies["easy"]["bsld_mean"]

@@ -57,3 +57,11 @@ def test_peers_that_did_not_run_are_told_with_the_reason():
     text = report.section(_result("peers", systems={"SwarmSync": ran, "Ray": {"what": "r", "failed": "no room"}}), "p")
     assert "did not run: no room" in text
     assert "9,000" in text
+
+
+def test_of_tenants_the_worst_and_the_index_stand_below():
+    entry = {"users": {"a": 1.0, "b": 300.0}, "worst_user_bsld": 300.0, "jain_users": 0.5, "bsld_mean": 7.0}
+    text = report.section(_result("fairness", policies={"default": entry}), "p")
+    assert "| a                      |       1 |" in text
+    assert "| **worst tenant**       |     300 |" in text
+    assert "| **Jain's index**       |     0.5 |" in text

@@ -205,6 +205,21 @@ def soak(
 
 
 @app.command()
+def failover(
+    seed: Annotated[int | None, typer.Option(help="when leaders go; drawn unless given")] = None,
+    times: Annotated[int | None, typer.Option(min=1, max=10_000, help="how many take-overs; 50 unless given")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="add the run to this file", dir_okay=False)] = None,
+    quick: Quick = False,
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """Kill the leader of three Cores over and over, and tell how soon another one starts jobs."""
+    settings = {"seed": seed, "times": times, "ledger": ledger}
+    if run_scenario("failover", quick=quick, as_json=json, out=out, **settings)["failures"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def recovery(
     seed: Annotated[int | None, typer.Option(help="in which order the faults come; drawn unless given")] = None,
     times: Annotated[int | None, typer.Option(min=1, max=10_000, help="how often each; 10 unless given")] = None,

@@ -28,14 +28,42 @@ class Core(Struct):
 
     clients: list[Client] = field(default_factory=list)
 
-    def client(self, *, patience_s: float = 10.0) -> Client:
+    def client(self, *, patience_s: float = 10.0, timeout_s: float = 30.0) -> Client:
         """Return a client of its own; all are closed with the Core."""
-        self.clients.append(Client(self.url, self.token, patience_s=patience_s))
+        self.clients.append(Client(self.url, self.token, patience_s=patience_s, timeout_s=timeout_s))
         return self.clients[-1]
 
     def start(self) -> None:
         """Start it again on the same data, after whoever called this has ended it."""
         self.process = self.launch()
+
+    def close(self) -> None:
+        """Close its clients and stop it, if it runs."""
+        for client in self.clients:
+            client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+def launcher(directory: Path, config: str, port: int, more: dict[str, str]) -> "Callable[[], subprocess.Popen[bytes]]":
+    """Return what starts `swarmsyncd` with this TOML below a directory, and waits until it is up."""
+    settings = directory / "bench.toml"
+    settings.write_text(config)
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("SWARMSYNC_")} | more
+    command = [sys.executable, "-m", "engine.swarmsyncd", "--data-dir", str(directory / "data")]
+    command += ["--port", str(port), "--config", str(settings)]
+
+    def launch() -> "subprocess.Popen[bytes]":
+        already = _said(directory).count("is up")
+        with (directory / "out").open("ab") as out:
+            started = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
+        wait_until(lambda: _said(directory).count("is up") > already or started.poll() is not None, 60)
+        if started.poll() is not None:
+            raise RuntimeError(_said(directory))
+        return started
+
+    return launch
 
 
 @contextmanager
@@ -44,40 +72,22 @@ def core(worker: str, *, config: str = "") -> Iterator[Core]:
     with tempfile.TemporaryDirectory(prefix="swarmsync-bench-") as name:
         directory = Path(name)
         port = free_port()
-        settings = directory / "bench.toml"
-        settings.write_text(f'[worker]\nruntime = "{worker}"\nname = "bench"\n{config}')
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("SWARMSYNC_")}
-        environ["XDG_CONFIG_HOME"] = str(directory / "config")
-        command = [sys.executable, "-m", "engine.swarmsyncd", "--data-dir", str(directory / "data")]
-        command += ["--port", str(port), "--config", str(settings)]
-
-        def launch() -> "subprocess.Popen[bytes]":
-            """Start it, wait until it is up."""
-            already = _said(directory).count("is up")
-            with (directory / "out").open("ab") as out:
-                started = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
-            wait_until(lambda: _said(directory).count("is up") > already or started.poll() is not None, 60)
-            if started.poll() is not None:
-                raise RuntimeError(_said(directory))
-            return started
-
+        settings = f'[worker]\nruntime = "{worker}"\nname = "bench"\n{config}'
+        launch = launcher(directory, settings, port, {"XDG_CONFIG_HOME": str(directory / "config")})
         there = None
         process = launch()
         try:
-            profile = json.loads((directory / "config" / "swarmsync" / "profiles.json").read_text())["profiles"][
-                "local"
-            ]
+            document = json.loads((directory / "config" / "swarmsync" / "profiles.json").read_text())
+            profile = document["profiles"]["local"]
             there = Core(profile["url"], profile["token"], directory / "data", process, launch)
             there.client().get("/v1/stats")  # asks again until the API listens
-            try:
-                yield there
-            finally:
-                for client in there.clients:
-                    client.close()
+            yield there
         finally:
-            last = process if there is None else there.process
-            last.send_signal(signal.SIGTERM)
-            last.wait(30)
+            if there is not None:
+                there.close()
+            else:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
 
 
 def _said(directory: Path) -> str:

@@ -21,6 +21,7 @@ from swarmsync.errors import SwarmError
 PATIENCE_S: Final = 60.0
 PROBE_S: Final = 90.0
 BATCH: Final = 4
+PAUSE_S: Final = 0.05
 
 
 class Submitter:
@@ -32,6 +33,7 @@ class Submitter:
         self._seed, self._rate_per_s, self._say = seed, rate_per_s, say
         self.ledger = Ledger(directory / "ledger.jsonl")
         self.jobs = 0
+        self._good = 0  # which of several Cores answered last
 
     def flow(self, clients: Sequence[Client], over: threading.Event, jobs_max: int = 0) -> None:
         """Submit until it is over, or until so many jobs are."""
@@ -52,14 +54,17 @@ class Submitter:
         codes = tuple(int(spec["command"][-1]) for spec in specs)
         self.ledger.ask(key, codes)
         deadline = time.monotonic() + 2 * PATIENCE_S
-        for turn in count():
+        for turn in count(1):
             try:
-                ids = clients[turn % len(clients)].submit_many(list(specs), key=key)
+                ids = clients[self._good % len(clients)].submit_many(list(specs), key=key)
                 break
             except SwarmError as problem:
                 if time.monotonic() > deadline:
                     raise
                 self._say(f"asks again: {problem}")
+                self._good += 1
+                if turn % len(clients) == 0:
+                    time.sleep(PAUSE_S)
         self.ledger.told(Promise(key, codes, tuple(ids)))
         self.jobs += len(ids)
         return ids

@@ -4,6 +4,8 @@
 The supervisor writes the API's JSON file and names it in SWARMSYNC_API_CONFIG.
 
 Workers die with the arbiter at once, so that a new one finds the port free; nothing that was answered is lost by that.
+The arbiter imports what they run, once for all, and each makes its application after the fork: a worker that is started
+again answers a few hundredths of a second later, and SIGHUP still has the configuration read anew.
 """
 
 import os
@@ -11,6 +13,7 @@ import signal
 import sys
 from typing import Any
 
+import api.app  # noqa: F401 for those who are forked
 from api.config import load
 from swarmsync.embedded import die_with_parent
 from swarmsync.errors import ConfigError

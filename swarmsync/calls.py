@@ -25,6 +25,8 @@ SUBMIT_S: Final = 120.0
 VERIFY_S: Final = 600.0
 DELAY_MIN_S: Final = 0.05
 DELAY_MAX_S: Final = 1.0
+#: Half as long again each time: who waits for a Core that starts learns of it at most so much too late.
+GROWTH: Final = 1.5
 
 
 class Job(TypedDict):
@@ -148,7 +150,7 @@ def perform(request: Request[T], manner: Manner) -> Program[T]:
         if manner.now() + delay_s > deadline:
             raise failure
         yield Pause(delay_s)
-        delay_s = min(delay_s * 2, DELAY_MAX_S)
+        delay_s = min(delay_s * GROWTH, DELAY_MAX_S)
 
 
 def _answer(request: Request[T], reply: Reply) -> T:

@@ -58,7 +58,7 @@ class NatsConfig(Struct, frozen=True):
         return f"{scheme}://{kind}:{quote(self.passwords[f'nats_{kind}'], safe='')}@{address}:{self.port}{query}"
 
     def known_keys(self) -> dict[str, str]:
-        """Return the keys that were written last, by worker: what a server starts with before PostgreSQL was asked."""
+        """Return the keys that the server was told last, by worker: it starts with them before PostgreSQL was asked."""
         try:
             kept = json.loads(self._kept.read_text())
         except (OSError, ValueError):
@@ -67,12 +67,13 @@ class NatsConfig(Struct, frozen=True):
 
     def write(self, keys: Mapping[str, str]) -> None:
         _write_private(self.path, self.text(keys))
-        _write_private(self._kept, json.dumps(dict(sorted(keys.items()))))
 
-    def reload(self) -> None:
-        """Tell a running server to read its file again."""
-        with contextlib.suppress(OSError, ValueError):  # none runs: the next one reads the file when it starts
+    def tell(self, keys: Mapping[str, str]) -> None:
+        """Have the running server work with these keys. While none runs they stay unknown, and are to be told again."""
+        self.write(keys)
+        with contextlib.suppress(OSError, ValueError):
             os.kill(int((Path(self.home) / "nats.pid").read_text()), signal.SIGHUP)
+            _write_private(self._kept, json.dumps(dict(sorted(keys.items()))))
 
     def text(self, keys: Mapping[str, str]) -> str:
         users = [

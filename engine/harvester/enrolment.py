@@ -40,13 +40,11 @@ class Enrolment:
         """Bring NATS to the keys in force. A server that was told them already is left alone."""
         if self._config is None:
             return
-        keys = await worker_keys.live_keys(self._store)
-        if keys != self._keys or keys != self._config.known_keys():
-            gone = sorted(self._keys.keys() - keys.keys())
-            self._config.write(keys)
-            self._config.reload()
-            self._keys = keys
-            for name in gone:
+        keys, told = await worker_keys.live_keys(self._store), self._config.known_keys()
+        self._keys = keys
+        if keys != told:  # being told disturbs all who are connected
+            self._config.tell(keys)
+            for name in sorted(told.keys() - keys.keys()):
                 self._journal("warning", f"worker {name} has no key any more and was cut off")
 
     async def listen(self, bus: Bus) -> None:

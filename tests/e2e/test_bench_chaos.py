@@ -1,9 +1,9 @@
-"""`bench chaos` and `bench recovery`, seconds long: a new job begins after each fault, and their judge finds no loss."""
+"""`bench chaos`, `recovery` and `failover`, seconds long: a new job begins after each fault, and no loss is found."""
 
 import pytest
 
-from bench.scenarios import chaos, recovery
-from bench.submitter import BATCH
+from bench.scenarios import chaos, failover, recovery
+from bench.submitter import BATCH, PROBE_S
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +29,19 @@ def test_each_fault_is_timed_until_a_new_job_begins(tmp_path):
     )
     assert figures["failures"] == 0, said
     assert [figures["recovery"][name]["n"] for name in faults] == [1, 1]
-    assert all(0 < figures["recovery"][name]["max"] < recovery.PROBE_S for name in faults)
+    assert all(0 < figures["recovery"][name]["max"] < PROBE_S for name in faults)
     assert figures["judge"]["jobs"] >= recovery.HELD + 1
     assert len(recovery.charts(figures)) == 1
     assert chaos.totals(tmp_path / "ledger.jsonl")["kill worker"] == 1
+
+
+@pytest.mark.timeout(300)
+def test_another_core_leads_and_starts_new_jobs(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(failover, "CORES", 2)
+    figures = failover.measure(quick=True, say=said.append, seed=3, times=1, ledger=tmp_path / "ledger.jsonl")
+    assert figures["failures"] == 0, said
+    taken = figures["take_overs"]["kill"]
+    assert 0 < taken["to_leader_s"]["max"] < taken["to_job_s"]["max"] < PROBE_S
+    assert chaos.totals(tmp_path / "ledger.jsonl")["kill leader"] == 1
+    assert len(failover.charts(figures)) == 1

@@ -193,6 +193,7 @@ def certs(
 
 app.command()(backups.backup)
 app.command()(backups.restore)
+app.command()(backups.upgrade)
 
 
 def installed_version() -> str:

@@ -1,6 +1,7 @@
-"""`swarmsyncd backup` and `restore`: the words for people and for programs around them."""
+"""`swarmsyncd backup`, `restore` and `upgrade`: the words for people and for programs around them."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -76,6 +77,46 @@ def restore(
     print(f"  what was accepted or changed after {done.manifest.taken_at} is not in it")
     print("  the Core it was taken from must not run any more; people log in again, API tokens hold")
     print(f"  start           swarmsyncd --data-dir {settings.data_path}")
+
+
+def upgrade(
+    check: Annotated[bool, typer.Option("--check", help="only say what would be done")] = False,
+    no_backup: Annotated[bool, typer.Option("--no-backup", help="take no backup first")] = False,
+    backup_to: Annotated[
+        Path | None, typer.Option("--backup", help="file or directory of the backup; DATA/backups by default")
+    ] = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Bring the database of an earlier version to this one's schema, with a backup of how it was.
+
+    Stop Core first; jobs on other machines go on meanwhile. Exit codes: 0 done, or nothing to do; 1 --check found
+    something to do; 3 it cannot be done, or the database is newer than this version; 5 a Core works on it; 6 PostgreSQL
+    does not answer.
+    """
+    from engine.backup import upgrading
+
+    settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
+    if check:
+        schema = upgrading.look(settings)
+        if as_json:
+            print(msgspec.json.encode(schema).decode())
+        else:
+            _tell_schema(schema.here, schema.missing, "would run")
+        raise typer.Exit(1 if schema.missing else 0)
+    done = upgrading.upgrade(settings, backup_to, backup=not no_backup, tell=Counter("of the database"))
+    kept = str(done.backup.path) if done.backup else None
+    if as_json:
+        print(msgspec.json.encode({"here": done.schema.here, "ran": done.ran, "backup": kept}).decode())
+        return
+    if kept is not None:
+        print(f"wrote {kept}: how it was before; it holds secrets")
+    _tell_schema(done.schema.here, done.ran, "ran")
+
+
+def _tell_schema(here: Sequence[str], more: Sequence[str], verb: str) -> None:
+    print(f"the database has schema {here[-1].removesuffix('.sql')}; {verb}: {', '.join(more) or 'nothing'}")
 
 
 def _check(file: Path, *, as_json: bool) -> None:

@@ -23,7 +23,7 @@ from conf.settings import Settings
 from engine import data_lock
 from engine.backup import archive
 from engine.backup.archive import Found, Manifest, Progress, Scan
-from engine.backup.taking import FILES, sync_directory, tail
+from engine.backup.taking import FILES, put_down, sync_directory, tail
 from swarmsync import embedded
 from swarmsync.clock import SystemClock
 from swarmsync.errors import ChecksumError, ConfigError, Conflict, Unavailable
@@ -224,8 +224,7 @@ async def _run(words: tuple[str, ...], environ: dict[str, str], content: Iterato
             process.stdin.close()
             code = await process.wait()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await put_down(process)
         if code:
             raise ConfigError(f"{Path(words[0]).name} failed: {tail(said)}")
         wrote.seek(0)

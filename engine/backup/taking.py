@@ -67,7 +67,7 @@ def take(settings: Settings, target: Path, *, logs: bool = True, tell: Progress 
     files = _files(settings)
     server_id = _server_id(settings, files)
     target = _target(target, server_id, now)
-    with _database(settings) as url:
+    with database(settings) as url:
         try:
             manifest, size = _write(target, url, files, _about(settings, server_id, now), logs=logs, tell=tell)
         except OSError as problem:
@@ -124,7 +124,7 @@ def _outside(settings: Settings) -> tuple[str, ...]:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[str]:
+def database(settings: Settings) -> Iterator[str]:
     """Yield the owner's URL; an embedded server that does not run is started for as long as this takes."""
     home = settings.data_path
     if settings.database.url:
@@ -218,10 +218,16 @@ async def _pg_dump(login: Login, snapshot: str, writer: Writer, *, logs: bool, t
                 tell(done)
             code = await process.wait()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await put_down(process)
         if code:
             raise ConfigError(f"pg_dump failed: {tail(said)}")
+
+
+async def put_down(process: asyncio.subprocess.Process) -> None:
+    """End a program that was not waited for, and let go of its pipes."""
+    if process.returncode is None:
+        process.kill()
+        await process.communicate()
 
 
 def tail(said: IO[bytes]) -> str:

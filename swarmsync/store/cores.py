@@ -69,6 +69,25 @@ async def agree(url: str, own: Mapping[str, str], core_id: str, seal_ids: frozen
         await connection.close()
 
 
+async def agreed(url: str) -> dict[str, str]:
+    """Return what Cores of this database have agreed on; nothing where a Core is alone on it."""
+    connection = await asyncpg.connect(url, timeout=10, command_timeout=120)
+    try:
+        if await connection.fetchval("SELECT to_regclass('swarmsync_shared.words') IS NULL"):
+            return {}
+        return dict(await connection.fetch("SELECT name, value FROM swarmsync_shared.words"))
+    finally:
+        await connection.close()
+
+
+async def alive(connection: asyncpg.Connection) -> list[str]:
+    """Return the addresses of Cores that work on this database, which several can reach."""
+    if await connection.fetchval("SELECT to_regclass('swarmsync.cores') IS NULL"):
+        return []
+    query = "SELECT address FROM swarmsync.cores WHERE NOT alone AND seen_at > clock_timestamp() - $1 * interval '1 s'"
+    return [row[0] for row in await connection.fetch(query, AWAY_S)]
+
+
 async def _change_seal(connection: asyncpg.Connection, core_id: str, seal_id: str) -> None:
     others = await connection.fetchval("SELECT to_regclass('swarmsync.cores') IS NOT NULL") and await connection.fetch(
         "SELECT address FROM swarmsync.cores WHERE id <> $1 AND seen_at > clock_timestamp() - interval '1 minute'",

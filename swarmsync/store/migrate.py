@@ -16,6 +16,7 @@ from swarmsync.errors import ConfigError
 LOCK: Final = 0x5357_4152  # any fixed number; all Cores of a database share it
 VERSION_MIN: Final = 140_000
 LOGIN_ROLES: Final = ("swarmsync_engine", "swarmsync_api")
+_NO_RIGHTS: Final = "LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS"
 
 
 async def migrate(url: str, passwords: dict[str, str], *, through: str | None = None) -> list[str]:
@@ -52,9 +53,15 @@ async def make_roles(connection: asyncpg.Connection, passwords: dict[str, str]) 
             await connection.execute(f"CREATE ROLE {role} NOLOGIN")
     await connection.execute("GRANT swarmsync_operator TO swarmsync_admin")
     for role in LOGIN_ROLES:
-        verb = "ALTER" if role in have else "CREATE"
         secret = await connection.fetchval("SELECT quote_literal($1::text)", passwords[role])
-        await connection.execute(f"{verb} ROLE {role} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS PASSWORD {secret}")
+        if role not in have:
+            await connection.execute(f"CREATE ROLE {role} {_NO_RIGHTS} PASSWORD {secret}")
+        elif await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+            await connection.execute(f"ALTER ROLE {role} {_NO_RIGHTS} PASSWORD {secret}")
+        else:  # only a superuser may say NOSUPERUSER of a role that exists
+            if await connection.fetchval("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = $1", role):
+                raise ConfigError(f"the role {role} may do too much: ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS")
+            await connection.execute(f"ALTER ROLE {role} LOGIN NOINHERIT PASSWORD {secret}")
     await connection.execute("GRANT swarmsync_member, swarmsync_operator, swarmsync_admin TO swarmsync_api")
 
 

@@ -76,7 +76,7 @@ def far(core, tmp_path):
     with (tmp_path / "far.log").open("ab") as out:
         process = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
     yield process
-    process.terminate()
+    process.send_signal(signal.SIGHUP)  # it need not tell a Core that is gone
     process.wait(30)
 
 
@@ -239,3 +239,54 @@ async def test_a_restored_core_has_everything_and_goes_on_with_what_runs(core, f
     states, broken = await ask(core, "SELECT state, count(*) FROM jobs GROUP BY 1")
     assert {state for state, _ in states} == {"succeeded", "failed"}
     assert set(broken.values()) == {0}, broken
+
+
+UNDO = """
+ALTER TABLE engine_epoch DROP COLUMN restored_at, DROP COLUMN restored_id, DROP COLUMN fence_floor, DROP COLUMN quiet_since;
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT polrelid::regclass::text FROM pg_policy WHERE polname = 'owner_reads' LOOP
+        EXECUTE 'DROP POLICY owner_reads ON ' || name;
+    END LOOP;
+END $$;
+DELETE FROM schema_migrations WHERE name = '0018_restored.sql';
+"""
+
+
+async def change(core: CoreProcess, statements: str) -> None:
+    """Change the database of a Core that does not run."""
+    with embedded.running(core.data_dir, ("postgres",)) as plans:
+        connection = await asyncpg.connect(plans["postgres"].url, server_settings={"search_path": "swarmsync"})
+        await connection.execute(statements)
+        await connection.close()
+
+
+async def test_an_older_schema_is_brought_up_to_date_while_jobs_run_on(core, far, tmp_path):
+    client = core.ready()
+    long = Gate(tmp_path, "long", "40s", 3)
+    job_id = client.submit(long.spec)["id"]
+    wait_until(lambda: long.pids, 60)
+    here = ("--data-dir", str(core.data_dir))
+    assert daemon(core, "upgrade", "--check", *here).returncode == 0
+    assert daemon(core, "upgrade", *here).returncode == 5
+    assert core.stop() == 0
+    await change(core, UNDO)
+    looked = daemon(core, "upgrade", "--check", *here)
+    assert (looked.returncode, looked.stdout.count("would run: 0018_restored.sql")) == (1, 1), looked.stderr
+    done = daemon(core, "upgrade", "--json", *here)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["ran"] == ["0018_restored.sql"]
+    assert daemon(core, "backup", "--check", said["backup"]).returncode == 0
+    core.start()
+    client = core.ready()
+    assert long.alive == [True]
+    long.open()
+    job = client.wait(job_id, timeout_s=60)
+    assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 3, 1)
+    assert core.stop() == 0
+    # What a newer version has left is nothing for this one.
+    await change(core, "INSERT INTO schema_migrations (name, sha256) VALUES ('9999_later.sql', '')")
+    for words in (("upgrade", "--check"), ()):
+        refused = daemon(core, *words, *here)
+        assert refused.returncode == 3, words
+        assert "install a newer one" in refused.stderr

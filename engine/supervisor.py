@@ -273,6 +273,7 @@ class Supervisor:
             case liveness.Hung(age_ms=age, abort=True):
                 self._say(f"{name} hangs: no pulse for {age} ms; its traceback goes to its log")
                 handle.signal(signal.SIGABRT)
+                handle.signal(signal.SIGCONT)  # one that was stopped ends by it as well, before it does anything else
             case liveness.Kill():
                 handle.signal(signal.SIGKILL)
 

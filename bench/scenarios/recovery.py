@@ -46,6 +46,8 @@ GOALS_S: Final[Mapping[str, float]] = {
     "kill worker": 3.0,
     "lose machine": 20.0,
 }
+#: What takes long, and by a clock that is set: only every so many rounds.
+_RARE: Final[Mapping[str, int]] = {**{f"hang {name}": 5 for name in MODULES}, "lose machine": 5}
 CONFIG: Final = """cpus = 8
 memory = "8GiB"
 [workers]
@@ -139,8 +141,9 @@ class _Run:
 
     def _break(self, faults: Sequence[str], times: int) -> None:
         chance = random.Random(self._seed)
-        for _ in range(times):
-            for name in chance.sample(faults, len(faults)):
+        for number in range(times):
+            due = [name for name in faults if number % _RARE.get(name, 1) == 0]
+            for name in chance.sample(due, len(due)):
                 time.sleep(chance.uniform(0.3, 1.3))
                 self.trials.append(trial := self._trial(name))
                 took = "not within 90 s" if trial.took_s is None else f"{trial.took_s:.3f} s"

@@ -38,6 +38,7 @@ def test_a_hung_module_is_replaced_and_the_old_one_changes_nothing(make_core):
     assert time.monotonic() - began < 12
     assert core.pid("scheduler") != hung
     assert "scheduler hangs" in core.said()
+    assert "Fatal Python error: Aborted" in (core.data_dir / "logs" / "scheduler.log").read_text()
 
 
 def test_core_on_foreign_servers(tmp_path, make_core):

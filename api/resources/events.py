@@ -47,10 +47,14 @@ class Events(Resource):
         query: EventsQuery = call.query
         text = call.request.get_header("Last-Event-ID") or query.after
         job_id = await find_job(call, query.job) if query.job else None
-        place = _place(text) if text else await events.now(call.services.store, call.caller)
+        store, caller, since = call.services.store, call.caller, None
+        if text:
+            place, since = await events.resumed(store, caller, _place(text))
+        else:
+            place = await events.now(store, caller)
         call.response.content_type = "text/event-stream"
         call.response.set_header("Cache-Control", "no-store")
-        call.response.stream = Stream(call, _feed(call, place, job_id, follow=query.follow))
+        call.response.stream = Stream(call, _feed(call, place, since, job_id, follow=query.follow))
 
 
 class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,10 +119,11 @@ def _place(text: str, name: str = "after") -> Place:
     return Place(int(match[1]), int(match[2]))
 
 
-async def _feed(call: Call, place: Place, job_id: int | None, *, follow: bool) -> AsyncGenerator[bytes, None]:
+async def _feed(
+    call: Call, place: Place, oldest: datetime | None, job_id: int | None, *, follow: bool
+) -> AsyncGenerator[bytes, None]:
     pulse = Pulse(call)
     store, caller = call.services.store, call.caller
-    oldest: datetime | None = None
     impatience_s, told_at = BACKSTOP_S, 0.0
     yield f": here are the changes after {place}\nid: {place}\n\n".encode()
     with call.services.hub.watch_all() as watch:

@@ -65,6 +65,19 @@ async def now(store: Store, caller: Caller) -> Place:
     return Place(int(await store.run(lambda c: c.fetchval(query), **caller.settings)), 0)
 
 
+async def resumed(store: Store, caller: Caller, place: Place) -> tuple[Place, datetime | None]:
+    """Return where a reader that was at `place` goes on, and the time before which it has seen everything.
+
+    A restored Core counts its transactions anew: whoever has seen later events of its predecessor gets those since the
+    restore. Without that it would get nothing for a long time.
+    """
+    query = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xid, restored_at FROM engine_epoch"
+    row = await store.run(lambda c: c.fetchrow(query), **caller.settings)
+    if place.xid <= int(row["xid"]):
+        return place, None
+    return (Place(int(row["xid"]), 0), None) if row["restored_at"] is None else (BEGINNING, row["restored_at"])
+
+
 async def read(
     store: Store,
     caller: Caller,

@@ -49,6 +49,20 @@ async def test_a_reader_resumes_behind_the_last_event_it_saw(ann):
     assert parsed(by_header.text) == told[1:]
 
 
+async def test_a_reader_that_is_ahead_of_a_restored_core_gets_what_came_since(ann, engine):
+    """A new server counts its transactions anew; the events of before the restore were seen."""
+    before, ahead = (await ann.submit())["id"], f"{1 << 40}-7"
+    assert await all_after(ann, ahead) == []
+    await engine.sql.execute("UPDATE engine_epoch SET restored_at = clock_timestamp()")
+    try:
+        after = (await ann.submit())["id"]
+        told = await all_after(ann, ahead)
+        assert [event["job"] for _, event in told if event["job"] in (before, after)] == [after]
+        assert await all_after(ann, told[-1][0]) == []
+    finally:
+        await engine.sql.execute("UPDATE engine_epoch SET restored_at = NULL")
+
+
 async def test_a_stream_begins_now_with_a_place_to_resume_from(ann):
     before = (await ann.submit())["id"]
     text = (await ann.get("/v1/events?follow=0")).text

@@ -141,6 +141,14 @@ def test_it_comes_back_to_the_same_owner_and_to_another_one(root, site, backup, 
         assert roles == who
         assert asyncio.run(rows(url, "SELECT session FROM workers")) == [("",)]
         assert json.loads((there.data_path / "secrets.json").read_text())["instance"] == backup.manifest.server_id
+    # And from a superuser's database to that of an owner who is none.
+    asyncio.run(run(root, "CREATE DATABASE sixth OWNER site"))
+    taken = taking.take(settings(tmp_path / "third", in_database(root, "third")), tmp_path)
+    assert taken.manifest.owner == "swarmsync_owner"
+    sixth = as_login(in_database(root, "sixth"), "site", "of the site")
+    restoring.restore(settings(tmp_path / "sixth", sixth), taken.path)
+    again = taking.take(settings(tmp_path / "sixth", sixth), tmp_path / "again.tar")
+    assert again.manifest.rows == taken.manifest.rows
     with pytest.raises(Conflict, match="has a schema swarmsync"):
         restoring.restore(settings(tmp_path / "fourth", in_database(root, "third")), backup.path)
 

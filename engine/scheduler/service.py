@@ -61,9 +61,16 @@ class SchedulerService(Service):
         await self._store.close()
 
     async def _load(self) -> None:
-        """Begin anew from the rows. Placements still under way are void there: the Dispatcher's guard says so."""
+        """Begin anew from the rows. Placements still under way are void there: the Dispatcher's guard says so.
+
+        What waits is read before what is placed: a job that is dispatched meanwhile is in both, and counts as placed.
+        The other way round it would be in neither, and its room would be given to another.
+        """
         core = Scheduler(self._backlog_jobs_max)
         known = await limits.load(self._store)
+        waiting: list[Waiting] = [
+            waiting_of(row) for row in await self._store.fetch(sql("load_queued"), self._backlog_jobs_max)
+        ]
         views = await worker_store.load(self._store)
         holds: dict[int, list[tuple[int, Need]]] = {}
         placed = []
@@ -72,9 +79,6 @@ class SchedulerService(Service):
             terms = Terms(need_of(row), row["user_id"], row["queue"], read_rules(row["rules"]), row["array_id"])
             placed.append(Recalled(row["id"], row["worker_id"], terms, row["age_ms"]))
         starts = await self._store.fetch(sql("load_rate_starts"), RATE_STARTS_MAX)
-        waiting: list[Waiting] = [
-            waiting_of(row) for row in await self._store.fetch(sql("load_queued"), self._backlog_jobs_max)
-        ]
         joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
         now_ms = self.clock.monotonic_ms()
         core.succeed(self._core, now_ms)

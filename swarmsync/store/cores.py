@@ -34,8 +34,9 @@ SELECT coalesce(pulse_at < clock_timestamp() - make_interval(secs => $2), true) 
         AND objsubid = 1 AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS holder
 FROM engine_epoch"""
+#: $2: how long (ms) each is waited for; PostgreSQL looks every 100 ms, so all are told before any is waited for.
 _END_MODULES: Final = """
-SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity
+SELECT count(pg_terminate_backend(pid, $2)) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
   AND application_name LIKE 'swarmsync %' AND application_name <> $1"""
 _ALL: Final = """
@@ -130,7 +131,8 @@ async def try_to_lead(
             await connection.execute("SELECT pg_terminate_backend($1)", holder)
         return 0, holder
     term: int = await connection.fetchval(_TAKE, core_id, True)
-    await connection.execute(_END_MODULES, HOLDER)
+    for wait_ms in (0, 1_000):
+        await connection.execute(_END_MODULES, HOLDER, wait_ms)
     return term, 0
 
 

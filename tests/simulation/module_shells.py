@@ -113,6 +113,7 @@ class SchedulerShell(Shell):
 
     def _load(self) -> Program:
         scheduler = Scheduler(self.settings.backlog_max)
+        waiting = yield from self.call("load_queued", self.settings.backlog_max)
         views = yield from self.call("load_workers")
         holds: dict[int, list[Any]] = {}
         placed = []
@@ -121,7 +122,6 @@ class SchedulerShell(Shell):
             placed.append(
                 Recalled(row.id, row.worker_id, Terms(row.need), self.now_ms - (row.started_at or self.now_ms))
             )
-        waiting = yield from self.call("load_queued", self.settings.backlog_max)
         joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
         scheduler.succeed(self.scheduler, self.now_ms)
         scheduler.recall(placed, [], self.now_ms)

@@ -274,9 +274,32 @@ async def test_the_scheduler_begins_anew_when_its_reader_was_replaced():
     rig.ends["placements"].reader_epoch = 2
     await rig.service.duty()
     limits = ["load_queue_limits", "load_user_limits"]
-    assert rig.store.calls == [*limits, "load_workers", "load_placed", "load_rate_starts", "load_queued"]
+    assert rig.store.calls == [*limits, "load_queued", "load_workers", "load_placed", "load_rate_starts"]
     await rig.service.duty()
     assert len(rig.store.calls) == 6
+
+
+async def test_a_job_that_is_dispatched_while_the_scheduler_reads_counts_as_placed():
+    """Read the other way round it was neither waiting nor placed, and its room was given to another job as well."""
+    rig = Rig(lambda store, **common: SchedulerService(store, places_max=10, backlog_jobs_max=10, **common))
+    need = {"cpus_milli": 8_000, "memory_bytes": 1 << 30, "gpus": 0, "disk_bytes": 0}
+    terms = {"user_id": 7, "queue": "default", "rules": None, "array_id": None}
+    row = {"id": A.job_id, "shape": 5, "line": 5, "priority": 50, **terms, **need}
+    dispatched, fetch = [], rig.store.fetch
+
+    async def meanwhile(query, *values):
+        rig.store.answers["load_placed"] = [[{**row, "worker_id": 1, "age_ms": 0}] if dispatched else []]
+        rig.store.answers["load_queued"] = [[] if dispatched else [row]]
+        rig.store.answers["load_workers"] = [[worker_row()]]
+        found = await fetch(query, *values)
+        if NAMES.get(query) in ("load_placed", "load_queued"):
+            dispatched.append(A)  # by the Dispatcher, right after the first of the two was read
+        return found
+
+    rig.store.fetch = meanwhile
+    await rig.service.on_start()
+    assert rig.service._core.cluster.placed == {A.job_id: 1}
+    assert len(rig.service._core.backlog) == 0
 
 
 def test_words_survive_the_codec():

@@ -29,11 +29,12 @@ _MARKS: Final[Mapping[str, str]] = {
     "api": "-m gunicorn",
     "worker": "worker.program",
 }
-#: scenario -> fault -> how often it is drawn beside the others
+#: scenario -> fault -> how often it is in one deal. Four deals of "all" have 200 kills of modules, 100 of the worker's
+#: agent, 8 of PostgreSQL, 20 each of NATS and Valkey, and 4 wipes and flushes each: ten minutes have as many.
 SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
-    "engine": {**{f"kill {name}": 4 for name in MODULES}, **{f"pause {name}": 1 for name in MODULES}},
-    "workers": {"kill worker": 4, "pause worker": 1},
-    "servers": {"kill postgres": 2, "kill nats": 3, "kill valkey": 3, **{f"pause {name}": 1 for name in SERVERS}},
+    "engine": {**{f"kill {name}": 10 for name in MODULES}, **{f"pause {name}": 1 for name in MODULES}},
+    "workers": {"kill worker": 25, "pause worker": 1},
+    "servers": {"kill postgres": 2, "kill nats": 5, "kill valkey": 5, **{f"pause {name}": 1 for name in SERVERS}},
     "wipes": {"flush valkey": 1, "wipe nats": 1},
     "core": {"kill api": 2, "kill api process": 2, "kill supervisor": 1, "restart core": 1},
 }
@@ -50,13 +51,16 @@ class Fault(Struct, frozen=True):
 
 
 def faults_of(seed: int, scenario: str, gap_s: float) -> Iterator[Fault]:
-    """Yield faults without end, the same for the same arguments. `scenario` "all" draws from every one."""
+    """Yield faults without end, the same for the same arguments. `scenario` "all" has those of every one.
+
+    They are dealt like cards: after each deal all have come as often as they should.
+    """
     chance = random.Random(f"{seed} {scenario}")
     chosen = SCENARIOS.values() if scenario == "all" else [SCENARIOS[scenario]]
-    weights = {name: weight for each in chosen for name, weight in each.items()}
+    deck = [name for each in chosen for name, times in each.items() for _ in range(times)]
     while True:
-        (name,) = chance.choices(list(weights), list(weights.values()))
-        yield Fault(name, round(chance.uniform(0.2, 2 * gap_s), 3), round(chance.uniform(*PAUSES_S), 3))
+        for name in chance.sample(deck, len(deck)):
+            yield Fault(name, round(chance.uniform(0.2, 2 * gap_s), 3), round(chance.uniform(*PAUSES_S), 3))
 
 
 class Breaker:

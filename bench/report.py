@@ -145,6 +145,31 @@ def _pack(figures: Mapping[str, Any]) -> _Rows:
     return rows
 
 
+def _recovery(figures: Mapping[str, Any]) -> _Rows:
+    rows = [["fault", "n", "p50 s", "p99 s", "slowest s", "goal s", ""]]
+    for name, row in figures["recovery"].items():
+        times = [f"{row[word]:.2f}" for word in ("p50", "p99", "max")]
+        rows.append([name, number(row["n"]), *times, number(row["goal_s"]), "met" if row["met"] else "missed"])
+    return rows
+
+
+def _failover(figures: Mapping[str, Any]) -> _Rows:
+    rows = [["the leader is", "until", "n", "p50 s", "p90 s", "p99 s", "slowest s"]]
+    for kind, row in figures["take_overs"].items():
+        for key, what in (("to_leader_s", "another one leads"), ("to_job_s", "a new job begins")):
+            times = [f"{row[key][word]:.2f}" for word in ("p50", "p90", "p99", "max")]
+            rows.append([{"kill": "killed", "stop": "stopped"}[kind], what, number(row[key]["n"]), *times])
+    return rows
+
+
+def _chaos(figures: Mapping[str, Any]) -> _Rows:
+    rows = [["fault", "n", "new job after p50 s", "p99 s", "slowest s"]]
+    for name, row in figures["recovery_s"].items():
+        times = [f"{row[word]:.2f}" if word in row else "-" for word in ("p50", "p99", "max")]
+        rows.append([name, number(figures["faults_by_kind"][name]), *times])
+    return rows
+
+
 def _cells(*columns: str) -> Callable[[Mapping[str, Any]], _Rows]:
     """Return a table maker: a row per nested result, a column per figure that it has (`a/b` for a nested one)."""
 
@@ -176,6 +201,9 @@ def _cells(*columns: str) -> Callable[[Mapping[str, Any]], _Rows]:
 
 _TABLES: Final[dict[str, Callable[[Mapping[str, Any]], _Rows]]] = {
     "rings": _rings,
+    "recovery": _recovery,
+    "failover": _failover,
+    "chaos": _chaos,
     "peers": _peers,
     "throughput": _throughput,
     "placement": _cells("fill_per_s", "cpus_placed", "churn_per_s", "bytes_per_worker", "bytes_per_placed_job"),
@@ -199,11 +227,14 @@ def write(directory: Path, document: Path) -> list[str]:
         found |= results.read(path)
     if not found:
         raise BadResult(f"{directory} holds no results of bench --out")
+    text = document.read_text()
+    asked = {match[2] for match in _PART.finditer(text)}
+    found = {name: result for name, result in found.items() if name in asked}
     pictures = document.parent / document.stem
     pictures.mkdir(exist_ok=True)
     for name in found:
         plot = directory / f"{name}.svg"
         if plot.exists():
             shutil.copy(plot, pictures / plot.name)
-    document.write_text(fill(document.read_text(), found, document.stem))
+    document.write_text(fill(text, found, document.stem))
     return list(found)

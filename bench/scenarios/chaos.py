@@ -37,7 +37,8 @@ quarantine_jobs = 0
 [api]
 requests_per_s = 100000
 [supervisor]
-restarts_max = 1000
+restarts_max = 10000
+restarts_window_ms = 1000
 """
 
 
@@ -75,7 +76,7 @@ def measure(
         scenario=scenario,
         seconds=seconds or (30.0 if quick else 600.0),
         jobs=jobs,
-        gap_s=1.0,
+        gap_s=0.4,
         rate_per_s=6.0,
     )
     with core("process", config=CONFIG) as there:

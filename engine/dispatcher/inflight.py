@@ -2,14 +2,20 @@
 
 An order message has a number per (epoch, worker). Sending an order again puts it into a new message with a higher
 number, after PostgreSQL was told that number: see `Orders` in `protocol/messages.py` for why that makes repeats safe.
+A message that nobody heard is sent again sooner: NATS says so at once, and a worker that connects again is soon there.
 After `resends_max` the clock lets go: the worker's pulses (or its silence) decide, in the Harvester.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct
 
 from swarmsync.model.job import JobRef
+
+#: How soon after nobody heard it an order is sent again: the first time, and how many times longer each next time.
+UNHEARD_MS: Final = 200
+UNHEARD_GROWTH: Final = 4
 
 
 class _Open(Struct):
@@ -60,6 +66,12 @@ class InFlight:
         for ref in closed:
             del orders[ref.job_id]
         return closed
+
+    def unheard(self, worker_id: int, seq: int, now_ms: int) -> None:
+        """Nobody listened when message `seq` was sent: do not wait as long as for a receipt."""
+        for order in self._open.get(worker_id, {}).values():
+            if order.seq == seq:
+                order.due_ms = min(order.due_ms, now_ms + UNHEARD_MS * UNHEARD_GROWTH**order.resends)
 
     def knows(self, worker_id: int, ref: JobRef) -> bool:
         """Tell whether a clock runs for this order."""

@@ -46,6 +46,7 @@ from swarmsync.store.queries import sql
 
 SPECS_KEPT = 4_096
 RESENDS_PER_TURN = 2_000
+NOBODY = "503"  # no responders, in the words of NATS
 MESSAGE_BYTES_MAX = 512 << 10
 #: The values that go into an order, and a sentence about what is missing.
 Secrets: TypeAlias = tuple[tuple[SecretValue, ...], str]
@@ -76,6 +77,7 @@ class DispatcherService(Service):
         self._ids: dict[str, int] = {}
         self._specs: dict[int, bytes] = {}
         self._receipts: list[tuple[str, bytes]] = []
+        self._unheard: list[tuple[int, int]] = []  # worker id and number of messages that reached nobody
         self._logins = Logins(store, sealer, self.journal)
         self._words: list[Any] = []
         self._in_doubt = False
@@ -85,14 +87,24 @@ class DispatcherService(Service):
         await self._bus.subscribe(subjects.ALL_RECEIPTS, self._on_receipt)
         epoch = await jobs.next_epoch(self._store)
         self._inflight = InFlight(epoch, receipt_ms=self._receipt_ms, resends_max=self._resends_max)
+        await self._bus.subscribe(subjects.unheard(epoch, "*", "*"), self._on_unheard)
         await self._resend(await self._forgotten())
 
     async def _on_receipt(self, message: Msg) -> None:
         self._receipts.append((subjects.worker_of(message.subject), message.data))
         self.poke()
 
+    async def _on_unheard(self, message: Msg) -> None:
+        """NATS answers for the worker when nobody listened."""
+        if (message.headers or {}).get("Status") == NOBODY:
+            _, _, _, worker_id, seq = message.subject.split(".")
+            self._unheard.append((int(worker_id), int(seq)))
+
     async def duty(self) -> int:
         self._take_receipts()
+        unheard, self._unheard = self._unheard, []
+        for worker_id, seq in unheard:
+            self._inflight.unheard(worker_id, seq, self.clock.monotonic_ms())
         if not self._words:
             self._words = self.readers["placements"].take()
         done = len(self._words)
@@ -220,7 +232,8 @@ class DispatcherService(Service):
         logins = self._logins.of_orders(specs, orders)
         payload = codec.encode(Orders(self._inflight.epoch, seq, tuple(orders), specs, logins))
         try:
-            await self._bus.publish(subjects.orders(name), payload)
+            reply = subjects.unheard(self._inflight.epoch, worker_id, seq)
+            await self._bus.publish(subjects.orders(name), payload, reply)
         except Unavailable as problem:
             self.journal("warning", f"orders to {name} wait: {problem}")  # the in-flight clock sends them again
 

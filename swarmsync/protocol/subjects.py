@@ -36,6 +36,11 @@ def orders(worker: str) -> str:
     return f"w.{worker}.down.orders"
 
 
+def unheard(epoch: int, worker_id: int | str, seq: int | str) -> str:
+    """Where NATS says that an order message reached nobody. Workers do not answer there: receipts have a subject."""
+    return f"_INBOX.orders.{epoch}.{worker_id}.{seq}"
+
+
 def stored(job_id: int) -> str:
     return f"{LOGS_STORED}.{job_id}"
 

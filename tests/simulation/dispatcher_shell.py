@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from module_shells import Shell
@@ -46,6 +47,7 @@ class DispatcherShell(Shell):
         self._names: dict[int, str] = {}
         self._ids: dict[str, int] = {}
         self._receipts: list[tuple[str, Receipt]] = []
+        self._unheard: list[tuple[int, int]] = []
         self._words: list[Any] = []
         self._in_doubt = False
         self._slow = Every(self.timeline, self.settings.slow_ms)
@@ -62,6 +64,9 @@ class DispatcherShell(Shell):
 
     def duty(self) -> Program:
         self._take_receipts()
+        unheard, self._unheard = self._unheard, []
+        for worker_id, seq in unheard:
+            self.inflight.unheard(worker_id, seq, self.now_ms)
         if not self._words:
             self._words = self.rings["placements"].take()
         done = len(self._words)
@@ -154,7 +159,8 @@ class DispatcherShell(Shell):
         spec_ids = {order.spec_id for order in orders if isinstance(order, RunJob)}
         specs = {spec_id: self.core.store.tables.jobs[spec_id].document.encode() for spec_id in spec_ids}
         word = Orders(self.inflight.epoch, seq, tuple(orders), specs)
-        self.core.network.publish(self.connection, f"orders.{name}", word)
+        unheard = partial(self._unheard.append, (worker_id, seq))
+        self.core.network.publish(self.connection, f"orders.{name}", word, unheard)
 
     # ------------------------------------------------ stops and receipts
 

@@ -24,6 +24,7 @@ class Letter(Struct):
     word: Any
     sender: "Connection"
     answer: "Answer | None" = None
+    unheard: Callable[[], None] | None = None  # called when nobody listens
 
 
 class Connection:
@@ -100,8 +101,10 @@ class Network:
         if connection in self.connections:
             self.connections.remove(connection)
 
-    def publish(self, connection: Connection, subject: str, word: Any) -> None:
-        self.send(Letter(subject, word, connection))
+    def publish(
+        self, connection: Connection, subject: str, word: Any, unheard: Callable[[], None] | None = None
+    ) -> None:
+        self.send(Letter(subject, word, connection, unheard=unheard))
 
     def request(self, connection: Connection, subject: str, word: Any, patience_ms: int) -> Answer:
         letter = Letter(subject, word, connection)
@@ -146,6 +149,8 @@ class Network:
                 self._down(connection, letter, connection.handlers[letter.subject])
         if not heard and letter.answer is not None:
             self.timeline.after(self._delay(letter.sender), letter.answer.fail, "nobody listens")
+        if not heard and letter.unheard is not None and letter.sender.open:
+            self.timeline.after(self._delay(letter.sender), letter.unheard)
 
     def _down(self, receiver: Connection, letter: Letter, deliver: Callable[[Letter], None]) -> None:
         if receiver.cut_down == "drop":

@@ -263,6 +263,20 @@ async def test_of_two_placements_of_a_job_the_one_that_loses_is_void():
     assert [said.ref for said in rig.told("bounces", Offered)] == [A]
 
 
+async def test_an_order_that_nobody_heard_is_sent_again_soon():
+    limits = {"receipt_ms": 60_000, "resends_max": 3, "orders_max": 200, "sealer": Sealer([bytes(32)])}
+    rig = Rig(lambda store, **common: DispatcherService(store, "nats://", **limits, **common))
+    rig.service._inflight = InFlight(9, receipt_ms=60_000, resends_max=3)
+    rig.service._due.clear()
+    now_ms = rig.service.clock.monotonic_ms()
+    for worker_id, ref in ((1, A), (2, B)):
+        rig.service._inflight.sent(worker_id, 4, [ref], now_ms)
+    for worker_id, headers in ((1, {"Status": "503"}), (2, None)):
+        await rig.service._on_unheard(SimpleNamespace(subject=f"_INBOX.orders.9.{worker_id}.4", headers=headers))
+    await rig.service.duty()
+    assert rig.service._inflight.overdue(now_ms + 30_000) == {1: [A]}
+
+
 # ------------------------------------------------ the Scheduler
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dispatcher.inflight import InFlight
+from engine.dispatcher.inflight import UNHEARD_GROWTH, UNHEARD_MS, InFlight
 from swarmsync.model.job import JobRef
 
 A, B, C = JobRef(1, 1), JobRef(2, 1), JobRef(3, 7)
@@ -11,6 +11,31 @@ A, B, C = JobRef(1, 1), JobRef(2, 1), JobRef(3, 7)
 @pytest.fixture
 def inflight():
     return InFlight(epoch=5, receipt_ms=3_000, resends_max=2)
+
+
+def test_what_nobody_heard_is_sent_again_sooner_but_ever_later(inflight):
+    now_ms = 0
+    for resends in range(2):
+        inflight.sent(1, resends + 1, [A], now_ms)
+        inflight.unheard(1, resends + 1, now_ms)
+        wait_ms = UNHEARD_MS * UNHEARD_GROWTH**resends
+        assert inflight.overdue(now_ms + wait_ms - 1) == {}
+        now_ms += wait_ms
+        assert inflight.overdue(now_ms) == {1: [A]}
+    inflight.sent(1, 3, [A], now_ms)
+    inflight.unheard(1, 3, now_ms)
+    assert inflight.overdue(now_ms + 2_999) == {}
+    assert inflight.overdue(now_ms + 3_000) == {}  # often enough: the worker's pulses decide
+    assert len(inflight) == 0
+
+
+def test_an_older_message_that_nobody_heard_hurries_nothing(inflight):
+    inflight.sent(1, 1, [A], 0)
+    inflight.sent(1, 2, [A], 0)
+    inflight.sent(1, 2, [B], 0)
+    inflight.unheard(1, 1, 0)
+    inflight.unheard(7, 1, 0)
+    assert inflight.overdue(2_999) == {}
 
 
 def test_messages_are_numbered_from_one_per_worker(inflight):

@@ -73,7 +73,11 @@ class NatsConfig(Struct, frozen=True):
         self.write(keys)
         with contextlib.suppress(OSError, ValueError):
             os.kill(int((Path(self.home) / "nats.pid").read_text()), signal.SIGHUP)
-            _write_private(self._kept, json.dumps(dict(sorted(keys.items()))))
+            self.keep(keys)
+
+    def keep(self, keys: Mapping[str, str]) -> None:
+        """Note what the server that runs was told, or what the next one starts with."""
+        _write_private(self._kept, json.dumps(dict(sorted(keys.items()))))
 
     def text(self, keys: Mapping[str, str]) -> str:
         users = [

@@ -27,6 +27,7 @@ from engine.backup.taking import FILES, put_down, sync_directory, tail
 from swarmsync import embedded
 from swarmsync.clock import SystemClock
 from swarmsync.errors import ChecksumError, ConfigError, Conflict, Unavailable
+from swarmsync.nats_config import NatsConfig
 from swarmsync.postgres_programs import login_of, program
 from swarmsync.store import migrate, whole
 
@@ -58,7 +59,11 @@ def restore(settings: Settings, file: Path, tell: Progress = archive.nothing) ->
             staging.mkdir(mode=0o700)
             _put_files(staging, scan)
             with _database(settings, staging) as url:
-                upgraded = asyncio.run(_fill(url, file, manifest, scan, embedded.load_secrets(staging)))
+                passwords = embedded.load_secrets(staging)
+                upgraded, keys = asyncio.run(_fill(url, file, manifest, scan, passwords))
+            if keys:  # NATS lets workers in before the engine has looked into PostgreSQL
+                (staging / "nats").mkdir(mode=0o700, exist_ok=True)
+                NatsConfig(str(staging / "nats"), 0, passwords).keep(keys)
             _move(staging, home)
         except OSError as problem:
             raise ConfigError(f"cannot restore into {home}: {problem.strerror} ({problem.filename})") from None
@@ -156,8 +161,13 @@ async def _must_be_empty(url: str) -> None:
         raise Conflict(f"the database has a schema {there}; a restore replaces nothing: name an empty database")
 
 
-async def _fill(url: str, file: Path, manifest: Manifest, scan: Scan, passwords: dict[str, str]) -> list[str]:
-    """Bring back rows, then what guards them, then what must be otherwise here. Return the migrations that ran."""
+async def _fill(
+    url: str, file: Path, manifest: Manifest, scan: Scan, passwords: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Bring back rows, then what guards them, then what must be otherwise here.
+
+    Return the migrations that ran, and the keys of workers.
+    """
     dump = next(found for found in scan.members if found.member.name == archive.DUMP)
     connection = await _connect(url)
     try:
@@ -176,11 +186,12 @@ async def _fill(url: str, file: Path, manifest: Manifest, scan: Scan, passwords:
         ran = await migrate.migrate(url, passwords)
         await whole.begin_anew(connection, SystemClock().wall_ms())
         await connection.execute("ANALYZE")
+        keys = await connection.fetch("SELECT name, public_key FROM worker_keys WHERE revoked_at IS NULL")
     except asyncpg.PostgresError as problem:
         raise ConfigError(f"PostgreSQL refused what is in the backup: {problem}") from None
     finally:
         await connection.close()
-    return ran
+    return ran, dict(keys)
 
 
 async def _pg_restore(url: str, file: Path, dump: Found, *words: str) -> None:

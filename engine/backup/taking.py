@@ -38,7 +38,6 @@ FILES: Final = {
     "seal.keys": "seal.keys",
     "admin-password": "admin-password",
     "nats-port": "nats/port",
-    "nats-workers.json": "nats/workers.json",
 }
 _PIECE: Final = 1 << 20
 _STDERR_MAX: Final = 800

@@ -29,6 +29,7 @@ INSERT INTO jobs (id, user_id, queue, name, state, priority, spec_id, shape, cpu
     VALUES (30, 1, 'default', 'runs', 'running', 50, 5, 1, 1, 1, 2, 3, 's1', 'running', now(), 7, 41, now());
 INSERT INTO job_events (job_id, user_id, state) SELECT id, 1, state FROM jobs;
 INSERT INTO output_chunks (job_id, user_id, fence, stream, start, at, data) VALUES (10, 1, 1, 1, 0, now(), 'hello');
+INSERT INTO worker_keys (public_key, name) VALUES (rpad('U', 56, 'A'), 'far');
 INSERT INTO job_traces (job_id, user_id, parent) VALUES (10, 1, repeat('0', 55));
 """
 
@@ -161,11 +162,13 @@ def test_it_comes_back_into_an_embedded_server(backup, tmp_path):
     assert sorted(path.name for path in there.data_path.iterdir()) == [
         "lock",
         "logs",
+        "nats",
         "postgres",
         "run",
         "seal.keys",
         "secrets.json",
     ]
+    assert json.loads((there.data_path / "nats" / "workers.json").read_text()) == {"far": "U".ljust(56, "A")}
     with pytest.raises(Conflict, match="is not empty"):
         restoring.restore(there, backup.path)
 

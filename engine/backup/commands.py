@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 import typer
@@ -38,7 +38,8 @@ def backup(
     from engine.backup.taking import take
 
     settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
-    taken = take(settings, file, logs=not no_logs, tell=Counter("of the database"))
+    with Counter("of the database") as tell:
+        taken = take(settings, file, logs=not no_logs, tell=tell)
     if as_json:
         facts = {"file": str(taken.path), "bytes": taken.bytes, "seconds": round(taken.seconds, 3)}
         _print_json({**facts, "outside": taken.outside}, taken.manifest)
@@ -65,7 +66,8 @@ def restore(
     from engine.backup.restoring import restore as bring_back
 
     settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
-    done = bring_back(settings, file, Counter("of the file"))
+    with Counter("of the file") as tell:
+        done = bring_back(settings, file, tell)
     if as_json:
         facts = {"data_dir": str(settings.data_path), "seconds": round(done.seconds, 3), "upgraded": done.upgraded}
         _print_json(facts, done.manifest)
@@ -105,7 +107,8 @@ def upgrade(
         else:
             _tell_schema(schema.here, schema.missing, "would run")
         raise typer.Exit(1 if schema.missing else 0)
-    done = upgrading.upgrade(settings, backup_to, backup=not no_backup, tell=Counter("of the database"))
+    with Counter("of the database") as tell:
+        done = upgrading.upgrade(settings, backup_to, backup=not no_backup, tell=tell)
     kept = str(done.backup.path) if done.backup else None
     if as_json:
         print(msgspec.json.encode({"here": done.schema.here, "ran": done.ran, "backup": kept}).decode())
@@ -122,7 +125,8 @@ def _tell_schema(here: Sequence[str], more: Sequence[str], verb: str) -> None:
 def _check(file: Path, *, as_json: bool) -> None:
     from engine.backup import archive
 
-    manifest, _ = archive.check(file, Counter("of the file"))
+    with Counter("of the file") as tell:
+        manifest, _ = archive.check(file, tell)
     if as_json:
         _print_json({"file": str(file), "bytes": file.stat().st_size, "whole": True}, manifest)
         return
@@ -147,11 +151,18 @@ def _print_json(facts: dict[str, object], manifest: Manifest) -> None:
 
 
 class Counter:
-    """Shows on a terminal how far it is; a few times a second at most."""
+    """Shows on a terminal how far it is, for the length of a `with` block; a few times a second at most."""
 
     def __init__(self, what: str) -> None:
         self._what, self._shown = what, -1
         self._seen = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown >= 0:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def __call__(self, done: int) -> None:
         if self._seen and done >> 22 != self._shown:

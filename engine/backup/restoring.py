@@ -184,7 +184,7 @@ async def _fill(
         else:
             await _guards_of(url, file, dump, manifest.owner, owner)
         ran = await migrate.migrate(url, passwords)
-        await whole.begin_anew(connection, SystemClock().wall_ms())
+        await whole.begin_anew(connection, SystemClock().wall_ms(), manifest.taken_at)
         await connection.execute("ANALYZE")
         keys = await connection.fetch("SELECT name, public_key FROM worker_keys WHERE revoked_at IS NULL")
     except asyncpg.PostgresError as problem:

@@ -111,7 +111,7 @@ async def carry_over(connection: asyncpg.Connection) -> None:
     await connection.execute(_CURSOR)
 
 
-async def begin_anew(connection: asyncpg.Connection, wall_ms: int) -> None:
+async def begin_anew(connection: asyncpg.Connection, wall_ms: int, taken_at: str) -> None:
     """Put this database beyond everything that an earlier Core may have given out since the backup.
 
     Terms and epochs go on from the wall clock in milliseconds, fences from its seconds, so that two restores of one
@@ -120,6 +120,7 @@ async def begin_anew(connection: asyncpg.Connection, wall_ms: int) -> None:
     await connection.execute(_BEGIN, wall_ms, (wall_ms - EPOCH_MS) // 1_000)
     await connection.execute("UPDATE workers SET session = ''")
     await connection.execute("DELETE FROM cores")
+    await connection.execute("INSERT INTO audit_log (action, subject) VALUES ('backup restored', $1)", taken_at)
 
 
 async def hold_back(connection: asyncpg.Connection, lease_ms: int, slack_ms: int) -> int:

@@ -149,7 +149,7 @@ def test_it_comes_back_to_the_same_owner_and_to_another_one(root, site, backup, 
     sixth = as_login(in_database(root, "sixth"), "site", "of the site")
     restoring.restore(settings(tmp_path / "sixth", sixth), taken.path)
     again = taking.take(settings(tmp_path / "sixth", sixth), tmp_path / "again.tar")
-    assert again.manifest.rows == taken.manifest.rows
+    assert again.manifest.rows == {**taken.manifest.rows, "audit_log": taken.manifest.rows["audit_log"] + 1}
     with pytest.raises(Conflict, match="has a schema swarmsync"):
         restoring.restore(settings(tmp_path / "fourth", in_database(root, "third")), backup.path)
 

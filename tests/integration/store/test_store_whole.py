@@ -99,8 +99,8 @@ async def test_what_waits_is_held_back_once_and_attempts_count_on_from_beyond(ow
     epoch = await owner.fetchrow("SELECT term, epoch FROM engine_epoch")
     assert await whole.hold_back(owner, 30_000, 5_000) == 0
     now_ms = 1_800_000_000_000
-    await whole.begin_anew(owner, now_ms)
-    await whole.begin_anew(owner, now_ms)  # a clock that stands still is no excuse
+    await whole.begin_anew(owner, now_ms, "then")
+    await whole.begin_anew(owner, now_ms, "then")  # a clock that stands still is no excuse
     raised = await owner.fetchrow("SELECT term, epoch, fence_floor FROM engine_epoch")
     assert raised["term"] > max(epoch["term"], now_ms)
     assert raised["epoch"] > max(epoch["epoch"], now_ms)
@@ -125,6 +125,8 @@ async def test_workers_join_anew(owner):
     await owner.execute(
         "INSERT INTO workers (id, name, cpus_milli, memory_bytes, liveness, session) VALUES (77, 'w', 1, 1, 'ready', 's')"
     )
-    await whole.begin_anew(owner, 1)
+    await whole.begin_anew(owner, 1, "2026-11-26T03:00:00Z")
     assert await owner.fetchval("SELECT session FROM workers WHERE id = 77") == ""
     assert await owner.fetchval("SELECT count(*) FROM cores") == 0
+    newest = await owner.fetchrow("SELECT action, subject FROM audit_log ORDER BY seq DESC LIMIT 1")
+    assert tuple(newest) == ("backup restored", "2026-11-26T03:00:00Z")

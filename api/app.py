@@ -127,7 +127,7 @@ ROUTES: Final[tuple[tuple[str, type[Resource], str | None], ...]] = (
     ("/", dashboard.Dashboard, None),
     ("/static/{file}", dashboard.Dashboard, "file"),
     ("/metrics", metrics.Metrics, None),
-    ("/healthz", health.Health, None),
+    ("/healthz", health.Alive, None),
     ("/readyz", health.Ready, None),
 )
 METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from api.answers.jobs import Attempt, ResultStream
+from api.answers.system import Amounts, LogRecord, WorkerDocument
 from swarmsync import ids
 from swarmsync.clock import rfc3339
 from swarmsync.model.lifecycle import FINAL, PLACED, JobState, Liveness, WaitReason
@@ -19,6 +21,11 @@ Document = dict[str, Any]
 _EVALUATING: Final = "the Scheduler has not looked at it yet"
 _FINAL: Final = frozenset(FINAL)
 _PLACED: Final = frozenset(PLACED)
+
+
+def as_stored(text: str) -> Any:
+    """What PostgreSQL holds as JSON goes out as it is."""
+    return msgspec.Raw(text.encode())
 
 
 def text_id(number: int | None) -> str | None:
@@ -40,8 +47,8 @@ def job(row: Row) -> Document:
         "message": message,
         "since": rfc3339(row["since"]),
         "priority": row["priority"],
-        "labels": msgspec.Raw(row["labels"].encode()),
-        "spec": msgspec.Raw(row["document"].encode()) if row["document"] is not None else None,
+        "labels": as_stored(row["labels"]),
+        "spec": as_stored(row["document"]) if row["document"] is not None else None,
         "submitted_at": rfc3339(row["submitted_at"]),
         "run_at": rfc3339(row["run_at"]),
         "expires_at": rfc3339(row["expires_at"]),
@@ -98,7 +105,7 @@ def job_detail(detail: JobDetail) -> Document:
     return document
 
 
-def _assignment(row: Row) -> Document:
+def _assignment(row: Row) -> Attempt:
     return {
         "attempt": row["fence"],
         "state": row["state"],
@@ -114,7 +121,7 @@ def _assignment(row: Row) -> Document:
     }
 
 
-def _live_assignment(row: Row) -> Document:
+def _live_assignment(row: Row) -> Attempt:
     return {
         "attempt": row["fence"],
         "state": row["assignment_state"],
@@ -207,17 +214,24 @@ def result(detail: JobDetail) -> Document:
     return document
 
 
-def _stream(kept: Any) -> Document | None:
+def _stream(kept: Any) -> ResultStream | None:
     if not kept:
         return None
     size, stored = kept.get("size", 0), kept.get("kept", 0)
-    cut = {"kept_sha256": kept["kept_sha256"]} if kept.get("kept_sha256") else {}
-    return {"size": size, "kept": stored, "truncated": stored < size, "sha256": kept.get("sha256") or None, **cut}
+    known: ResultStream = {
+        "size": size,
+        "kept": stored,
+        "truncated": stored < size,
+        "sha256": kept.get("sha256") or None,
+    }
+    if kept.get("kept_sha256"):
+        known["kept_sha256"] = kept["kept_sha256"]
+    return known
 
 
-def worker(row: Row, *, with_use: bool) -> Document:
+def worker(row: Row, *, with_use: bool) -> WorkerDocument:
     """One worker. What is used is known to operators only: others see no more than their own jobs."""
-    document: Document = {
+    document: WorkerDocument = {
         "id": ids.encode(row["id"]),
         "name": row["name"],
         "liveness": row["liveness"],
@@ -228,7 +242,7 @@ def worker(row: Row, *, with_use: bool) -> Document:
         "used": None,
         "jobs": None,
         "gpus": row["gpus"],
-        "labels": msgspec.Raw(row["labels"].encode()),
+        "labels": as_stored(row["labels"]),
         "runtime": row["runtime"],
         "version": row["version"],
         "images": list(row["images"]),
@@ -241,7 +255,7 @@ def worker(row: Row, *, with_use: bool) -> Document:
     return document
 
 
-def _amounts(row: Row, cpus_milli: str, memory: str, gpus: str, disk: str) -> Document:
+def _amounts(row: Row, cpus_milli: str, memory: str, gpus: str, disk: str) -> Amounts:
     return {
         "cpus": float(row[cpus_milli]) / 1000,
         "memory": int(row[memory]),
@@ -250,7 +264,7 @@ def _amounts(row: Row, cpus_milli: str, memory: str, gpus: str, disk: str) -> Do
     }
 
 
-def record(row: Row) -> Document:
+def record(row: Row) -> LogRecord:
     return {
         "id": ids.encode(row["id"]),
         "at": rfc3339(row["at"]),
@@ -258,5 +272,5 @@ def record(row: Row) -> Document:
         "level": row["level"],
         "message": row["message"],
         "job": text_id(row["job_id"]),
-        "fields": msgspec.Raw(row["fields"].encode()),
+        "fields": as_stored(row["fields"]),
     }

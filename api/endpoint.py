@@ -31,7 +31,10 @@ CURLS_OWN: Final = "application/x-www-form-urlencoded"
 
 
 class Endpoint(Struct, frozen=True):
-    """What a route says of itself. `body` and `answer` are types, or sentences where there is no type."""
+    """What a route says of itself. `body` and `answer` are types, or sentences where there is no type.
+
+    `answer` of a stream is the type of one line or event of it; `media` says what kind of stream.
+    """
 
     access: Access
     summary: str
@@ -39,6 +42,7 @@ class Endpoint(Struct, frozen=True):
     body: Any
     answer: Any
     status: int
+    media: str = JSON
 
 
 class Resource:
@@ -135,6 +139,7 @@ def endpoint(
     body: Any = None,
     answer: Any = None,
     status: int = 200,
+    media: str = JSON,
     open_to_loopback: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Responder]:
     """Make a Falcon responder of a handler `(self, call, **path) -> answer`.
@@ -158,7 +163,7 @@ def endpoint(
                 response.data = result if isinstance(result, bytes) else encode_json(result)
 
         responder.__doc__ = handler.__doc__
-        responder.endpoint = Endpoint(access, summary, query, body, answer, status)  # type: ignore[attr-defined]
+        responder.endpoint = Endpoint(access, summary, query, body, answer, status, media)  # type: ignore[attr-defined]
         return responder
 
     return wrap

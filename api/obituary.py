@@ -1,11 +1,12 @@
 """The obituary: one line that names what ended a job, and the evidence that it rests on. Pure."""
 
 import signal
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
+from api.answers.jobs import EarlierAttempt, Evidence, Obituary
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState
 from swarmsync.model.resources import format_duration, format_size, parse_duration_ms
 from swarmsync.model.result import read_result
@@ -24,7 +25,7 @@ _LEAD: Final = {
 }
 
 
-def obituary(detail: JobDetail, stopped: str = "") -> dict[str, Any] | None:
+def obituary(detail: JobDetail, stopped: str = "") -> Obituary | None:
     """Return `line` and `evidence` of a job that has ended. `stopped` is what was said when it was asked to stop."""
     row = detail.job
     if row["state"] not in _FINAL:
@@ -44,7 +45,7 @@ def obituary(detail: JobDetail, stopped: str = "") -> dict[str, Any] | None:
     return {"line": "".join(parts) + ".", "evidence": evidence}
 
 
-def _evidence(row: Row, assignments: Sequence[Row], stopped: str) -> dict[str, Any]:
+def _evidence(row: Row, assignments: Sequence[Row], stopped: str) -> Evidence:
     last = assignments[-1] if assignments else None
     result = read_result(row["result"])
     code = row["exit_code"]
@@ -66,7 +67,7 @@ def _evidence(row: Row, assignments: Sequence[Row], stopped: str) -> dict[str, A
     }
 
 
-def _told(entry: Row) -> dict[str, Any]:
+def _told(entry: Row) -> EarlierAttempt:
     return {
         "attempt": entry["fence"],
         "worker": entry["worker"],
@@ -85,7 +86,7 @@ def _timeout_ms(row: Row) -> int | None:
     return timeout if isinstance(timeout, int) else parse_duration_ms(timeout)
 
 
-def _cause(row: Row, evidence: Mapping[str, Any]) -> str:
+def _cause(row: Row, evidence: Evidence) -> str:
     code = evidence["exit_code"]
     match row["reason"]:
         case R.COMPLETED:
@@ -107,7 +108,7 @@ def _cause(row: Row, evidence: Mapping[str, Any]) -> str:
     return f"{row['reason']}, {said}" if said and said != row["reason"] else str(row["reason"])
 
 
-def _where(evidence: Mapping[str, Any]) -> str:
+def _where(evidence: Evidence) -> str:
     if not evidence["attempt"]:
         return "no worker ever had it" if evidence["reason"] != R.COMPLETED else ""
     ran = f" after {evidence['ran_s']:g} s" if evidence["ran_s"] is not None else ""
@@ -115,7 +116,7 @@ def _where(evidence: Mapping[str, Any]) -> str:
     return f"attempt {evidence['attempt']}{worker}{ran}"
 
 
-def _earlier(entries: Sequence[Mapping[str, Any]]) -> str:
+def _earlier(entries: Sequence[EarlierAttempt]) -> str:
     told = [
         f"attempt {entry['attempt']} on {entry['worker'] or 'a worker that is gone'}: {entry['reason']}"
         + (f" ({entry['message']})" if entry["message"] else "")

@@ -1,8 +1,9 @@
 """The OpenAPI document, made from what the routes declare."""
 
 import re
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec import Struct
 from api import scopes
 from api.access import Access
 from api.endpoint import Endpoint
-from swarmsync.protocol.schema import components, is_struct
+from swarmsync.protocol.schema import describe
 
 _PROBLEM: Final = {
     "description": "A problem document",
@@ -38,11 +39,15 @@ class RouteEntry(Struct, frozen=True):
 def document(entries: Iterable[RouteEntry], version: str) -> bytes:
     """Return the whole document as JSON."""
     routes = list(entries)
-    kinds = {Problem, *(kind for r in routes for kind in (r.endpoint.body, r.endpoint.answer) if is_struct(kind))}
-    schemas = components(kinds, _REFERENCE)
+    kinds: list[Any] = [Problem]
+    for route in routes:
+        kinds += [*_kinds(route.endpoint.body), *_kinds(route.endpoint.answer)]
+    kinds = sorted(dict.fromkeys(kinds), key=str)
+    roots, schemas = describe(kinds, _REFERENCE)
+    known = dict(zip(kinds, roots, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, known)
     whole = {
         "openapi": "3.1.0",
         "info": {"title": "SwarmSync", "version": version},
@@ -52,11 +57,26 @@ def document(entries: Iterable[RouteEntry], version: str) -> bytes:
     return msgspec.json.encode(whole)
 
 
-def _operation(route: RouteEntry) -> dict[str, Any]:
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    """Return the types that a declaration names: those of a union, none for a sentence."""
+    if kind is None or isinstance(kind, str):
+        return ()
+    return get_args(kind) if get_origin(kind) is UnionType else (kind,)
+
+
+def _schema(kind: Any, known: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema of what a declaration names; an empty one for a sentence."""
+    kinds = _kinds(kind)
+    if len(kinds) > 1:
+        return {"anyOf": [known[entry] for entry in kinds]}
+    return known[kinds[0]] if kinds else {}
+
+
+def _operation(route: RouteEntry, known: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
     entry = route.endpoint
     success: dict[str, Any] = {"description": entry.answer if isinstance(entry.answer, str) else entry.summary}
-    if is_struct(entry.answer):
-        success["content"] = {"application/json": {"schema": _reference(entry.answer)}}
+    if entry.answer is not None:
+        success["content"] = {entry.media: {"schema": _schema(entry.answer, known)}}
     operation: dict[str, Any] = {
         "summary": entry.summary,
         "parameters": [*_path_parameters(route.path), *_query_parameters(entry.query)],
@@ -66,8 +86,8 @@ def _operation(route: RouteEntry) -> dict[str, Any]:
     }
     if entry.access is not Access.PUBLIC and scopes.needed(route.method, route.path) != scopes.ANY_TOKEN:
         operation["x-scope"] = scopes.needed(route.method, route.path)
-    if is_struct(entry.body):
-        operation["requestBody"] = {"content": {"application/json": {"schema": _reference(entry.body)}}}
+    if _kinds(entry.body):
+        operation["requestBody"] = {"content": {"application/json": {"schema": _schema(entry.body, known)}}}
     return operation
 
 
@@ -80,7 +100,3 @@ def _query_parameters(query: type[Struct]) -> list[dict[str, Any]]:
     _, schemas = msgspec.json.schema_components([query])
     properties = schemas[query.__name__]["properties"]
     return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
-
-
-def _reference(kind: type[Struct]) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(name=kind.__name__)}

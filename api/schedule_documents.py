@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from api.answers.system import FireDocument, NextFire, PreviewDocument, ScheduleDocument
 from api.schedule_preview import clock_change_note
 from swarmsync import ids
 from swarmsync.clock import rfc3339
@@ -18,7 +19,7 @@ _RAN: Final = frozenset({"fired", "late", "triggered"})
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def schedule(row: Row) -> Document:
+def schedule(row: Row) -> ScheduleDocument:
     """One schedule: what its user wrote with the defaults filled in, and what the engine knows of it."""
     spec = decode_stored_schedule(row["document"])
     return {
@@ -48,7 +49,7 @@ def schedule(row: Row) -> Document:
     }
 
 
-def outcome(row: Row) -> Document:
+def outcome(row: Row) -> FireDocument:
     """What became of one due instant. `lateness_ms` is how long after it the job was made."""
     ran = row["outcome"] in _RAN
     return {
@@ -62,11 +63,11 @@ def outcome(row: Row) -> Document:
     }
 
 
-def preview(spec: ScheduleSpec, after: datetime, count: int) -> Document:
+def preview(spec: ScheduleSpec, after: datetime, count: int) -> PreviewDocument:
     """The next instants of a checked schedule. With jitter a job starts up to `latest` in place of `at`."""
     zone = ZoneInfo(spec.timezone)
     rule = rule_of(spec, spec.name)
-    items = [
+    items: list[NextFire] = [
         {
             "at": rfc3339(due),
             "local": _local(due, zone),

@@ -4,6 +4,8 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
+from api.answers.jobs import Finding, Findings
+from api.answers.jobs import FindingKind as Kind
 from api.endpoint import Call
 from swarmsync import ids
 from swarmsync.errors import Unavailable
@@ -19,7 +21,7 @@ _SPEC: Final = "SELECT s.document, s.sha256 FROM jobs j JOIN specs s ON s.id = j
 Sum: TypeAlias = tuple[int, str]
 
 
-async def verify(call: Call, job_id: int, row: Row) -> dict[str, Any]:
+async def verify(call: Call, job_id: int, row: Row) -> Findings:
     """Return what was found, one item for the spec, each stream and each output; `ok` is None where nothing is known.
 
     Of a stream that was cut, the part that was kept is compared.
@@ -42,13 +44,13 @@ def _go_on(call: Call) -> None:
         raise Unavailable("this process stops; ask again")
 
 
-async def _spec(call: Call, job_id: int) -> dict[str, Any]:
+async def _spec(call: Call, job_id: int) -> Finding:
     found: Any = await call.services.store.run(lambda c: c.fetchrow(_SPEC, job_id), **call.caller.settings)
     document = found["document"].encode()
     return _item("spec", "spec", (len(document), found["sha256"].hex()), (len(document), sha256(document).hexdigest()))
 
 
-async def _stream(call: Call, job_id: int, row: Row, name: str, stream: int, said: dict[str, Any]) -> dict[str, Any]:
+async def _stream(call: Call, job_id: int, row: Row, name: str, stream: int, said: dict[str, Any]) -> Finding:
     digest, end, more = sha256(), 0, True
     output = Output(job_id, row["fence"], row["submitted_at"] - timedelta(days=1))
     while more:
@@ -74,7 +76,7 @@ def _told(said: dict[str, Any]) -> Sum | None:
     return said["kept"], said.get("kept_sha256", "") if cut else said["sha256"]
 
 
-async def _output(call: Call, job_id: int, name: str, said: Any, stored: Row | None) -> dict[str, Any]:
+async def _output(call: Call, job_id: int, name: str, said: Any, stored: Row | None) -> Finding:
     expected = None if said is None else (said["size"], said["sha256"])
     if stored is None:
         return _item(name, "output", expected, (0, ""), "is not stored any more")
@@ -86,7 +88,7 @@ async def _output(call: Call, job_id: int, name: str, said: Any, stored: Row | N
     return _item(name, "output", expected or (stored["size"], stored["sha256"].hex()), (size, digest.hexdigest()))
 
 
-def _item(name: str, kind: str, said: Sum | None, found: Sum, note: str = "") -> dict[str, Any]:
+def _item(name: str, kind: Kind, said: Sum | None, found: Sum, note: str = "") -> Finding:
     same: bool | None = None
     if said is not None:
         same = said[0] == found[0] and (not said[1] or said[1] == found[1])

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 
 from api import documents, query_strings
 from api.access import Access
+from api.answers.common import Page
+from api.answers.system import AuditEntry
 from api.endpoint import Call, Resource, endpoint
 from api.query_strings import QueryError
 from swarmsync.clock import rfc3339
@@ -46,7 +47,7 @@ class Verdict(Struct, frozen=True):
 
 
 class Entries(Resource):
-    @endpoint(Access.ADMIN, "List the audit log, newest first", query=AuditQuery, answer="a page of entries")
+    @endpoint(Access.ADMIN, "List the audit log, newest first", query=AuditQuery, answer=Page[AuditEntry])
     async def on_get(self, call: Call) -> Any:
         query: AuditQuery = call.query
         wanted = AuditFilter(
@@ -82,7 +83,7 @@ def _seq(text: str) -> int | None:
     return int(text)
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: Row) -> AuditEntry:
     return {
         "seq": row["seq"],
         "at": rfc3339(row["at"]),
@@ -90,6 +91,6 @@ def _document(row: Row) -> dict[str, Any]:
         "user_id": documents.text_id(row["user_id"]),
         "action": row["action"],
         "subject": row["subject"],
-        "detail": msgspec.Raw(row["detail"].encode()),
+        "detail": documents.as_stored(row["detail"]),
         "hash": row["hash"].hex(),
     }

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339
 from swarmsync.errors import Conflict, NotFound, NotLoggedIn, TooMany
@@ -138,7 +139,7 @@ class OwnSession(Resource):
 
 
 class OwnSessions(Resource):
-    @endpoint(Access.USER, "List one's open sessions", query=SessionsQuery, answer="those that end last first")
+    @endpoint(Access.USER, "List one's open sessions", query=SessionsQuery, answer=Page[SessionDocument])
     async def on_get(self, call: Call) -> Any:
         """All in one page: there are SESSIONS_MAX at most."""
         mine = call.identity.digest

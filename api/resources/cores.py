@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from api.access import Access
+from api.answers.common import Page
+from api.answers.system import CoreDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339
 from swarmsync.store import cores
@@ -20,14 +22,17 @@ class CoresQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Cores(Resource):
     @endpoint(
-        Access.USER, "List the Cores of one database, the leading one first", query=CoresQuery, answer="all Cores"
+        Access.USER,
+        "List the Cores of one database, the leading one first",
+        query=CoresQuery,
+        answer=Page[CoreDocument],
     )
     async def on_get(self, call: Call) -> Any:
         rows = await cores.listed(call.services.store, call.caller)
         return {"items": [_document(row) for row in rows[: call.query.limit]], "next_cursor": None}
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: Row) -> CoreDocument:
     leads = bool(row["leads"])
     return {
         "id": row["id"],

@@ -45,11 +45,11 @@ class Dashboard(Resource):
 
     files: Final = read_files()
 
-    @endpoint(Access.PUBLIC, "The dashboard", answer="HTML")
+    @endpoint(Access.PUBLIC, "The dashboard", answer="HTML", media="text/html")
     async def on_get(self, call: Call) -> Any:
         self._send(call, "index.html")
 
-    @endpoint(Access.PUBLIC, "A file of the dashboard", answer="text")
+    @endpoint(Access.PUBLIC, "A file of the dashboard", answer="text", media="text/plain")
     async def on_get_file(self, call: Call, file: str) -> Any:
         self._send(call, file)
 

@@ -12,6 +12,8 @@ from msgspec import Meta, Struct
 
 from api import query_strings
 from api.access import Access
+from api.answers.common import Page
+from api.answers.jobs import JobEvent, SnapshotDocument
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from api.query_strings import QueryError
@@ -42,7 +44,13 @@ class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Events(Resource):
-    @endpoint(Access.USER, "Every change of a job's state, as server-sent events", query=EventsQuery, answer="SSE")
+    @endpoint(
+        Access.USER,
+        "Every change of a job's state, as server-sent events",
+        query=EventsQuery,
+        answer=JobEvent,
+        media="text/event-stream",
+    )
     async def on_get(self, call: Call) -> Any:
         query: EventsQuery = call.query
         text = call.request.get_header("Last-Event-ID") or query.after
@@ -68,7 +76,7 @@ class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class History(Resource):
-    @endpoint(Access.USER, "Changes that are kept, oldest first", query=HistoryQuery, answer="a page of events")
+    @endpoint(Access.USER, "Changes that are kept, oldest first", query=HistoryQuery, answer=Page[JobEvent])
     async def on_get(self, call: Call) -> Any:
         query: HistoryQuery = call.query
         now = datetime.now(UTC)
@@ -94,7 +102,9 @@ class SnapshotQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Snapshot(Resource):
-    @endpoint(Access.USER, "Jobs that had not ended at a moment, as they were", query=SnapshotQuery, answer="a page")
+    @endpoint(
+        Access.USER, "Jobs that had not ended at a moment, as they were", query=SnapshotQuery, answer=SnapshotDocument
+    )
     async def on_get(self, call: Call) -> Any:
         """Answer with `place`, too: `/v1/events?after=PLACE` tells what came after."""
         query: SnapshotQuery = call.query
@@ -158,7 +168,7 @@ def _written(rows: Sequence[Row]) -> bytes:
     )
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: Row) -> JobEvent:
     """One change, and what its job is; of a job whose record was deleted only the change is known."""
     at = rfc3339(row["at"])
     return {

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from api.access import Access
+from api.answers.system import Health, Readiness
 from api.endpoint import Call, Resource, endpoint
 from api.problems import RETRY_AFTER_S
 from api.services import Services
@@ -13,14 +14,14 @@ from swarmsync.errors import Unavailable
 CHECK_S: Final = 2.0
 
 
-class Health(Resource):
-    @endpoint(Access.PUBLIC, "This process lives")
+class Alive(Resource):
+    @endpoint(Access.PUBLIC, "This process lives", answer=Health)
     async def on_get(self, call: Call) -> Any:  # noqa: ARG002 a handler's form
         return {"status": "ok"}
 
 
 class Ready(Resource):
-    @endpoint(Access.PUBLIC, "PostgreSQL, Redis and NATS answer; 503 and which one does not")
+    @endpoint(Access.PUBLIC, "PostgreSQL, Redis and NATS answer; 503 and which one does not", answer=Readiness)
     async def on_get(self, call: Call) -> Any:
         found = await answers(call.services)
         ready = all(answer == "ok" for answer in found.values())

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import documents
 from api.access import Access
+from api.answers.jobs import JobDocument, JobResult
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
 from api.inputs import check_policies
@@ -65,14 +66,14 @@ async def read_past(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past
 
 
 class OneJob(Resource):
-    @endpoint(Access.USER, "Show a job with its attempts", query=JobQuery, answer="the job")
+    @endpoint(Access.USER, "Show a job with its attempts", query=JobQuery, answer=JobDocument)
     async def on_get(self, call: Call, job: str) -> Any:
         job_id = await find_job(call, job)
         detail, past = await (_read_when_final if call.query.wait else read_past)(call, job_id, job)
         gone_by = documents.gone_by(detail.job, call.services.config.lease_ms)
         return documents.job_detail(detail) | _told(detail, past) | ({"gone_by": gone_by} if gone_by else {})
 
-    @endpoint(Access.USER, "Change what may change", body=JobChanges, answer="the job")
+    @endpoint(Access.USER, "Change what may change", body=JobChanges, answer=JobDocument)
     async def on_patch(self, call: Call, job: str) -> Any:
         wanted = await call.document(JobChanges)
         changes = await _checked(call, wanted)
@@ -137,7 +138,7 @@ async def _read_when_final(call: Call, job_id: int, text: str) -> tuple[JobDetai
 
 class Result(Resource):
     @endpoint(
-        Access.USER, "How a job ended: exit code, times, usage, bytes and SHA-256 of its output", answer="the result"
+        Access.USER, "How a job ended: exit code, times, usage, bytes and SHA-256 of its output", answer=JobResult
     )
     async def on_get(self, call: Call, job: str) -> Any:
         detail, past = await read_past(call, await find_job(call, job), job)

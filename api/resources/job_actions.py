@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from api import documents
 from api.access import Access
+from api.answers.jobs import JobDocument
 from api.endpoint import Call, Resource, convert, endpoint
 from api.finding import find_job
 from api.inputs import check_inputs
@@ -52,11 +53,11 @@ async def _answer(call: Call, done: Done) -> Any:
 class Cancel(Resource):
     """With the suffix `kill` the containers get no time to end by themselves."""
 
-    @endpoint(Access.USER, "Cancel a job: stop signal, grace, then kill", body=Because, answer="the job", status=202)
+    @endpoint(Access.USER, "Cancel a job: stop signal, grace, then kill", body=Because, answer=JobDocument, status=202)
     async def on_post(self, call: Call, job: str) -> Any:
         return await _stop(call, job, kill=False)
 
-    @endpoint(Access.USER, "Kill a job at once", body=Because, answer="the job", status=202)
+    @endpoint(Access.USER, "Kill a job at once", body=Because, answer=JobDocument, status=202)
     async def on_post_kill(self, call: Call, job: str) -> Any:
         return await _stop(call, job, kill=True)
 
@@ -71,12 +72,12 @@ async def _stop(call: Call, job: str, *, kill: bool) -> Any:
 
 
 class Hold(Resource):
-    @endpoint(Access.USER, "Keep a waiting job from starting", body=Nothing, answer="the job", status=202)
+    @endpoint(Access.USER, "Keep a waiting job from starting", body=Nothing, answer=JobDocument, status=202)
     async def on_post(self, call: Call, job: str) -> Any:
         await call.document(Nothing, optional=True)
         return await _answer(call, await actions.hold(call.services.store, call.caller, await find_job(call, job)))
 
-    @endpoint(Access.USER, "Let a held job wait for its turn again", body=Nothing, answer="the job", status=202)
+    @endpoint(Access.USER, "Let a held job wait for its turn again", body=Nothing, answer=JobDocument, status=202)
     async def on_post_release(self, call: Call, job: str) -> Any:
         await call.document(Nothing, optional=True)
         return await _answer(call, await actions.release(call.services.store, call.caller, await find_job(call, job)))
@@ -84,7 +85,7 @@ class Hold(Resource):
 
 class Rerun(Resource):
     @endpoint(
-        Access.USER, "Submit a job that has ended again, as a new job", body=Again, answer="the new job", status=202
+        Access.USER, "Submit a job that has ended again, as a new job", body=Again, answer=JobDocument, status=202
     )
     async def on_post(self, call: Call, job: str) -> Any:
         """Start at once, whatever time the old spec named. A member of an array becomes an array of one."""

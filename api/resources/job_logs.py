@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings
 from api.access import Access
+from api.answers.jobs import OutputEnd, OutputPiece, OutputState
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
 from api.output_reader import End, Note, OutputReader, Wanted
@@ -46,7 +47,11 @@ class LogsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Logs(Resource):
     @endpoint(
-        Access.USER, "What a job's containers wrote; live with follow=1", query=LogsQuery, answer="text or JSON lines"
+        Access.USER,
+        "What a job's containers wrote; live with follow=1",
+        query=LogsQuery,
+        answer=OutputPiece | OutputState | OutputEnd,
+        media="application/x-ndjson",
     )
     async def on_get(self, call: Call, job: str) -> Any:
         query: LogsQuery = call.query

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from api.access import Access
+from api.answers.jobs import Findings, StoredOutput, StoredOutputs
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from api.resources.job import read_detail
@@ -19,7 +20,7 @@ TAR: Final = "application/x-tar"
 
 
 class Outputs(Resource):
-    @endpoint(Access.USER, "The outputs of a job: names, files, sizes and SHA-256", answer="a list of outputs")
+    @endpoint(Access.USER, "The outputs of a job: names, files, sizes and SHA-256", answer=StoredOutputs)
     async def on_get(self, call: Call, job: str) -> Any:
         job_id = await find_job(call, job)
         await read_detail(call, job_id, job)
@@ -27,7 +28,7 @@ class Outputs(Resource):
 
 
 class OneOutput(Resource):
-    @endpoint(Access.USER, "The collected files as a tar", answer="a tar")
+    @endpoint(Access.USER, "The collected files as a tar", answer="a tar", media=TAR)
     async def on_get(self, call: Call, job: str, output: str) -> Any:
         """`Repr-Digest` is the SHA-256 of the tar; a body shorter than `Content-Length` is not the whole."""
         job_id = await find_job(call, job)
@@ -48,7 +49,7 @@ class OneOutput(Resource):
 
 class Verify(Resource):
     @endpoint(
-        Access.USER, "Compare what is stored of a job with the lengths and SHA-256 of its worker", answer="the findings"
+        Access.USER, "Compare what is stored of a job with the lengths and SHA-256 of its worker", answer=Findings
     )
     async def on_get(self, call: Call, job: str) -> Any:
         job_id = await find_job(call, job)
@@ -65,7 +66,7 @@ async def _pieces(call: Call, job_id: int, tar: Row) -> AsyncGenerator[bytes, No
         raise Broken
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: Row) -> StoredOutput:
     return {
         "name": row["name"],
         "attempt": row["fence"],

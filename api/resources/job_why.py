@@ -7,6 +7,7 @@ import asyncpg
 
 from api import planning, strict_json
 from api.access import Access
+from api.answers.jobs import PlanDocument, Plans, WhyDocument
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job, missing
 from api.obituary import obituary
@@ -36,7 +37,7 @@ class Why(Resource):
     @endpoint(
         Access.USER,
         "Why a job does not run yet and what would help; what ended one that is over",
-        answer="the blockers",
+        answer=WhyDocument,
     )
     async def on_get(self, call: Call, job: str) -> Any:
         job_id = await find_job(call, job)
@@ -82,7 +83,7 @@ class Plan(Resource):
         Access.USER,
         "Where and when a job of this spec would start, and why not now; changes nothing",
         body=JobSpec,
-        answer="the plan, or {'jobs': [...]}",
+        answer=PlanDocument | Plans,
     )
     async def on_post(self, call: Call) -> Any:
         body, now = await call.body(), datetime.now(UTC)

@@ -10,6 +10,8 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings, strict_json
 from api.access import Access
+from api.answers.common import Page
+from api.answers.jobs import JobDocument, JobIds, ListedJob, Specs
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from api.inputs import check_inputs
@@ -48,7 +50,7 @@ class JobsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Jobs(Resource):
-    @endpoint(Access.USER, "List jobs, newest first", query=JobsQuery, answer="a page of jobs")
+    @endpoint(Access.USER, "List jobs, newest first", query=JobsQuery, answer=Page[ListedJob])
     async def on_get(self, call: Call) -> Any:
         query: JobsQuery = call.query
         rows = await job_pages.page(call.services.store, call.caller, await _filter(call, query))
@@ -60,7 +62,7 @@ class Jobs(Resource):
         Access.USER,
         "Submit a job, or several as {'jobs': [spec, ...]}",
         body=JobSpec,
-        answer="the job, or {'ids': [...]}",
+        answer=JobDocument | JobIds,
         status=201,
     )
     async def on_post(self, call: Call) -> Any:
@@ -72,7 +74,7 @@ class Jobs(Resource):
 
 
 class Validate(Resource):
-    @endpoint(Access.USER, "Check a spec and show it in full; changes nothing", body=JobSpec, answer=JobSpec)
+    @endpoint(Access.USER, "Check a spec and show it in full; changes nothing", body=JobSpec, answer=JobSpec | Specs)
     async def on_post(self, call: Call) -> Any:
         drafts, is_batch = await _read(call, await call.body(), datetime.now(UTC))
         full = [_full(draft) for draft in drafts]

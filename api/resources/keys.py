@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.tokens import PageQuery
 from api.resources.users import Password, check_again, owner_id
@@ -37,7 +38,7 @@ class KeyDocument(Struct, frozen=True):
 
 
 class Keys(Resource):
-    @endpoint(Access.USER, "List one's login keys; administrators see all", query=PageQuery, answer="a page of keys")
+    @endpoint(Access.USER, "List one's login keys; administrators see all", query=PageQuery, answer=Page[KeyDocument])
     async def on_get(self, call: Call) -> Any:
         query: PageQuery = call.query
         before = query_strings.cursor("cursor", query.cursor) or (1 << 63) - 1

@@ -1,11 +1,12 @@
 """`/v1/limits`: which limits are in use and who holds their slots; `/v1/users/{user}/limits`: how much one may take."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypedDict, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import query_strings
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from api.resources.queues import Count, Cpus, Weight, columns, cpus_of
@@ -69,6 +70,18 @@ class Holder(Struct, frozen=True):
     gpus: int
 
 
+class HoldersDocument(TypedDict):
+    """A limit, how much of it everybody holds, how many of the caller's jobs wait for it, and a page of its holders."""
+
+    kind: str
+    name: str
+    limit: int | None
+    held: int
+    waiting: int
+    items: list[Holder]
+    next_cursor: str | None
+
+
 class UserLimitChanges(Struct, frozen=True, forbid_unknown_fields=True):
     """What is absent stays, null takes a limit away. Limits count placed jobs over all queues."""
 
@@ -96,7 +109,12 @@ class UserLimitsDocument(Struct, frozen=True):
 
 
 class Limits(Resource):
-    @endpoint(Access.USER, "List the limits of a kind by name, with what is held", query=LimitsQuery)
+    @endpoint(
+        Access.USER,
+        "List the limits of a kind by name, with what is held",
+        query=LimitsQuery,
+        answer=Page[LimitDocument],
+    )
     async def on_get(self, call: Call) -> Any:
         query: LimitsQuery = call.query
         rows = await holders.in_use(call.services.store, call.caller, query.kind, query.cursor, query.limit)
@@ -108,12 +126,12 @@ class Limits(Resource):
 
 
 class Holders(Resource):
-    @endpoint(Access.USER, "Who holds the slots of a limit, and since when", query=HoldersQuery, answer="the holders")
+    @endpoint(Access.USER, "Who holds the slots of a limit, and since when", query=HoldersQuery, answer=HoldersDocument)
     async def on_get(self, call: Call, kind: str, name: str) -> Any:
         """`kind` is key, queue, user or array. Others' jobs are counted in `held`; operators also see them."""
         return await _holders(call, kind, name)
 
-    @endpoint(Access.USER, "The same, for a name with a slash", query=NamedHoldersQuery, answer="the holders")
+    @endpoint(Access.USER, "The same, for a name with a slash", query=NamedHoldersQuery, answer=HoldersDocument)
     async def on_get_named(self, call: Call) -> Any:
         query: NamedHoldersQuery = call.query
         if not query.name:

@@ -8,6 +8,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import documents, query_strings
 from api.access import Access
+from api.answers.common import Page
+from api.answers.system import LogRecord
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from swarmsync import ids
@@ -48,7 +50,7 @@ class RecordChanges(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogRecords(Resource):
-    @endpoint(Access.OPERATOR, "List log records, newest first", query=LogsQuery, answer="a page of records")
+    @endpoint(Access.OPERATOR, "List log records, newest first", query=LogsQuery, answer=Page[LogRecord])
     async def on_get(self, call: Call) -> Any:
         query: LogsQuery = call.query
         wanted = RecordFilter(
@@ -64,7 +66,7 @@ class LogRecords(Resource):
         items = [documents.record(row) for row in rows[: query.limit]]
         return {"items": items, "next_cursor": items[-1]["id"] if len(rows) > query.limit else None}
 
-    @endpoint(Access.OPERATOR, "Write a log record", body=RecordDocument, answer="the record", status=201)
+    @endpoint(Access.OPERATOR, "Write a log record", body=RecordDocument, answer=LogRecord, status=201)
     async def on_post(self, call: Call) -> Any:
         wanted = await call.document(RecordDocument)
         job_id = await find_job(call, wanted.job) if wanted.job else None
@@ -73,11 +75,11 @@ class LogRecords(Resource):
 
 
 class OneRecord(Resource):
-    @endpoint(Access.OPERATOR, "Show a log record", answer="the record")
+    @endpoint(Access.OPERATOR, "Show a log record", answer=LogRecord)
     async def on_get(self, call: Call, record: str) -> Any:
         return _found(await records.one(call.services.store, call.caller, _number(record)), record)
 
-    @endpoint(Access.OPERATOR, "Change a log record", body=RecordChanges, answer="the record")
+    @endpoint(Access.OPERATOR, "Change a log record", body=RecordChanges, answer=LogRecord)
     async def on_patch(self, call: Call, record: str) -> Any:
         wanted = await call.document(RecordChanges)
         given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}

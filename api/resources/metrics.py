@@ -30,7 +30,7 @@ VERSION: Final = version("swarmsync")
 
 
 class Metrics(Resource):
-    @endpoint(Access.OPERATOR, "Prometheus metrics", answer="text", open_to_loopback=True)
+    @endpoint(Access.OPERATOR, "Prometheus metrics", answer="text", media="text/plain", open_to_loopback=True)
     async def on_get(self, call: Call) -> Any:
         services = call.services
         dependencies, stats, (fleet, breaks), tally, modules, requests = await asyncio.gather(

@@ -9,9 +9,12 @@ from msgspec import Meta, Struct
 
 from api import documents
 from api.access import Access
+from api.answers.common import Page
+from api.answers.system import Curve, CurveStep, ModuleDocument, StatsDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339
 from swarmsync.errors import NotFound, Unavailable
+from swarmsync.model.durability import Judgement
 from swarmsync.store import overview, records
 from swarmsync.store.records import RecordFilter
 from swarmsync.store.sessions import answering
@@ -33,7 +36,7 @@ PURPOSES: Final = {
 
 
 class Stats(Resource):
-    @endpoint(Access.USER, "Counts by state, rates and latencies; users count their own jobs")
+    @endpoint(Access.USER, "Counts by state, rates and latencies; users count their own jobs", answer=StatsDocument)
     async def on_get(self, call: Call) -> Any:
         services, caller = call.services, call.caller
 
@@ -54,6 +57,7 @@ class StatsHistory(Resource):
         Access.USER,
         "Jobs that ended, and their time from submission to start, in 90 steps of the last minutes",
         query=StatsRange,
+        answer=Curve,
     )
     async def on_get(self, call: Call) -> Any:
         query: StatsRange = call.query
@@ -86,7 +90,7 @@ async def _kept(call: Call, name: str, count: Callable[[], Awaitable[bytes]]) ->
     return document
 
 
-def _step(at_s: int, row: Any) -> dict[str, Any]:
+def _step(at_s: int, row: Any) -> CurveStep:
     p50, p99 = (row["ms"] if row is not None else None) or (None, None)
     return {
         "at": rfc3339(datetime.fromtimestamp(at_s, UTC)),
@@ -96,7 +100,7 @@ def _step(at_s: int, row: Any) -> dict[str, Any]:
     }
 
 
-def _stats(found: overview.Stats) -> dict[str, Any]:
+def _stats(found: overview.Stats) -> StatsDocument:
     return {
         "jobs": found.jobs,
         "workers": found.workers,
@@ -116,7 +120,11 @@ def _rounded(milliseconds: float | None) -> float | None:
 
 
 class Durability(Resource):
-    @endpoint(Access.OPERATOR, "What an acknowledged job outlives: nothing, its machine's crashes, the machine's loss")
+    @endpoint(
+        Access.OPERATOR,
+        "What an acknowledged job outlives: nothing, its machine's crashes, the machine's loss",
+        answer=Judgement,
+    )
     async def on_get(self, call: Call) -> Any:
         return await overview.durability(call.services.store, call.caller)
 
@@ -156,7 +164,11 @@ async def _last_errors(call: Call) -> dict[str, Any]:
 
 
 class Modules(Resource):
-    @endpoint(Access.USER, "The engine's modules: purpose, state, pulse lag, ring fill, rates, restarts, last error")
+    @endpoint(
+        Access.USER,
+        "The engine's modules: purpose, state, pulse lag, ring fill, rates, restarts, last error",
+        answer=Page[ModuleDocument],
+    )
     async def on_get(self, call: Call) -> Any:
         found = await module_figures(call)
         errors = await _last_errors(call) if call.caller.is_operator else {}
@@ -165,7 +177,7 @@ class Modules(Resource):
 
 
 class OneModule(Resource):
-    @endpoint(Access.USER, "One module; for operators with its recent log records")
+    @endpoint(Access.USER, "One module; for operators with its recent log records", answer=ModuleDocument)
     async def on_get(self, call: Call, module: str) -> Any:
         figures = (await module_figures(call)).get(module.lower())
         if figures is None:

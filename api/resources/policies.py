@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api.access import Access
+from api.answers.common import Page
+from api.answers.system import PolicyDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339
 from swarmsync.errors import NotFound
@@ -25,14 +27,19 @@ class PoliciesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Policies(Resource):
-    @endpoint(Access.OPERATOR, "List policies", query=PoliciesQuery, answer="all policies")
+    @endpoint(Access.OPERATOR, "List policies", query=PoliciesQuery, answer=Page[PolicyDocument])
     async def on_get(self, call: Call) -> Any:
         rows = await policies.page(call.services.store, call.caller)
         return {"items": [_document(row) for row in rows[: call.query.limit]], "next_cursor": None}
 
 
 class OnePolicy(Resource):
-    @endpoint(Access.OPERATOR, "Allow, or demand, something of a user's or a queue's jobs", body=Allowance)
+    @endpoint(
+        Access.OPERATOR,
+        "Allow, or demand, something of a user's or a queue's jobs",
+        body=Allowance,
+        answer=PolicyDocument,
+    )
     async def on_put(self, call: Call, scope: str, name: str) -> Any:
         """It replaces what was allowed before; jobs that were submitted already keep what they were given."""
         call.require_admin(_OTHERWISE)

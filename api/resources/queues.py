@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.job_actions import Nothing
 from swarmsync.clock import rfc3339
@@ -59,7 +60,7 @@ class QueueDocument(Struct, frozen=True):
 
 
 class Queues(Resource):
-    @endpoint(Access.USER, "List queues by name", query=QueuesQuery, answer="a page of queues")
+    @endpoint(Access.USER, "List queues by name", query=QueuesQuery, answer=Page[QueueDocument])
     async def on_get(self, call: Call) -> Any:
         query: QueuesQuery = call.query
         rows = await queues.page(call.services.store, call.caller, after=query.cursor, limit=query.limit)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339
 from swarmsync.errors import FieldError, NotFound, SpecError
@@ -39,7 +40,7 @@ class LoginDocument(Struct, frozen=True):
 
 
 class Registries(Resource):
-    @endpoint(Access.OPERATOR, "List registries with a login", query=PageQuery, answer="a page of registries")
+    @endpoint(Access.OPERATOR, "List registries with a login", query=PageQuery, answer=Page[LoginDocument])
     async def on_get(self, call: Call) -> Any:
         query: PageQuery = call.query
         rows = await registries.page(call.services.store, call.caller)

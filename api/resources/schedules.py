@@ -10,6 +10,9 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings, schedule_documents
 from api.access import Access
+from api.answers.common import Page
+from api.answers.jobs import JobDocument
+from api.answers.system import FireDocument, PreviewDocument, ScheduleDocument
 from api.endpoint import Call, Resource, convert, endpoint
 from api.finding import PREFIX_MIN
 from api.inputs import check_inputs
@@ -64,7 +67,7 @@ class PreviewRange(Struct, frozen=True, forbid_unknown_fields=True, rename={"aft
 
 
 class Schedules(Resource):
-    @endpoint(Access.USER, "List schedules, newest first", query=SchedulesQuery, answer="a page of schedules")
+    @endpoint(Access.USER, "List schedules, newest first", query=SchedulesQuery, answer=Page[ScheduleDocument])
     async def on_get(self, call: Call) -> Any:
         query: SchedulesQuery = call.query
         filters = ScheduleFilter(
@@ -77,7 +80,7 @@ class Schedules(Resource):
         items = [schedule_documents.schedule(row) for row in rows[: query.limit]]
         return {"items": items, "next_cursor": items[-1]["id"] if len(rows) > query.limit else None}
 
-    @endpoint(Access.USER, "Make a schedule", body=ScheduleSpec, answer="the schedule", status=201)
+    @endpoint(Access.USER, "Make a schedule", body=ScheduleSpec, answer=ScheduleDocument, status=201)
     async def on_post(self, call: Call) -> Any:
         """Take `job: {...}`, or a flat spec with `cron` beside it; a name is made if there is none."""
         body = await call.body()
@@ -106,7 +109,7 @@ class Schedules(Resource):
 
 
 class Preview(Resource):
-    @endpoint(Access.USER, "The next fires of a schedule that need not exist; changes nothing", answer="the fires")
+    @endpoint(Access.USER, "The next fires of a schedule that need not exist; changes nothing", answer=PreviewDocument)
     async def on_post(self, call: Call) -> Any:
         """Take a schedule, of which name and job may be left out, with `count` and `from`."""
         raw = decode(await call.body())
@@ -127,12 +130,12 @@ class Preview(Resource):
 
 
 class OneSchedule(Resource):
-    @endpoint(Access.USER, "Show a schedule, by id, the beginning of one, or name", answer="the schedule")
+    @endpoint(Access.USER, "Show a schedule, by id, the beginning of one, or name", answer=ScheduleDocument)
     async def on_get(self, call: Call, schedule: str) -> Any:
         return schedule_documents.schedule(await _find(call, schedule))
 
     @endpoint(
-        Access.USER, "Change a schedule by a JSON merge patch", body="any part of a schedule", answer="the schedule"
+        Access.USER, "Change a schedule by a JSON merge patch", body="any part of a schedule", answer=ScheduleDocument
     )
     async def on_patch(self, call: Call, schedule: str) -> Any:
         """What is absent stays, null takes back to the default. Jobs that were made stay as they are."""
@@ -155,19 +158,19 @@ class OneSchedule(Resource):
         row = await _find(call, schedule)
         await schedules.delete(call.services.store, call.caller, row["id"])
 
-    @endpoint(Access.USER, "Let due instants pass without a job", body=Nothing, answer="the schedule", status=202)
+    @endpoint(Access.USER, "Let due instants pass without a job", body=Nothing, answer=ScheduleDocument, status=202)
     async def on_post_pause(self, call: Call, schedule: str) -> Any:
         await call.document(Nothing, optional=True)
         row = await _find(call, schedule)
         return schedule_documents.schedule(await schedules.pause(call.services.store, call.caller, row["id"]))
 
-    @endpoint(Access.USER, "Let a paused schedule fire again", body=Nothing, answer="the schedule", status=202)
+    @endpoint(Access.USER, "Let a paused schedule fire again", body=Nothing, answer=ScheduleDocument, status=202)
     async def on_post_resume(self, call: Call, schedule: str) -> Any:
         await call.document(Nothing, optional=True)
         row = await _find(call, schedule)
         return schedule_documents.schedule(await schedules.resume(call.services.store, call.caller, row["id"]))
 
-    @endpoint(Access.USER, "Make a job of a schedule now", body=Nothing, answer="the job", status=202)
+    @endpoint(Access.USER, "Make a job of a schedule now", body=Nothing, answer=JobDocument, status=202)
     async def on_post_trigger(self, call: Call, schedule: str) -> Any:
         """Paused or not, and whatever its overlap policy says; its instants stay as they are."""
         await call.document(Nothing, optional=True)
@@ -183,7 +186,7 @@ class OneSchedule(Resource):
         Access.USER,
         "What became of each due instant, the latest first",
         query=HistoryQuery,
-        answer="a page of outcomes",
+        answer=Page[FireDocument],
     )
     async def on_get_history(self, call: Call, schedule: str) -> Any:
         query: HistoryQuery = call.query

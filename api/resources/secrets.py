@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.access import Access
+from api.answers.common import Page
+from api.answers.system import SecretDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339
 from swarmsync.errors import FieldError, SpecError
@@ -46,21 +48,23 @@ class NewSecret(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Secrets(Resource):
-    @endpoint(Access.USER, "List your secrets: names and dates, never values", query=SecretsQuery, answer="a page")
+    @endpoint(
+        Access.USER, "List your secrets: names and dates, never values", query=SecretsQuery, answer=Page[SecretDocument]
+    )
     async def on_get(self, call: Call) -> Any:
         query: SecretsQuery = call.query
         rows = await secrets.page(call.services.store, call.caller, after=query.cursor, limit=query.limit)
         items = [_document(row) for row in rows[: query.limit]]
         return {"items": items, "next_cursor": items[-1]["name"] if len(rows) > query.limit else None}
 
-    @endpoint(Access.USER, "Set or replace a secret", body=NewSecret, answer="its name and dates", status=201)
+    @endpoint(Access.USER, "Set or replace a secret", body=NewSecret, answer=SecretDocument, status=201)
     async def on_post(self, call: Call) -> Any:
         given = await call.document(NewSecret)
         return await _put(call, given.name, given)
 
 
 class OneSecret(Resource):
-    @endpoint(Access.USER, "Set or replace a secret", body=SecretValue, answer="its name and dates")
+    @endpoint(Access.USER, "Set or replace a secret", body=SecretValue, answer=SecretDocument)
     async def on_put(self, call: Call, secret: str) -> Any:
         return await _put(call, secret, await call.document(SecretValue))
 
@@ -99,5 +103,5 @@ def _value_of(given: SecretValue | NewSecret) -> bytes:
     return value
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: Row) -> SecretDocument:
     return {"name": row["name"], "created_at": rfc3339(row["created_at"]), "updated_at": rfc3339(row["updated_at"])}

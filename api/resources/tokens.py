@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings, scopes
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.users import owner_id
 from swarmsync import ids
@@ -45,7 +46,7 @@ class TokenDocument(Struct, frozen=True, omit_defaults=True):
 
 
 class Tokens(Resource):
-    @endpoint(Access.USER, "List one's API tokens; administrators see all", query=PageQuery, answer="a page of tokens")
+    @endpoint(Access.USER, "List one's API tokens; administrators see all", query=PageQuery, answer=Page[TokenDocument])
     async def on_get(self, call: Call) -> Any:
         query: PageQuery = call.query
         before = query_strings.cursor("cursor", query.cursor) or (1 << 63) - 1

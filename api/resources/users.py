@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import documents
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.auth import check_password, take_address
 from swarmsync import ids
@@ -49,7 +50,7 @@ class UserDocument(Struct, frozen=True):
 
 
 class Users(Resource):
-    @endpoint(Access.USER, "List users by name; users see themselves", query=UsersQuery, answer="a page of users")
+    @endpoint(Access.USER, "List users by name; users see themselves", query=UsersQuery, answer=Page[UserDocument])
     async def on_get(self, call: Call) -> Any:
         query: UsersQuery = call.query
         rows = await accounts.page(call.services.store, call.caller, after=query.cursor, limit=query.limit)

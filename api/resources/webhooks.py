@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import query_strings
 from api.access import Access
+from api.answers.common import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.job_actions import Nothing
 from swarmsync import ids
@@ -95,7 +96,7 @@ class DeliveryDocument(Struct, frozen=True):
 
 
 class Webhooks(Resource):
-    @endpoint(Access.USER, "List webhooks, newest first", query=PageQuery, answer="a page of webhooks")
+    @endpoint(Access.USER, "List webhooks, newest first", query=PageQuery, answer=Page[WebhookDocument])
     async def on_get(self, call: Call) -> Any:
         query: PageQuery = call.query
         before = query_strings.cursor("cursor", query.cursor)
@@ -150,7 +151,9 @@ class OneWebhook(Resource):
 
 
 class Deliveries(Resource):
-    @endpoint(Access.USER, "List what a webhook was told, newest first", query=DeliveriesQuery, answer="a page")
+    @endpoint(
+        Access.USER, "List what a webhook was told, newest first", query=DeliveriesQuery, answer=Page[DeliveryDocument]
+    )
     async def on_get(self, call: Call, webhook: str) -> Any:
         query: DeliveriesQuery = call.query
         rows = await webhooks.deliveries(

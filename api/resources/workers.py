@@ -6,6 +6,8 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings
 from api.access import Access
+from api.answers.common import Page
+from api.answers.system import JoinToken, WorkerDocument
 from api.endpoint import Call, Resource, endpoint
 from api.query_strings import label_errors
 from swarmsync import ids
@@ -45,7 +47,7 @@ class Drain(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Workers(Resource):
-    @endpoint(Access.USER, "List workers by name", query=WorkersQuery, answer="a page of workers")
+    @endpoint(Access.USER, "List workers by name", query=WorkersQuery, answer=Page[WorkerDocument])
     async def on_get(self, call: Call) -> Any:
         query: WorkersQuery = call.query
         labels = query_strings.labels("label", query.label)
@@ -59,7 +61,7 @@ class Workers(Resource):
         Access.OPERATOR,
         "Make a join token, with which one machine becomes a worker",
         body=Registration,
-        answer="the token, until when it holds, and the command to type on that machine",
+        answer=JoinToken,
         status=201,
     )
     async def on_post(self, call: Call) -> Any:
@@ -83,7 +85,7 @@ class Workers(Resource):
 
 
 class OneWorker(Resource):
-    @endpoint(Access.OPERATOR, "Set labels, or take them back with null", body=WorkerChanges, answer="the worker")
+    @endpoint(Access.OPERATOR, "Set labels, or take them back with null", body=WorkerChanges, answer=WorkerDocument)
     async def on_patch(self, call: Call, worker: str) -> Any:
         wanted: WorkerChanges = await call.document(WorkerChanges)
         errors = label_errors(wanted.labels)
@@ -101,7 +103,7 @@ class OneWorker(Resource):
         await call.services.hub.tell_workers_changed(row["id"])
         await call.audit("worker deleted", row["name"])
 
-    @endpoint(Access.OPERATOR, "Take a worker's key back: it is cut off at once", answer="the worker")
+    @endpoint(Access.OPERATOR, "Take a worker's key back: it is cut off at once", answer=WorkerDocument)
     async def on_post_revoke(self, call: Call, worker: str) -> Any:
         row = await _find(call, worker)
         if not await fleet.revoke(call.services.store, call.caller, row["name"]):
@@ -110,11 +112,11 @@ class OneWorker(Resource):
         await call.audit("worker key revoked", row["name"])
         return documents.worker(row, with_use=True)
 
-    @endpoint(Access.USER, "Show a worker, by name or id", answer="the worker")
+    @endpoint(Access.USER, "Show a worker, by name or id", answer=WorkerDocument)
     async def on_get(self, call: Call, worker: str) -> Any:
         return documents.worker(await _find(call, worker), with_use=call.caller.is_operator)
 
-    @endpoint(Access.OPERATOR, "Give a worker no new jobs", answer="the worker")
+    @endpoint(Access.OPERATOR, "Give a worker no new jobs", answer=WorkerDocument)
     async def on_post_cordon(self, call: Call, worker: str) -> Any:
         return await _set(call, worker, _E.CORDONED, (_E.OPEN,))
 
@@ -122,7 +124,7 @@ class OneWorker(Resource):
         Access.OPERATOR,
         "Give a worker no new jobs; drained when its last one has ended, or was stopped at the deadline",
         body=Drain,
-        answer="the worker",
+        answer=WorkerDocument,
     )
     async def on_post_drain(self, call: Call, worker: str) -> Any:
         wanted = await call.document(Drain, optional=True)
@@ -130,7 +132,7 @@ class OneWorker(Resource):
         sources = (_E.OPEN, _E.CORDONED, _E.QUARANTINED, *(() if within_ms is None else (_E.DRAINING,)))
         return await _set(call, worker, _E.DRAINING, sources, within_ms)
 
-    @endpoint(Access.OPERATOR, "Let a worker take jobs again", answer="the worker")
+    @endpoint(Access.OPERATOR, "Let a worker take jobs again", answer=WorkerDocument)
     async def on_post_uncordon(self, call: Call, worker: str) -> Any:
         return await _set(call, worker, _E.OPEN, (_E.CORDONED, _E.DRAINING, _E.DRAINED, _E.QUARANTINED))
 

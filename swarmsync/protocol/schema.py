@@ -7,7 +7,19 @@ import functools
 import operator
 import types
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    NotRequired,
+    TypedDict,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Struct
@@ -121,22 +133,22 @@ SENTENCES: Final[dict[str, dict[str, str]]] = {
 }
 
 
-def components(kinds: Iterable[type[Struct]], reference: str) -> dict[str, Any]:
-    """Return the schemas of these Structs and of all that they contain, by name; `reference` has `{name}` in it."""
-    twins: dict[type, type[Struct]] = {}
-    plain = [_twin(kind, twins) for kind in sorted(kinds, key=lambda kind: kind.__name__)]
-    _, schemas = msgspec.json.schema_components(plain, schema_hook=_written, ref_template=reference)
+def describe(kinds: Iterable[Any], reference: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the schema of each of these types, and by name all that they refer to; `reference` has `{name}` in it."""
+    twins: dict[Any, Any] = {}
+    plain = [_with_twins(kind, twins) for kind in kinds]
+    roots, schemas = msgspec.json.schema_components(plain, schema_hook=_written, ref_template=reference)
     for name, fields in SENTENCES.items():
         for field, sentence in fields.items():
             entry = schemas.get(name, {}).get("properties", {}).get(field)
             if entry is not None:
                 entry["description"] = f"{sentence} ({entry['description']})" if "description" in entry else sentence
-    return schemas
+    return list(roots), schemas
 
 
 def job_schema() -> dict[str, Any]:
     """Return the JSON Schema of a job spec as one document."""
-    schemas = components([JobSpec], "#/$defs/{name}")
+    _, schemas = describe([JobSpec], "#/$defs/{name}")
     root = schemas.pop("JobSpec")
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, **root, "title": "SwarmSync job spec", "$defs": schemas}
@@ -159,7 +171,7 @@ def _written(kind: type) -> dict[str, Any]:
     return dict(_WRITTEN[kind])  # whoever gets it adds to it
 
 
-def _twin(kind: type[Struct], twins: dict[type, type[Struct]]) -> type[Struct]:
+def _twin(kind: type[Struct], twins: dict[Any, Any]) -> Any:
     """Return a Struct of the same fields whose defaults are plain values: msgspec describes no others."""
     if kind not in twins:
         fields: list[Any] = []
@@ -184,10 +196,39 @@ def _twin(kind: type[Struct], twins: dict[type, type[Struct]]) -> type[Struct]:
     return twins[kind]
 
 
-def _with_twins(annotation: Any, twins: dict[type, type[Struct]]) -> Any:
+def _twin_of_dict(kind: Any, twins: dict[Any, Any], given: dict[Any, Any]) -> Any:
+    """Return a TypedDict of the same keys; one of a generic one is named after what it is given."""
+    of = "And".join(entry.__name__ for entry in given.values())
+    key = (kind, of)
+    if key not in twins:
+        fields = {}
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            inner = get_args(hint)[0] if get_origin(hint) is NotRequired else hint
+            made = _with_twins(_given(inner, given), twins)
+            fields[name] = made if name in kind.__required_keys__ else NotRequired[made]
+        made_of: Any = TypedDict  # which mypy knows only where the keys are written out
+        twins[key] = made_of(f"{kind.__name__}Of{of}" if of else kind.__name__, fields)
+        twins[key].__doc__ = kind.__doc__
+    return twins[key]
+
+
+def _given(annotation: Any, given: dict[Any, Any]) -> Any:
+    """Put what a generic type is given in the places of its variables."""
+    if isinstance(annotation, TypeVar):
+        return given[annotation]
+    arguments = getattr(annotation, "__parameters__", ())
+    return annotation[tuple(given[entry] for entry in arguments)] if arguments and given else annotation
+
+
+def _with_twins(annotation: Any, twins: dict[Any, Any]) -> Any:
     if is_struct(annotation):
         return _twin(annotation, twins)
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if is_typeddict(annotation):
+        return _twin_of_dict(annotation, twins, {})
+    if is_typeddict(origin):
+        generic_one: Any = origin
+        return _twin_of_dict(origin, twins, dict(zip(generic_one.__parameters__, arguments, strict=True)))
     if not arguments or origin is None:
         return annotation
     if origin is Annotated:

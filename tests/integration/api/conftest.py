@@ -1,6 +1,7 @@
 """The API in this process against the embedded servers, people with tokens, and hands that play the engine."""
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ from swarmsync.ids import IdSource
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import Changed
 from swarmsync.store import users
+from tests.published import Published
 
 PASSWORD = "correct horse battery"
 
@@ -129,6 +131,12 @@ class LiveAnswer:
                     yield json.loads(line)
 
 
+@functools.lru_cache(maxsize=4)
+def published(app: Any) -> Published:
+    resource, _, _, _ = app._router.find("/v1/openapi.json")
+    return Published(resource.document)
+
+
 class Api:
     """Requests to the application as one person; the client stays until it has the answer."""
 
@@ -180,7 +188,12 @@ class Api:
         sent |= {"Content-Length": str(len(content))} if content is not None else {}
         given = {name: value for name, value in (sent | (headers or {})).items() if value is not None}
         async with self.stream(target, method, content or b"", given) as answer:
-            return Answer(answer.status, answer.headers, await answer.read())
+            whole = await answer.read()
+        wrong = published(self._app).wrong_answer(
+            method, target, answer.status, answer.headers.get("content-type", ""), whole
+        )
+        assert not wrong, wrong
+        return Answer(answer.status, answer.headers, whole)
 
     async def get(self, target: str, **headers: str) -> Answer:
         return await self.call("GET", target, headers={k.replace("_", "-"): v for k, v in headers.items()})

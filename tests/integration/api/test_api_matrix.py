@@ -173,19 +173,19 @@ async def test_a_new_route_is_not_forgotten(monkeypatch):
 class Careless(Resource):
     """Handlers that ask for the rows of everybody, as one written in a hurry would."""
 
-    @endpoint(Access.USER, "Everything, without asking whose")
+    @endpoint(Access.USER, "Everything, without asking whose", answer=list[int])
     async def on_get(self, call, table):
         query = f"SELECT DISTINCT {'id' if table == 'users' else 'user_id'} AS owner FROM {table}"
         rows = await call.services.store.run(lambda c: c.fetch(query), **call.caller.settings)
         return [row["owner"] for row in rows]
 
-    @endpoint(Access.USER, "Change everything, without asking whose")
+    @endpoint(Access.USER, "Change everything, without asking whose", answer=dict[str, int])
     async def on_post(self, call, table):
         query = f"DELETE FROM {table}" if table in ("tokens", "keys") else f"UPDATE {table} SET user_id = user_id"
         status = await call.services.store.run(lambda c: c.execute(query), **call.caller.settings)
         return {"rows": int(status.split()[-1])}
 
-    @endpoint(Access.USER, "A statement glued together from what was sent")
+    @endpoint(Access.USER, "A statement glued together from what was sent", answer=list[int])
     async def on_get_glued(self, call, table):
         text = (await call.body()).decode()
         query = f"SELECT DISTINCT user_id AS owner FROM jobs WHERE name = '{text}'"

@@ -71,10 +71,10 @@ async def test_modules_show_what_the_supervisor_says(ann, oscar, redis):
     ]  # fmt: skip
     assert {module["state"] for module in unknown} == {"unknown"}
     assert all(module["purpose"] for module in unknown)
-    await redis.hset("swarmsync:modules", "scheduler", json.dumps({"state": "running", "pulse_lag_ms": 3}))
+    await redis.hset("swarmsync:modules", "scheduler", json.dumps({"state": "running", "pulse_lag_ms": {"fast": 3}}))
     await redis.hset("swarmsync:modules", "broken", "no json")
     one = (await oscar.get("/v1/modules/Scheduler")).json
-    assert (one["state"], one["pulse_lag_ms"]) == ("running", 3)
+    assert (one["state"], one["pulse_lag_ms"]) == ("running", {"fast": 3})
     assert isinstance(one["recent_logs"], list)
     assert "recent_logs" not in (await ann.get("/v1/modules/scheduler")).json
     assert (await ann.get("/v1/modules/conductor")).status == 404

@@ -9,6 +9,8 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from swarmsync.protocol.schema import describe
+
 #: Of a long list so many entries are looked at.
 ITEMS_MAX = 25
 _HERE = "urn:swarmsync:openapi"
@@ -17,9 +19,11 @@ _HERE = "urn:swarmsync:openapi"
 class Published:
     """The OpenAPI document; an object with keys that its schema does not name is wrong here."""
 
-    def __init__(self, document: bytes) -> None:
+    def __init__(self, document: bytes, *more: type) -> None:
+        """`more` are types of documents that programs print and the API does not answer."""
         self.document = json.loads(document)
-        self.schemas = self.document["components"]["schemas"]
+        _, own = describe(more, "#/components/schemas/{name}")
+        self.schemas = self.document["components"]["schemas"] | own
         strict = {"components": {"schemas": {name: _strict(schema) for name, schema in self.schemas.items()}}}
         self._registry: Any = Registry().with_resource(_HERE, Resource(strict, DRAFT202012))
         self._paths = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "$"), path) for path in self.document["paths"]]

@@ -2,7 +2,7 @@
 
 from typing import Literal, NotRequired, TypeAlias, TypedDict
 
-from api.answers.common import Labels, Moment, StreamName
+from api.answers.pages import Labels, Moment, StreamName
 from swarmsync.model.lifecycle import JobState
 from swarmsync.model.spec import JobSpec
 

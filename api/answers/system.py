@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
-from api.answers.common import Labels, Level, Moment
+from api.answers.pages import Labels, Level, Moment
 from swarmsync.model.lifecycle import Eligibility, Liveness
 from swarmsync.model.spec import JobSpec
 

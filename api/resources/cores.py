@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.answers.system import CoreDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339

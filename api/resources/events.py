@@ -12,8 +12,8 @@ from msgspec import Meta, Struct
 
 from api import query_strings
 from api.access import Access
-from api.answers.common import Page
 from api.answers.jobs import JobEvent, SnapshotDocument
+from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from api.query_strings import QueryError

@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings, strict_json
 from api.access import Access
-from api.answers.common import Page
 from api.answers.jobs import JobDocument, JobIds, ListedJob, Specs
+from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from api.inputs import check_inputs

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.tokens import PageQuery
 from api.resources.users import Password, check_again, owner_id

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import query_strings
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job
 from api.resources.queues import Count, Cpus, Weight, columns, cpus_of

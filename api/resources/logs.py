@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import documents, query_strings
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.answers.system import LogRecord
 from api.endpoint import Call, Resource, endpoint
 from api.finding import find_job

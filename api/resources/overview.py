@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from api import documents
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.answers.system import Curve, CurveStep, ModuleDocument, StatsDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.answers.system import PolicyDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339

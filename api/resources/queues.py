@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.job_actions import Nothing
 from swarmsync.clock import rfc3339

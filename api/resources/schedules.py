@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings, schedule_documents
 from api.access import Access
-from api.answers.common import Page
 from api.answers.jobs import JobDocument
+from api.answers.pages import Page
 from api.answers.system import FireDocument, PreviewDocument, ScheduleDocument
 from api.endpoint import Call, Resource, convert, endpoint
 from api.finding import PREFIX_MIN

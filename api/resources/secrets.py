@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.answers.system import SecretDocument
 from api.endpoint import Call, Resource, endpoint
 from swarmsync.clock import rfc3339

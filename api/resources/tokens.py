@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings, scopes
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.users import owner_id
 from swarmsync import ids

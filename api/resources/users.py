@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import documents
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
 from api.resources.auth import check_password, take_address
 from swarmsync import ids

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from api import documents, query_strings
 from api.access import Access
-from api.answers.common import Page
+from api.answers.pages import Page
 from api.answers.system import JoinToken, WorkerDocument
 from api.endpoint import Call, Resource, endpoint
 from api.query_strings import label_errors

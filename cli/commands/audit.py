@@ -7,6 +7,7 @@ import typer
 
 from cli import cells, exits
 from cli.bundles import bundled, examples
+from cli.documents import AuditVerdict
 from cli.output import Column, ListView, OneView, pages_of, show_list, show_one
 from cli.profiles import connect
 from cli.times import since_filter
@@ -61,12 +62,12 @@ def verify(
         raise typer.BadParameter("write it as SEQ:HASH, as verify prints it", param_hint="--head")
     with connect(30.0) as client:
         found = _walk(client, (int(known[1]), known[2]) if known else None)
-    show_one(view, found, _sentence)
+    show_one(view, dict(found), _sentence)
     if not found["ok"]:
         raise typer.Exit(exits.ANSWER_IS_NO)
 
 
-def _walk(client: Any, head: tuple[int, str] | None) -> dict[str, Any]:
+def _walk(client: Any, head: tuple[int, str] | None) -> AuditVerdict:
     """Check page by page, with a stop at the entry that the caller knows."""
     seq, digest, entries = 0, "", 0
     while True:
@@ -74,7 +75,7 @@ def _walk(client: Any, head: tuple[int, str] | None) -> dict[str, Any]:
         query = {"after": seq, "hash": digest, "limit": limit} if seq else {"limit": limit}
         page: dict[str, Any] = client.get("/v1/audit/verify", query, timeout_s=60)
         seq, digest, entries = page["seq"], page["hash"], entries + page["entries"]
-        found = {"ok": page["ok"], "entries": entries, "head": f"{seq}:{digest}", "wrong": page["wrong"]}
+        found: AuditVerdict = {"ok": page["ok"], "entries": entries, "head": f"{seq}:{digest}", "wrong": page["wrong"]}
         if head is not None and seq == head[0] and digest != head[1]:
             return {**found, "ok": False, "wrong": f"entry {seq} has another hash than you wrote down"}
         if not page["ok"]:

@@ -13,6 +13,7 @@ import typer
 
 from cli import cells, exits
 from cli.bundles import examples
+from cli.documents import CheckDocument, Checkup
 from cli.output import emit, styled, to_json, to_yaml
 
 if TYPE_CHECKING:
@@ -48,11 +49,14 @@ def doctor(
         found.append(check)
         if output == "table":
             emit(_line(check))
-    items = [check._asdict() for check in found]
+    items: list[CheckDocument] = [
+        {"name": check.name, "fine": check.fine, "sentence": check.sentence} for check in found
+    ]
     if output == "jsonl":
         emit("".join(f"{json.dumps(item)}\n" for item in items))
     elif output != "table":
-        emit((to_json if output == "json" else to_yaml)({"items": items}))
+        whole: Checkup = {"items": items}
+        emit((to_json if output == "json" else to_yaml)(whole))
     failed = [check for check in found if check.fine is False]
     if any(check.name == "Core" for check in failed):
         raise typer.Exit(6)

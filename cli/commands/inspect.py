@@ -75,7 +75,7 @@ def jobs(
         with connect() as client:
             document = _snapshot(client, moment)
         board.begin(document["at"], document["items"])
-        view.show(board.snapshot(wanted), _describe_jobs)
+        view.show(dict(board.snapshot(wanted)), _describe_jobs)
         return
     _check_login()
     from cli.tui.job_inspect import JobInspect
@@ -97,7 +97,7 @@ def core(view: SnapshotView) -> None:
     if view.wanted:
         with connect() as client:
             document = client.get("/v1/modules")
-        view.show(figures(document["items"]), describe)
+        view.show(dict(figures(document["items"])), describe)
         return
     _check_login()
     from cli.tui.core_inspect import CoreInspect

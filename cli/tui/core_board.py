@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from cli import cells
+from cli.documents import CoreFigures
 from cli.output import aligned
 from cli.tui.screens import Document
 
@@ -83,7 +84,7 @@ def condition(module: Document) -> str:
     return str(module.get("state") or "unknown")
 
 
-def figures(modules: Sequence[Document]) -> Document:
+def figures(modules: Sequence[Document]) -> CoreFigures:
     """Return the modules as one document, with who holds them up."""
     name, sentence = bottleneck(modules)
     return {

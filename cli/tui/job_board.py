@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from cli.documents import Board, BoardLane
 from cli.tui.screens import Document
 
 PLACED: Final = ("starting", "running", "stopping")
@@ -189,7 +190,7 @@ class JobBoard:
                 lanes.setdefault(job.worker, Lane(job.worker)).add(job)
         return dict(sorted(lanes.items()))
 
-    def snapshot(self, wanted: Filter | None = None) -> Document:
+    def snapshot(self, wanted: Filter | None = None) -> Board:
         """Return the whole board as one document; of equal boards it is equal."""
         jobs = sorted((job for job in self.jobs.values() if (wanted or Filter()).admits(job)), key=attrgetter("job"))
         lanes = self.lanes()
@@ -234,7 +235,7 @@ class Lane:
         ]
         return max(shares) if shares else None
 
-    def document(self) -> Document:
+    def document(self) -> BoardLane:
         return {
             "name": self.name,
             "jobs": len(self.jobs),

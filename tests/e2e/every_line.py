@@ -21,29 +21,32 @@ LINES = """
 0 queue resume table
 0 queue update table --max-running none --max-running-per-user none --max-waiting 60 --max-cpus none --max-memory none --placement pack --weight 3
 2 queue update table
-0 queue create brief
+0 queue create brief -o json
+0 queue update brief --weight 3 -o json
 0 queue delete -y brief
 0 queue show table
 3 queue show nothing
 0 user create ann --role user --password-stdin < a long password of ann 1
-0 user create bot --no-password
+0 user create bot --no-password -o json
 2 user create eve
 0 user show ann
 3 user show nobody
 0 user update ann --role operator
 0 user update ann --disable
-0 user update ann --enable
+0 user update ann --enable -o json
 0 user update ann --password-stdin < another password of ann 2
 2 user update ann --set-password
 2 user passwd
 0 user logout ann
 0 token create t1 --scope jobs:read --days 3 --user ann
-0 token create t2 --scope '*'
+0 token create t2 --scope '*' -o json
 0 token revoke t2
 0 key create --file {dir}/key
 0 key add laptop --file {dir}/key.pub --password-stdin < {password}
 2 key add other --file {dir}/key.pub --user ann
 0 login --url {url} --username admin --key {dir}/key
+0 key remove laptop
+0 key add laptop --file {dir}/key.pub --password-stdin -o json < {password}
 0 key remove laptop
 3 key remove laptop
 0 secret set pw < value
@@ -54,8 +57,11 @@ LINES = """
 0 webhook create https://hooks.example/x -s failed --queue table -l team=table -o name > hook
 2 webhook create https://hooks.example/x --state nonsense --name x
 0 webhook show {hook}
+0 webhook show {hook} -o json
+0 webhook create https://hooks.example/z -o json
 0 webhook update {hook} --url https://hooks.example/y --state failed --queue none --name 'etl-*' --label none --off
-0 webhook update {hook} --on --new-secret
+0 webhook update {hook} --on --new-secret -o json
+0 webhook test {hook} -o json
 0 webhook test {hook} > told
 0 webhook replay {told}
 0 webhook deliveries {hook} --state waiting --columns id -q --no-headers --limit 1 --cursor 0zzzzzzzzzzzz
@@ -66,6 +72,7 @@ LINES = """
 0 policy set user ann --path /srv/data:ro --capability SYS_PTRACE --device /dev/null --machine-network --privileged --strict
 0 policy delete user ann
 0 limit set-user ann --max-running 5 --max-cpus 4 --max-memory 8GiB --max-gpus 1 --weight 2
+0 limit set-user ann --max-running 6 -o json
 0 limit show-user ann
 0 limit clear-user ann
 0 limit show table --kind queue
@@ -76,6 +83,8 @@ LINES = """
 0 job create {spec} --name later --run-at {soon} i true > later
 0 job create {spec} --delay 1h --after {waits} --array 0-3 --name arr i true > arr
 0 job create -f {dir}/job.yaml > filed
+0 job create -f {dir}/job.yaml -o json
+0 submit {spec} --delay 1h --array 0-1 -o json i true
 0 submit {spec} --delay 1h --after {waits} --array 0-1 i true > second
 0 submit {spec} --run-at {soon} i true
 0 submit -f - --name renamed < {{image: i, delay: 1h}}
@@ -88,8 +97,10 @@ LINES = """
 8 job plan {spec} --run-at {soon} i true
 0 job plan -f {dir}/small.yaml
 0 job from-docker docker run -e A=1 i true
+0 job from-docker -o json docker run -e A=1 i true
 1 job from-docker docker run -p 80:80 i true
 0 job from-compose {dir}/compose.yaml report
+0 job from-compose -o json {dir}/compose.yaml report
 0 job show @done
 0 job show last
 3 job show zzzzzzzzzzzzz
@@ -111,6 +122,7 @@ LINES = """
 0 job wait --any @done {waits}
 7 job wait --timeout 0s {waits}
 0 job update {waits} --name waited --priority 3 --timeout 2h --queue default -l a=b
+0 job update {waits} --priority 4 -o json
 0 job hold {waits}
 0 job release {waits}
 0 job rerun @fails > again
@@ -132,6 +144,8 @@ LINES = """
 0 schedule create --at 2099-01-01T00:00:00Z --name once i true
 0 cron create --delay 9h --name delayed i true
 0 schedule create -f {dir}/schedule.yaml
+0 schedule create --cron @daily --name daily -o json i true
+0 schedule update daily --cron '0 5 * * *' -o json
 5 schedule create --cron @daily --name nightly i true
 2 schedule create --cron 'not a rule' --name wrong i true
 0 schedule preview {rule} --cron 'H 2 * * *' --name x -n 2 --from 2026-11-01T00:00:00Z
@@ -157,6 +171,7 @@ LINES = """
 0 job list --schedule {nightly}
 0 ps --schedule {nightly}
 0 worker register --name w9 --minutes 5
+0 worker register --name w9 -o json
 0 worker show w1
 3 worker show nothing
 0 worker update w1 -l zone=eu
@@ -169,7 +184,10 @@ LINES = """
 3 worker revoke -y nothing
 0 log record 'replaced a disk' --level warning --source shelf --job @done > record
 0 log show {record}
+0 log show {record} -o json
+0 log record 'replaced a fan' -o json
 0 log update {record} --message 'replaced both' --level error
+0 log update {record} --level warning -o json
 0 log list --source shelf --level error --job @done --since 1h --text both
 0 log search replaced --source shelf --level error --job @done --since 1h
 0 log delete {record}
@@ -180,6 +198,8 @@ LINES = """
 0 inspect core --snapshot
 0 stats
 0 events --job @done
+0 events --job @done -o jsonl
+0 events --job @done -o json
 0 doctor
 2 main-menu
 0 audit list --user admin --action 'queue deleted' --since 1h
@@ -223,4 +243,25 @@ ELSEWHERE = {
     "stats": {"watch"},
     "webhook deliveries": {"watch"},  # as of every list: queue list --watch
 }
+#: What a command prints with `-o json` (a line of `-o jsonl` for lists): the name of a published schema.
+PRINTS = {
+    "job create": "JobDocument|JobIds", "job validate": "JobSpec|Specs", "job plan": "PlanDocument|Plans", "job from-docker": "JobSpec",
+    "job from-compose": "JobSpec", "job list": "ListedJob", "job show": "JobDocument", "job why": "WhyDocument",
+    "job result": "JobResult", "job verify": "Findings", "job update": "JobDocument",
+    "schedule create": "ScheduleDocument", "schedule preview": "PreviewDocument", "schedule list": "ScheduleDocument",
+    "schedule show": "ScheduleDocument", "schedule history": "FireDocument", "schedule update": "ScheduleDocument",
+    "worker list": "WorkerDocument", "worker show": "WorkerDocument", "worker register": "JoinToken",
+    "policy list": "PolicyDocument", "core list": "CoreDocument", "log list": "LogRecord", "log search": "LogRecord",
+    "log follow": "LogRecord", "log show": "LogRecord", "log record": "LogRecord", "log update": "LogRecord",
+    "queue list": "QueueDocument", "queue show": "QueueDocument", "queue create": "QueueDocument", "queue update": "QueueDocument",
+    "limit list": "LimitDocument", "limit show": "Holder", "limit show-user": "UserLimitsDocument",
+    "limit set-user": "UserLimitsDocument", "registry list": "LoginDocument", "inspect jobs": "Board",
+    "inspect core": "CoreFigures", "user create": "UserDocument", "user list": "UserDocument",
+    "user show": "UserDocument", "user update": "UserDocument", "token create": "TokenDocument", "token list": "TokenDocument",
+    "key add": "KeyDocument", "key list": "KeyDocument", "session list": "SessionDocument", "audit list": "AuditEntry",
+    "audit verify": "AuditVerdict", "secret list": "SecretDocument", "webhook create": "WebhookDocument",
+    "webhook list": "WebhookDocument", "webhook show": "WebhookDocument", "webhook update": "WebhookDocument",
+    "webhook deliveries": "DeliveryDocument", "webhook test": "DeliveryDocument", "doctor": "Checkup", "stats": "StatsDocument",
+    "events": "JobEvent", "whoami": "Who",
+}  # fmt: skip
 ALIASES = {"ps": "job list", "submit": "job create"}

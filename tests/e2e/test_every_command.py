@@ -21,9 +21,11 @@ import yaml
 
 from cli.commands.vocabulary import COMMANDS, Noun
 from cli.consumer import main
+from cli.documents import PRINTED
 from cli.lazy_group import LazyCommands
 from tests.e2e.conftest import BIN, CoreProcess, wait_until
-from tests.e2e.every_line import ALIASES, ELSEWHERE, FORMS, LINES, LISTS, ONES, RULE, SHOWN_BY_ALL, SPEC
+from tests.e2e.every_line import ALIASES, ELSEWHERE, FORMS, LINES, LISTS, ONES, PRINTS, RULE, SHOWN_BY_ALL, SPEC
+from tests.published import Published
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -31,8 +33,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 class Typist:
     """Types lines at one Core, in this process; keeps what they printed where the line says so."""
 
-    def __init__(self, known: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsysbinary: Any) -> None:
+    def __init__(
+        self, known: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsysbinary: Any, published: Published
+    ) -> None:
         self.known, self._monkeypatch, self._capsys = known, monkeypatch, capsysbinary
+        self.published = published
 
     def type(self, line: str) -> tuple[int, str, str]:
         """Return the exit code and both outputs."""
@@ -71,7 +76,12 @@ def typist(core: CoreProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
         "zeros": "0" * 64,
     }
     known["password"] = (core.data_dir / "admin-password").read_text().strip()
-    return Typist(known, monkeypatch, capsysbinary)
+    return Typist(
+        known,
+        monkeypatch,
+        capsysbinary,
+        Published(json.dumps(core.client().get("/v1/openapi.json")).encode(), *PRINTED),
+    )
 
 
 def lines() -> Iterator[tuple[int, str]]:
@@ -85,11 +95,40 @@ def test_every_line_ends_with_its_code_and_every_form_reads_back(typist):
     for expected, line in lines():
         if line.startswith("schedule delete"):
             wrong += list(_forms(typist))  # while there is something to list
-        code, _, err = typist.type(line)
+        code, out, err = typist.type(line)
         if code != expected:
             wrong.append((line, expected, code, err.strip()[-300:]))
+        elif " -o json" in line:
+            wrong += [(line, problem) for problem in _unpublished(typist, line, out)]
         assert "Traceback" not in err, (line, err)
     assert not wrong, "\n".join(map(str, wrong))
+
+
+def command_of(line: str) -> str:
+    """The command that a line types, by its one name."""
+    words = line.split()
+    noun = {"cron": "schedule"}.get(words[0], words[0])
+    name = f"{noun} {words[1]}" if isinstance(COMMANDS.get(noun), Noun) and len(words) > 1 else noun
+    return ALIASES.get(name, name)
+
+
+def _unpublished(typist: Typist, line: str, out: str, *, page: bool = False) -> Iterator[str]:
+    """Hold what a line printed against the schema that is published of it; yields what does not fit."""
+    names = PRINTS[command_of(line)].split("|")
+    for document in _documents(out):
+        for entry in document["items"] if page else [document]:
+            problems = [typist.published.wrong_named(name, entry) for name in names]
+            if all(problems):
+                yield min(problems, key=len)
+
+
+def _documents(text: str) -> Iterator[Any]:
+    """Read one document after the other: of a page there is one, of lines several."""
+    decoder, text = json.JSONDecoder(), text.strip()
+    while text:
+        document, end = decoder.raw_decode(text)
+        yield document
+        text = text[end:].lstrip()
 
 
 def _forms(typist: Typist) -> Iterator[tuple[Any, ...]]:
@@ -100,10 +139,13 @@ def _forms(typist: Typist) -> Iterator[tuple[Any, ...]]:
         if not (isinstance(page.get("items"), list) and "next_cursor" in page):
             yield words, "json", code, out[:200], err
             continue
+        yield from ((words, "json", problem) for problem in _unpublished(typist, words, out, page=True))
         for form in FORMS:
             code, out, err = typist.type(f"{words} {needs} {form}")
             if code != 0 or (page["items"] and not out):
                 yield words, form, code, err
+            if form == "-o jsonl":
+                yield from ((words, form, problem) for problem in _unpublished(typist, f"{words} {form}", out))
         column = "id" if page["items"] and "id" in page["items"][0] else ""
         code, out, err = typist.type(
             f"{words} {needs} --columns {column} --no-headers" if column else f"{words} {needs}"
@@ -124,6 +166,8 @@ def _forms(typist: Typist) -> Iterator[tuple[Any, ...]]:
                 known = False
             if code not in (0, 1) or not known:
                 yield words, form, code, out[:200], err
+            elif form == "json":
+                yield from ((words, form, problem) for problem in _unpublished(typist, words, out))
 
 
 GOING_ON = (
@@ -175,12 +219,12 @@ def test_every_command_and_flag_is_in_the_table():
     known = collections.defaultdict(lambda: "x", spec=SPEC, rule=RULE)
     for text in texts:
         words = shlex.split(text.partition(" > ")[0].partition(" < ")[0].format_map(known))
-        noun = {"cron": "schedule"}.get(words[0], words[0])
-        name = f"{noun} {words[1]}" if isinstance(COMMANDS.get(noun), Noun) and len(words) > 1 else noun
-        typed.setdefault(ALIASES.get(name, name), set()).update(word for word in words if word.startswith("-"))
+        typed.setdefault(command_of(text), set()).update(word for word in words if word.startswith("-"))
     missing = []
     for name, command in _commands():
         canonical = ALIASES.get(name, name).replace("cron ", "schedule ")
+        if any(parameter.name == "output" for parameter in command.params) and canonical not in PRINTS:
+            missing.append(f"{name}: what it prints as JSON has no schema")
         if canonical not in typed and canonical not in ELSEWHERE:
             missing.append(name)
         for parameter in command.params:

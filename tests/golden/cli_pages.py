@@ -8,9 +8,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from documents import documents
+
 from cli import exits
 from cli.commands.vocabulary import COMMANDS, Noun
+from cli.documents import PRINTED
 from cli.lazy_group import LazyCommands
+from swarmsync.protocol.schema import describe
 
 INTRO = """\
 # The command line
@@ -45,6 +49,13 @@ What is attached to a job (`run`, `wait --exit-code`) ends with the container's 
 interrupted.
 """
 
+JSON = """\
+## JSON
+
+`-o json` prints what the API answers, with the schemas of `/v1/openapi.json` (docs/http.md shows them); `-o jsonl` of a
+list prints one entry a line. These documents are the command line's own:
+"""
+
 #: Said once, in the introduction.
 OF_EVERY_LIST = ("output", "columns", "quiet", "watch", "no_headers", "limit")
 
@@ -57,7 +68,8 @@ def document() -> str:
         fault=exits.SWARMSYNC_FAULT,
         interrupted=exits.INTERRUPTED,
     )
-    parts = [INTRO, codes]
+    _, schemas = describe(PRINTED, "#/$defs/{name}")
+    parts = [INTRO, codes, f"{JSON}\n" + "\n\n".join(documents(schemas)) + "\n"]
     for name, entry in COMMANDS.items():
         if not isinstance(entry, Noun):
             parts.append(page("##", name, commands[name]))

@@ -5,6 +5,7 @@ from itertools import groupby
 
 import pytest
 from diagrams import table
+from documents import documents
 from golden import PROJECT, settle
 
 from api import app as application
@@ -39,43 +40,7 @@ def reference(described):
     ):
         rows = [row(path, method, entry) for path, method, entry in entries]
         sections.append(f"## {kind}\n\n" + table(("call", "does", "query", "body", "answer", "who"), rows))
-    return "\n\n".join([*sections, "## Documents\n\n" + "\n\n".join(documents(described))])
-
-
-def documents(described):
-    """Every document of an answer: its keys, what they hold, and whether they may be missing (`?`)."""
-    schemas = described["components"]["schemas"]
-    for name, schema in sorted(schemas.items()):
-        if name.startswith("PageOf"):
-            continue
-        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-            required = schema.get("required", [])
-            keys = (
-                f"`{key}`{'' if key in required else '?'} {kind(entry)}"
-                for key, entry in schema.get("properties", {}).items()
-            )
-            words = schema.get("description", "").partition("\n\n")[0].replace("\n", " ")
-            yield f"**{name}.** {words}{' ' if words else ''}{', '.join(keys)}."
-        elif "enum" in schema:
-            yield f"**{name}.** One of {', '.join(f'`{value}`' for value in schema['enum'])}."
-
-
-def kind(schema):
-    """What a key holds, in a few words."""
-    if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2]
-    if "anyOf" in schema:
-        return " or ".join(kind(entry) for entry in schema["anyOf"])
-    if "enum" in schema:
-        return "/".join(map(str, schema["enum"]))
-    if schema.get("type") == "array":
-        return f"list of {kind(schema.get('items', {}))}"
-    if isinstance(schema.get("additionalProperties"), dict):
-        return f"map of {kind(schema['additionalProperties'])}"
-    if schema.get("format") == "date-time":
-        return "moment"
-    names = {"string": "text", "integer": "integer", "number": "number", "boolean": "true/false", "null": "null"}
-    return names.get(schema.get("type"), "anything")
+    return "\n\n".join([*sections, "## Documents\n\n" + "\n\n".join(documents(described["components"]["schemas"]))])
 
 
 def kind_of(path):
@@ -87,8 +52,7 @@ def kind_of(path):
 def names_in(message):
     """The documents of a request or an answer."""
     (schema,) = [entry.get("schema", {}) for entry in message.get("content", {}).values()] or [{}]
-    found = [entry["$ref"].rpartition("/")[2] for entry in [schema, *schema.get("anyOf", [])] if "$ref" in entry]
-    return found
+    return [entry["$ref"].rpartition("/")[2] for entry in [schema, *schema.get("anyOf", [])] if "$ref" in entry]
 
 
 def row(path, method, entry):

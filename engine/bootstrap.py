@@ -31,7 +31,7 @@ from swarmsync.nats_config import JOIN, NatsConfig
 from swarmsync.profiles import profile_path
 from swarmsync.seal import Sealer, load_ring
 from swarmsync.store import cores, users, whole, worker_keys
-from swarmsync.store.migrate import LOGIN_ROLES, migrate
+from swarmsync.store.migrate import LOGIN_ROLES, migrate, stamp
 from swarmsync.store.pool import as_login
 
 ADMIN = "admin"
@@ -210,6 +210,18 @@ def set_up(settings: Settings, servers: Servers, word: LeadWord) -> None:
     asyncio.run(_set_up(settings, servers, word))
 
 
+def was_set_up(settings: Settings) -> bool:
+    """Tell whether this data directory's own PostgreSQL has the schema of this version already."""
+    try:
+        return _set_up_file(settings).read_text() == stamp()
+    except OSError:
+        return False
+
+
+def _set_up_file(settings: Settings) -> Path:
+    return settings.data_path / "postgres" / "swarmsync-schema"
+
+
 async def _agree(settings: Settings, servers: Servers) -> dict[str, str]:
     if servers.alone:
         return servers.passwords
@@ -243,6 +255,7 @@ async def _set_up(settings: Settings, servers: Servers, word: LeadWord) -> None:
             )
         if servers.alone:
             word.lead(await cores.lead_alone(connection, identity(settings).row), ALWAYS_MS)
+            write_private(_set_up_file(settings), stamp())
         if user_id is not None:
             url = local_url(settings)
             if not await _still_good(connection, url):

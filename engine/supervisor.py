@@ -92,12 +92,15 @@ class Supervisor:
     # ------------------------------------------------ start
 
     def _start_servers(self, servers: Servers) -> None:
+        """Start the servers and wait for them; meanwhile the API may load, if the schema is what it expects."""
         handles = [
             self._start(
                 ChildSpec(plan.name, Phase.SERVER, launch_server(plan), plan.stop_signal, 5_000, "embedded server")
             )
             for plan in servers.plans
         ]
+        if servers.alone and bootstrap.was_set_up(self._settings):
+            self._start_api(servers)
         deadline = time.monotonic() + READY_TIMEOUT_S
         for plan, handle in zip(servers.plans, handles, strict=True):
             while not plan.ready():
@@ -147,14 +150,17 @@ class Supervisor:
         self._start(ChildSpec("lead", Phase.LEAD, launch, signal.SIGTERM, 2_000, "which of several Cores leads"))
 
     def _start_core(self, servers: Servers) -> None:
-        settings = self._settings
-        config = bootstrap.write_api_config(settings, servers)
+        if not any(handle.spec.phase is Phase.API for handle in self._handles):
+            self._start_api(servers)
+        if self._settings.worker.enabled:
+            self._start(self._worker_spec(servers))
+
+    def _start_api(self, servers: Servers) -> None:
+        config = bootstrap.write_api_config(self._settings, servers)
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONF)]
         environ = {**os.environ, "SWARMSYNC_API_CONFIG": str(config)}
         launch_api = launch_program(gunicorn, self._logs / "api.log", environ)
         self._start(ChildSpec("api", Phase.API, launch_api, signal.SIGTERM, 4_000, "HTTP: jobs, workers, logs, events"))
-        if settings.worker.enabled:
-            self._start(self._worker_spec(servers))
 
     def _worker_spec(self, servers: Servers) -> ChildSpec:
         path = self._settings.data_path / "private" / "worker.json"

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from engine.scheduler.backlog import Terms
 from engine.scheduler.placement import Recalled, Scheduler
-from engine.service import Every, Service
+from engine.service import Service
 from engine.service_channels import Role
 from swarmsync.model.job import Waiting
 from swarmsync.model.resources import Need
@@ -17,7 +17,10 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 BYTES_PER_WORD = 64  # a Place is 30 bytes on the wire; room for sentences
-RESYNC_PAUSE_MS = 1_000
+#: Reading it all again takes at most a tenth of the time, and is never put off for longer than this.
+RESYNC_SHARE = 10
+RESYNC_PAUSE_MIN_MS = 100
+RESYNC_PAUSE_MAX_MS = 1_000
 RATE_STARTS_MAX = 1_000_000
 
 
@@ -33,7 +36,7 @@ class SchedulerService(Service):
         self._placements = self.wiring.writer("placements")
         self._dispatcher = self._placements.ring.reader_epoch
         self._unsent: list[ToDispatcher] = []
-        self._may_resync = Every(RESYNC_PAUSE_MS)
+        self._resync_at_ms = 0
 
     async def on_start(self) -> None:
         await self._load()
@@ -52,8 +55,10 @@ class SchedulerService(Service):
         self._unsent += effects
         sent = self._placements.offer(self._unsent)
         del self._unsent[:sent]
-        if self._core.wants_resync and self._may_resync():
+        if self._core.wants_resync and self.clock.monotonic_ms() >= self._resync_at_ms:
+            began_ms = self.clock.monotonic_ms()
             await self._load()
+            self._resync_at_ms = resync_at_ms(began_ms, self.clock.monotonic_ms())
             return 1
         return len(events) + sent
 
@@ -87,3 +92,8 @@ class SchedulerService(Service):
         self._unsent += core.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=now_ms, places_max=0)
         self._core = core
         self.journal("info", "read the backlog", jobs=len(waiting), workers=len(views))
+
+
+def resync_at_ms(began_ms: int, ended_ms: int) -> int:
+    """Return when the rows may be read again after a reading that took that long."""
+    return ended_ms + min(RESYNC_PAUSE_MAX_MS, max(RESYNC_PAUSE_MIN_MS, RESYNC_SHARE * (ended_ms - began_ms)))

@@ -13,6 +13,7 @@ from programs import Bell, Every, Life, Program
 from engine.hibernator.due import next_look_ms
 from engine.scheduler.backlog import Terms
 from engine.scheduler.placement import Recalled, Scheduler
+from engine.scheduler.service import resync_at_ms
 from engine.service_channels import Role
 from swarmsync.errors import Unavailable
 from swarmsync.protocol.messages import JobsDue, JobsSubmitted, LogsAck, ToDispatcher, WorkerJoined
@@ -88,7 +89,7 @@ class SchedulerShell(Shell):
         self.scheduler = Scheduler(self.settings.backlog_max)
         self.unsent: list[ToDispatcher] = []
         self._dispatcher = self.rings["placements"].reader_epoch
-        self._may_resync = Every(self.timeline, 1_000)
+        self._resync_at_ms = 0
 
     def on_start(self) -> Program:
         yield from self._load()
@@ -106,8 +107,10 @@ class SchedulerShell(Shell):
         del self.unsent[:sent]
         if events or sent:
             self.timeline.note("scheduler", [type(event).__name__ for event in events[:8]], effects[:8])
-        if self.scheduler.wants_resync and self._may_resync():
+        if self.scheduler.wants_resync and self.now_ms >= self._resync_at_ms:
+            began_ms = self.now_ms
             yield from self._load()
+            self._resync_at_ms = resync_at_ms(began_ms, self.now_ms)
             return 1
         return len(events) + sent
 

@@ -12,7 +12,7 @@ from engine.dispatcher.service import DispatcherService
 from engine.harvester.registry import Known, Limits
 from engine.harvester.service import REFUSED_MS, HarvesterService
 from engine.pulse_system.pulses import Beat
-from engine.scheduler.service import SchedulerService
+from engine.scheduler.service import SchedulerService, resync_at_ms
 from engine.service_channels import CHANNELS, Role
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef, Waiting
@@ -291,6 +291,11 @@ async def test_the_scheduler_begins_anew_when_its_reader_was_replaced():
     assert rig.store.calls == [*limits, "load_queued", "load_workers", "load_placed", "load_rate_starts"]
     await rig.service.duty()
     assert len(rig.store.calls) == 6
+
+
+@pytest.mark.parametrize(("took_ms", "pause_ms"), [(0, 100), (5, 100), (40, 400), (100, 1_000), (9_000, 1_000)])
+def test_rows_are_read_again_the_sooner_the_less_it_costs(took_ms, pause_ms):
+    assert resync_at_ms(7, 7 + took_ms) == 7 + took_ms + pause_ms
 
 
 async def test_a_job_that_is_dispatched_while_the_scheduler_reads_counts_as_placed():

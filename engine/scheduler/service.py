@@ -6,13 +6,12 @@ from engine.scheduler.backlog import Terms
 from engine.scheduler.placement import Recalled, Scheduler
 from engine.service import Service
 from engine.service_channels import Role
-from swarmsync.model.job import Waiting
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import read_rules
 from swarmsync.protocol.messages import JobsSubmitted, LimitsChanged, ToDispatcher, ToScheduler, WorkerJoined
-from swarmsync.store import limits
+from swarmsync.store import jobs, limits
 from swarmsync.store import workers as worker_store
-from swarmsync.store.jobs import need_of, waiting_of
+from swarmsync.store.jobs import need_of
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
@@ -73,9 +72,7 @@ class SchedulerService(Service):
         """
         core = Scheduler(self._backlog_jobs_max)
         known = await limits.load(self._store)
-        waiting: list[Waiting] = [
-            waiting_of(row) for row in await self._store.fetch(sql("load_queued"), self._backlog_jobs_max)
-        ]
+        waiting = await jobs.load_queued(self._store, self._backlog_jobs_max)
         views = await worker_store.load(self._store)
         holds: dict[int, list[tuple[int, Need]]] = {}
         placed = []

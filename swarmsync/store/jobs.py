@@ -86,6 +86,20 @@ def waiting_of(row: asyncpg.Record) -> Waiting:
     )
 
 
+async def load_queued(store: Store, limit: int) -> list[Waiting]:
+    """Return what is to be placed, oldest first. What a million jobs of one line have alike is there once."""
+    first_of: dict[tuple[int, int, int], Waiting] = {}
+    waiting = []
+    async for row in store.stream(sql("load_queued"), limit):
+        alike = row["line"], row["shape"], row["priority"]
+        first = first_of.get(alike)
+        if first is None:
+            first = first_of[alike] = waiting_of(row)
+        shared = (first.shape, first.need, first.priority, first.user_id, first.queue, first.line, first.rules)
+        waiting.append(Waiting(row["id"], *shared, row["array_id"]))
+    return waiting
+
+
 def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
     return [
         Dispatched(

@@ -192,6 +192,12 @@ class Store:
             rows: list[asyncpg.Record] = await connection.fetch(query, *values)
             return rows
 
+    async def stream(self, query: str, *values: Any, rows_at_once: int = 5_000) -> AsyncIterator[asyncpg.Record]:
+        """Yield the rows as of one moment, never holding more of them than so many; for what may be millions."""
+        async with self.transaction() as connection:
+            async for row in connection.cursor(query, *values, prefetch=rows_at_once):
+                yield row
+
     async def fetchval(self, query: str, *values: Any) -> Any:
         async with self.connection() as connection:
             return await connection.fetchval(query, *values)

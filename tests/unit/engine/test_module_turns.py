@@ -66,6 +66,10 @@ class Store:
 
     execute = fetchval = fetch
 
+    async def stream(self, query, *values):
+        for row in await self.fetch(query, *values):
+            yield row
+
     change = fetch
 
     async def run(self, work):

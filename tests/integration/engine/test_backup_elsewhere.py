@@ -271,6 +271,14 @@ def test_an_older_schema_with_running_jobs_is_upgraded_in_place(root, home, tmp_
         json.loads(old[0]) | (json.loads(row[0]) | json.loads(old[0])) for old, row in zip(before, after, strict=True)
     ]
     assert upgrading.upgrade(settings(home, url), None).ran == ()
+    # What a newer version has left is nothing for this one.
+    asyncio.run(run(url, "INSERT INTO swarmsync.schema_migrations (name, sha256) VALUES ('9999_later.sql', '')"))
+    for refused in (
+        lambda: upgrading.upgrade(settings(home, url), None),
+        lambda: asyncio.run(migrate.migrate(url, embedded.load_secrets(home))),
+    ):
+        with pytest.raises(ConfigError, match="which this version does not know; install a newer one"):
+            refused()
     # The backup of the older schema comes back under this version, upgraded.
     again = restoring.restore(settings(tmp_path / "data"), done.backup.path)
     assert again.upgraded == looked.missing

@@ -74,7 +74,7 @@ def logs(
 
     Of several jobs, or of those that --label, --name, --state and the others choose, each line has its job before it.
     The container's stdout goes to stdout and its stderr to stderr, byte for byte, as docker logs does; on a terminal,
-    too. Ctrl-C ends the printing, not the job.
+    too. Ctrl-C ends the printing, not the job. Where no line matches --grep, stderr says so; the exit code is 0.
     """
     from cli.attach import PATIENCE_S
     from cli.output import leave_broken_pipe
@@ -95,6 +95,7 @@ def logs(
         if follow and len(job_ids) != 1:
             raise typer.BadParameter("one job can be followed at a time", param_hint="--follow")
         several = len(job_ids) > 1 or choice.given()
+        matched = 0
         try:
             for job_id in job_ids:
                 printer = _Printer(timestamps=timestamps, pattern=pattern, job=job_id if several else "")
@@ -108,8 +109,11 @@ def logs(
                         cut = piece.output_truncated
                 printer.finish()
                 exits.say_truncated(job_id, cut)
+                matched += printer.lines_shown
         except BrokenPipeError:
             leave_broken_pipe()
+    if pattern is not None and not matched:
+        exits.say(f"no line matches {grep!r}")
 
 
 def _pattern(text: str) -> "re.Pattern[bytes] | None":
@@ -131,6 +135,7 @@ class _Printer:
         self._pattern = pattern
         self._prefix = f"{job}: ".encode() if job else b""
         self._rest: dict[str, tuple[str, bytes]] = {}
+        self.lines_shown = 0
 
     def print(self, chunk: "LogChunk") -> None:
         out = self._out(chunk.stream)
@@ -162,4 +167,5 @@ class _Printer:
 
     def _shown(self, at: str, line: bytes) -> Iterator[bytes]:
         if self._pattern is None or self._pattern.search(line):
+            self.lines_shown += 1
             yield self._prefix + (f"{at} ".encode() + line if self._timestamps else line)

@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct
 
 from cli import cells
+from cli.asking import Yes, confirm
 from cli.bundles import bundled, examples
 from cli.completions import queues, states
 from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, to_yaml
@@ -154,8 +155,9 @@ def update(
 
 
 @app.command("delete", epilog=examples("consumer webhook delete 0amg7kk480g01"))
-def delete(webhooks: Annotated[list[str], typer.Argument(metavar="WEBHOOK")]) -> None:
+def delete(webhooks: Annotated[list[str], typer.Argument(metavar="WEBHOOK")], yes: Yes = False) -> None:
     """Delete webhooks, with what they were told."""
+    confirm(f"Delete the webhook {', '.join(map(cells.plain, webhooks))} and what it was told?", yes=yes)
     with connect() as client:
         for webhook in webhooks:
             client.call("DELETE", _path(webhook))

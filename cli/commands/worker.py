@@ -110,7 +110,7 @@ def update(
 
 @app.command("delete", epilog=examples("consumer worker delete NAME"))
 def delete(name: Name, yes: Yes = False) -> None:
-    """Delete a worker that has no jobs, and its key."""
+    """Delete a worker that is drained or gone, and its key; one that lives and is not drained is a conflict (5)."""
     confirm(f"Delete the worker {cells.plain(name)} and its key?", yes=yes)
     with connect() as client:
         client.call("DELETE", worker_path(name))

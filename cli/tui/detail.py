@@ -29,6 +29,11 @@ class JobDetail:
     def name(self) -> str:
         return cells.escape((self._documents.get("detail") or {}).get("name") or "")
 
+    @property
+    def is_array(self) -> bool:
+        """Whether this is a whole array; its members are jobs of their own."""
+        return (self._documents.get("detail") or {}).get("array") is not None
+
     def standing(self) -> Line:
         """The job's state, or that Core is away, for the end of a title."""
         if self._problem:
@@ -131,6 +136,7 @@ def _facts(job: Any) -> list[tuple[str, str]]:
         ("command", shlex.join(map(str, [*(spec.get("entrypoint") or []), *(spec.get("command") or [])]))),
         ("user", f"{plain(job['user'])}, queue {plain(job['queue'])}, priority {plain(job['priority'])}"),
         ("wants", f"{plain(wants.get('cpus', 1))} cpus, {plain(wants.get('memory', '512MiB'))} memory"),
+        ("members", _members(job.get("array") or {})),
         ("worker", plain(job.get("worker"))),
         ("labels", plain(job.get("labels"))),
         ("submitted", cells.instant(job.get("submitted_at"))),
@@ -142,6 +148,11 @@ def _facts(job: Any) -> list[tuple[str, str]]:
         words += [entry.get("message")]
         facts.append((f"attempt {entry.get('attempt')}", " ".join(str(word) for word in words if word)))
     return [(name, value) for name, value in facts if value not in ("", "-")]
+
+
+def _members(array: Any) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in (array.get("by_state") or {}).items())
+    return f"{array['total']}: {counts}" if counts else ""
 
 
 def _why(answer: Any) -> list[str]:

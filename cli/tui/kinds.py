@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cli.commands import job_list, log_read, schedule_list, worker
 from cli.output import Column
@@ -17,6 +18,7 @@ class Action(Struct, frozen=True):
     command: str
     method: Literal["POST", "DELETE"] = "POST"
     asks: bool = False  # for a yes first
+    makes_a_job: bool = False  # which the answer is
 
 
 class Kind(Struct, frozen=True):
@@ -48,12 +50,21 @@ JOBS: Final = Kind(
         "K": Action("kill", "kill", "consumer job kill", asks=True),
         "h": Action("hold", "hold", "consumer job hold"),
         "u": Action("release", "release", "consumer job release"),
-        "r": Action("rerun", "rerun", "consumer job rerun"),
+        "r": Action("rerun", "rerun", "consumer job rerun", makes_a_job=True),
     },
     form="job",
     flag="--state",
     filters=("user", "name", "label", "queue", "worker", "since"),
 )
+
+
+def members_of(array: str) -> Kind:
+    """The members of an array, which the list of jobs leaves out."""
+    views = {name: {"array": array, **query} for name, query in JOBS.views.items()}
+    command = f"{JOBS.command} --array {array}"
+    return replace(JOBS, title=f"Members of {array}", command=command, views=views, form="")
+
+
 WORKERS: Final = Kind(
     "workers",
     "Workers",
@@ -78,7 +89,7 @@ SCHEDULES: Final = Kind(
     {
         "p": Action("pause", "pause", "consumer schedule pause"),
         "u": Action("resume", "resume", "consumer schedule resume"),
-        "t": Action("trigger", "trigger", "consumer schedule trigger"),
+        "t": Action("trigger", "trigger", "consumer schedule trigger", makes_a_job=True),
         "D": Action("delete", "", "consumer schedule delete", method="DELETE", asks=True),
     },
     form="schedule",

@@ -4,13 +4,14 @@ import re
 import shlex
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 from cli import cells
-from cli.output import Column, cell, to_yaml
+from cli.output import Column, cell
 from cli.tui import forms
+from cli.tui.acting import Acting
 from cli.tui.detail import JobDetail
-from cli.tui.kinds import Action, Kind
+from cli.tui.entry import EntryScreen
+from cli.tui.kinds import JOBS, Kind, members_of
 from cli.tui.lines import Line, Page, chosen, frame, key_rows, keys, spread, table, text, window
 from cli.tui.screens import (
     LOOK_S,
@@ -40,10 +41,9 @@ class ListScreen:
         self.kind = kind
         self.items: list[Document] = []
         self.problem = "asking ..."
-        self.notice = ""
         self.words = ""
         self.prompt: Prompt | None = None
-        self.pending: tuple[Action, str] | None = None  # waits for a yes
+        self.acting = Acting(kind)
         self.view_name = next(iter(kind.views))
         self.sort: int | None = None  # a column of `shown_columns`
         self.reverse = False
@@ -65,13 +65,8 @@ class ListScreen:
                 self.items, self.problem = document["items"], ""
             case Failed(tag=tag, sentence=sentence, gone=gone) if tag == self._tag():
                 self.problem = f"reconnecting: {sentence}" if gone else sentence
-            case Answer(tag="act"):
-                self.notice = f"{self.notice}: done"
-                return self.start(now)
-            case Failed(tag="act", sentence=sentence):
-                self.notice = f"{self.notice}: {sentence}"
             case _:
-                pass
+                return self.start(now) if self.acting.take(message) else []
         return []
 
     def tick(self, now: float) -> Wishes:
@@ -80,14 +75,15 @@ class ListScreen:
     def press(self, key: str, now: float) -> Wishes:
         if self.prompt:
             return self._edit(key, now)
-        if self.pending:
-            return self._confirm(key)
-        self.notice = ""
+        if self.acting.asks:
+            return self.acting.answer(key)
+        self.acting.notice = ""
         if key in MOVES:
             self._move(MOVES[key])
             return []
         if key in self.kind.actions:
-            return self._act(self.kind.actions[key])
+            entry = self.chosen_entry()
+            return [] if entry is None else self.acting.begin(self.kind.actions[key], self.name_of(entry))
         match key:
             case "enter":
                 return self._open()
@@ -132,26 +128,6 @@ class ListScreen:
         if self.prompt.press(key):
             self.words = self.prompt.value
         return []
-
-    def _confirm(self, key: str) -> Wishes:
-        assert self.pending is not None
-        (action, name), self.pending = self.pending, None
-        return self._do(action, name) if key in ("y", "Y") else []
-
-    def _act(self, action: Action) -> Wishes:
-        entry = self.chosen_entry()
-        if entry is None:
-            return []
-        name = self.name_of(entry)
-        if action.asks:
-            self.pending = (action, name)
-            return []
-        return self._do(action, name)
-
-    def _do(self, action: Action, name: str) -> Wishes:
-        self.notice = f"{action.command} {shlex.quote(name)}"
-        path = f"{self.kind.path}/{quote(name, safe='')}" + (f"/{action.path}" if action.path else "")
-        return [Ask("act", path, method=action.method)]
 
     def _move(self, rows: int) -> None:
         shown = self.rows()
@@ -241,7 +217,7 @@ class ListScreen:
     def _title(self, columns: int, count: int) -> Line:
         state: Line = [("alarm", f" {cells.escape(self.problem)} ")] if self.problem else [("title", f" {count} ")]
         title: Line = [("title", f" {self.kind.title} "), ("", f" {self.view_name}")]
-        return spread([*title, ("warn", f"  {cells.escape(self.notice)}")], state, columns)
+        return spread([*title, *self.acting.said()], state, columns)
 
     def _foot(self, columns: int) -> list[Line]:
         if self.prompt:
@@ -249,9 +225,8 @@ class ListScreen:
             names = " ".join(self.kind.filters)
             pairs = [("enter", "keep"), ("esc", "show all"), *([(known, f"asks Core; also {names}")] if known else [])]
             return [text(f"find: {self.words}"), spread(keys(pairs), [], columns)]
-        if self.pending:
-            action, name = self.pending
-            return [text(f"{action.command} {name}: are you sure?", "warn"), keys((("y", "yes"), ("any other", "no")))]
+        if self.acting.asks:
+            return self.acting.question()
         first = text(f"$ {self.command()}", "dim")
         pairs = [("enter", "open"), *([("n", "new")] if self.kind.form else []), ("/", "find"), ("o", "sort")]
         pairs += [("s", "which")] if len(self.kind.views) > 1 else []
@@ -264,23 +239,26 @@ class ListScreen:
 
 
 class JobScreen:
-    """One job on a screen of its own."""
+    """One job on a screen of its own, with the keys that its list has for it; from an array its members open."""
 
     def __init__(self, job: str) -> None:
         self._detail = JobDetail(job)
-        self._rows = 10
+        self._acting = Acting(JOBS)
 
     def start(self, now: float) -> Wishes:
         return self._detail.start(now)
 
-    def take(self, message: Message, now: float) -> Wishes:  # noqa: ARG002 every screen hears the time
+    def take(self, message: Message, now: float) -> Wishes:
         self._detail.take(message)
-        return []
+        return self._detail.changed(now) if self._acting.take(message) else []
 
     def tick(self, now: float) -> Wishes:
         return self._detail.tick(now)
 
-    def press(self, key: str, now: float) -> Wishes:  # noqa: ARG002 the same
+    def press(self, key: str, now: float) -> Wishes:  # noqa: ARG002 every screen hears the time
+        if self._acting.asks:
+            return self._acting.answer(key)
+        self._acting.notice = ""
         match key:
             case "tab" | "enter":
                 self._detail.next_tab()
@@ -288,8 +266,12 @@ class JobScreen:
                 return [FollowLogs(""), Leave()]
             case "q":
                 return [Quit()]
+            case "m" if self._detail.is_array:
+                return [Open(ListScreen(members_of(self._detail.job)))]
             case _ if key in MOVES:
                 self._detail.scrolled(MOVES[key])
+            case _ if key in JOBS.actions:
+                return self._acting.begin(JOBS.actions[key], self._detail.job)
             case _:
                 pass
         return []
@@ -299,67 +281,24 @@ class JobScreen:
         return []
 
     def view(self, columns: int, rows: int, now: float) -> Page:  # noqa: ARG002 the same
-        verb = {"detail": "show", "why": "why", "logs": "logs -f"}[self._detail.tab]
-        foot = [text(f"$ consumer job {verb} {self._detail.job}", "dim"), keys(_JOB_KEYS)]
-        head: list[Line] = [
-            spread([("title", " Job "), ("", f" {self._detail.name}")], self._detail.standing(), columns)
-        ]
+        title: Line = [("title", " Job "), ("", f" {self._detail.name}"), *self._acting.said()]
+        head: list[Line] = [spread(title, self._detail.standing(), columns)]
+        foot = self._foot(columns)
         body = self._detail.lines(columns, rows - len(head) - len(foot))
         return Page(frame(head, body, foot, columns, rows), {1: "tab"})
 
-
-_JOB_KEYS: Final = (("tab", "detail, why, logs"), ("up down", "scroll"), ("esc", "back"), ("q", "quit"))
-
-
-class EntryScreen:
-    """One entry of another list, as its document."""
-
-    def __init__(self, kind: Kind, name: str) -> None:
-        self._kind, self._name = kind, name
-        self._lines = ["asking ..."]
-        self._scroll = 0
-        self._looked = 0.0
-
-    def start(self, now: float) -> Wishes:
-        self._looked = now
-        return [Ask(f"entry:{self._name}", f"{self._kind.path}/{quote(self._name, safe='')}")]
-
-    def take(self, message: Message, now: float) -> Wishes:  # noqa: ARG002 the same
-        match message:
-            case Answer(tag=tag, document=document) if tag == f"entry:{self._name}":
-                self._lines = to_yaml(document).splitlines()
-            case Failed(tag=tag, sentence=sentence) if tag == f"entry:{self._name}":
-                self._lines = [sentence]
-            case _:
-                pass
-        return []
-
-    def tick(self, now: float) -> Wishes:
-        return self.start(now) if now - self._looked >= LOOK_S else []
-
-    def press(self, key: str, now: float) -> Wishes:  # noqa: ARG002 the same
-        match key:
-            case "esc" | "backspace":
-                return [Leave()]
-            case "q":
-                return [Quit()]
-            case _ if key in MOVES:
-                self._scroll = min(max(self._scroll + MOVES[key], 0), len(self._lines) - 1)
-            case _:
-                pass
-        return []
-
-    def click(self, target: str, now: float) -> Wishes:  # noqa: ARG002 the same
-        return []
-
-    def view(self, columns: int, rows: int, now: float) -> Page:  # noqa: ARG002 the same
-        title: Line = [("title", f" {self._kind.title} "), ("", f" {cells.escape(self._name)}")]
-        head = [spread(title, [], columns)]
-        show = self._kind.command.removesuffix("list") + "show"
-        pairs = (("up down", "scroll"), ("esc", "back"), ("q", "quit"))
-        foot = [text(f"$ {show} {shlex.quote(self._name)}", "dim"), keys(pairs)]
-        body = [text(line) for line in self._lines[self._scroll :]]
-        return Page(frame(head, body, foot, columns, rows))
+    def _foot(self, columns: int) -> list[Line]:
+        if self._acting.asks:
+            return self._acting.question()
+        verb = {"detail": "show", "why": "why", "logs": "logs -f"}[self._detail.tab]
+        pairs = [
+            ("tab", "detail, why, logs"),
+            ("up down", "scroll"),
+            *([("m", "members")] if self._detail.is_array else []),
+        ]
+        pairs += [(key, action.label) for key, action in JOBS.actions.items()]
+        first = text(f"$ consumer job {verb} {self._detail.job}", "dim")
+        return [first, *key_rows([*pairs, ("esc", "back"), ("q", "quit")], columns)]
 
 
 def split_words(kind: Kind, words: str) -> tuple[dict[str, Any], str]:

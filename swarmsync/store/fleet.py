@@ -1,14 +1,19 @@
 """What operators do to the list of workers: join tokens, labels, revoked keys, removal."""
 
 from datetime import datetime
+from typing import Final
 
 import asyncpg
 import msgspec
 
 from swarmsync.errors import Conflict
+from swarmsync.model.lifecycle import Eligibility, Liveness
 from swarmsync.store import worker_keys
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
+
+_KEYS: Final = "SELECT revoked_at IS NULL AS in_force FROM worker_keys WHERE name = $1"
+_LIVES: Final = frozenset({Liveness.JOINING, Liveness.READY, Liveness.SUSPECT})
 
 
 async def register(
@@ -52,17 +57,33 @@ async def revoke(store: Store, caller: Caller, name: str) -> bool:
 
 
 async def remove(store: Store, caller: Caller, worker_id: int, name: str) -> None:
-    """Delete a worker and its key. Raises Conflict while jobs are placed on it."""
+    """Delete a worker and its key. Raises Conflict while it has jobs, may be given some, or would join again."""
 
     async def work(connection: asyncpg.Connection) -> None:
-        await connection.execute("SELECT FROM workers WHERE id = $1 FOR UPDATE", worker_id)
+        row = await connection.fetchrow("SELECT liveness, eligibility FROM workers WHERE id = $1 FOR UPDATE", worker_id)
         holds = await connection.fetchval(
             "SELECT count(*) FROM jobs WHERE worker_id = $1 AND state IN ('starting', 'running', 'stopping')"
             " AND assignment_state IS NOT NULL",
             worker_id,
         )
         if holds:
-            raise Conflict(f"the worker {name} has {holds} jobs; drain it, or revoke its key and wait for their leases")
+            raise Conflict(
+                f"the worker {name} has {holds} jobs; drain it first (consumer worker drain {name} --wait),"
+                " or revoke its key and wait for their leases"
+            )
+        keys = [key["in_force"] for key in await connection.fetch(_KEYS, name)]
+        is_cut_off = bool(keys) and not any(keys)
+        if row is not None and row["liveness"] in _LIVES and not is_cut_off:
+            if row["eligibility"] != Eligibility.DRAINED:
+                raise Conflict(
+                    f"the worker {name} is {row['liveness']} and may be given jobs;"
+                    f" drain it first: consumer worker drain {name} --wait"
+                )
+            if not keys:
+                raise Conflict(
+                    f"the worker {name} is {row['liveness']} and has no key to take back, so it would join again;"
+                    " stop its agent first, or the swarmsyncd that it belongs to"
+                )
         await connection.execute(
             "UPDATE worker_keys SET revoked_at = clock_timestamp() WHERE name = $1 AND revoked_at IS NULL", name
         )

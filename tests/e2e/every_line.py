@@ -65,7 +65,7 @@ LINES = """
 0 webhook test {hook} > told
 0 webhook replay {told}
 0 webhook deliveries {hook} --state waiting --columns id -q --no-headers --limit 1 --cursor 0zzzzzzzzzzzz
-0 webhook delete {hook}
+0 webhook delete -y {hook}
 3 webhook show {hook}
 0 registry add -u me --password-stdin r.example:5000 < pass
 0 registry remove r.example:5000
@@ -180,6 +180,7 @@ LINES = """
 0 worker uncordon w1
 0 worker drain w1 --deadline 1m --wait
 0 worker uncordon w1
+5 worker delete -y w1
 3 worker delete -y nothing
 3 worker revoke -y nothing
 0 log record 'replaced a disk' --level warning --source shelf --job @done > record

@@ -1,4 +1,6 @@
+import base64
 import json
+from hashlib import sha512
 
 import pytest
 
@@ -41,6 +43,39 @@ async def test_workers_are_listed_by_name_in_pages(oscar, engine):
     assert names == sorted(set(names))
     assert {"p1", "p2", "p3"} <= set(names)
     assert (await oscar.get("/v1/workers?label=zone=mars")).json["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("liveness", "eligibility", "revoked", "remedy"),
+    [
+        ("ready", "open", (), "drain it first: consumer worker drain"),
+        ("suspect", "cordoned", (False,), "drain it first"),
+        ("joining", "draining", (False,), "drain it first"),
+        ("ready", "drained", (), "stop its agent first"),
+        ("ready", "drained", (False,), ""),
+        ("ready", "cordoned", (True,), ""),  # cut off already
+        ("offline", "open", (), ""),
+        ("lost", "open", (False,), ""),
+    ],
+)
+async def test_a_worker_that_lives_is_deleted_only_when_it_stays_away(
+    oscar, engine, fresh_name, liveness, eligibility, revoked, remedy
+):
+    await engine.worker(fresh_name)
+    await engine.sql.execute(
+        "UPDATE workers SET liveness = $2, eligibility = $3 WHERE name = $1", fresh_name, liveness, eligibility
+    )
+    for was_revoked in revoked:
+        await engine.sql.execute(
+            "INSERT INTO worker_keys (public_key, name, revoked_at) VALUES ($1, $2, CASE WHEN $3 THEN now() END)",
+            f"U{base64.b32encode(sha512(fresh_name.encode()).digest()).decode()[:55]}",
+            fresh_name,
+            was_revoked,
+        )
+    answer = await oscar.call("DELETE", f"/v1/workers/{fresh_name}")
+    assert answer.status == (409 if remedy else 204), answer.text
+    assert remedy in answer.text
+    assert (await oscar.get(f"/v1/workers/{fresh_name}")).status == (200 if remedy else 404)
 
 
 async def test_cordon_and_uncordon_tell_the_engine(oscar, engine):

@@ -265,6 +265,15 @@ def test_logs(consumer, core, capfdbinary):
     assert consumer("job", "logs", ID, "--grep", "(") == 2
 
 
+def test_a_search_without_a_match_says_so(consumer, core, capfdbinary):
+    core.on("GET", f"{PATH}/logs", Stream([chunk(b"one\n"), end()]))
+    assert consumer("job", "logs", ID, "--grep", "three") == 0
+    assert capfdbinary.readouterr() == (b"", b"swarmsync: no line matches 'three'\n")
+    for words in (("--grep", "on"), ()):
+        assert consumer("job", "logs", ID, *words) == 0
+        assert capfdbinary.readouterr() == (b"one\n", b"")
+
+
 def test_workers(consumer, core, capsys):
     worker = {"id": ID, "name": "w1", "liveness": "ready", "eligibility": "cordoned", "labels": {}, "cpus": 4}
     core.on("GET", "/v1/workers", {"items": [worker], "next_cursor": None})

@@ -31,6 +31,7 @@ DELETES = [
     (("user", "delete", "ann"), "/v1/users/ann"),
     (("secret", "delete", "pw"), "/v1/secrets/pw"),
     (("worker", "delete", "w1"), "/v1/workers/w1"),
+    (("webhook", "delete", "hook"), "/v1/webhooks/hook"),
 ]
 
 

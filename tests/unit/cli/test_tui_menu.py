@@ -8,9 +8,10 @@ from fake_core import job
 from tui_samples import T0, shown
 
 from cli.commands.vocabulary import COMMANDS, Noun
+from cli.tui.entry import EntryScreen
 from cli.tui.forms import FORMS, FormScreen
 from cli.tui.kinds import KINDS
-from cli.tui.lists import EntryScreen, JobScreen, ListScreen
+from cli.tui.lists import JobScreen, ListScreen
 from cli.tui.main_menu import ENTRIES, MainMenu
 from cli.tui.screens import Answer, Ask, Failed, Leave, Open, Prompt, Quit
 

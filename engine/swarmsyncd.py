@@ -27,6 +27,7 @@ EXITS: Final = {ChecksumError: 1, Conflict: 5, Unavailable: 6}
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,  # they hold passwords
     help="SwarmSync Core. Without a command: start PostgreSQL, NATS, Valkey, the engine, the API and a local worker.",
 )
 

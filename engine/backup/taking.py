@@ -6,6 +6,7 @@ can be compared with what was there. The file appears under its name once it is 
 
 import asyncio
 import contextlib
+import errno
 import importlib.metadata
 import json
 import os
@@ -150,14 +151,23 @@ def _write(
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
-        try:
-            os.link(fresh, target)  # unlike a rename, this replaces nothing
-        except FileExistsError:
-            raise Conflict(f"{target} exists; a backup replaces nothing: choose another name") from None
+        _name(fresh, target)
     finally:
         fresh.unlink(missing_ok=True)
     sync_directory(target.parent)
     return manifest, size
+
+
+def _name(fresh: Path, target: Path) -> None:
+    """Give the file its name; unlike a rename, a link replaces nothing. Some network disks have none."""
+    try:
+        os.link(fresh, target)
+    except FileExistsError:
+        raise Conflict(f"{target} exists; a backup replaces nothing: choose another name") from None
+    except OSError as problem:
+        if problem.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        fresh.rename(target)
 
 
 def sync_directory(path: Path) -> None:

@@ -192,6 +192,24 @@ def test_a_full_disk_leaves_nothing(site, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_without_links_takes_a_backup_too(site, tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(taking.os, "link", none)
+    taking.take(site, tmp_path / "core.tar")
+    assert [path.name for path in tmp_path.iterdir()] == ["core.tar"]
+    assert archive.check(tmp_path / "core.tar")[0].rows["jobs"] == 21
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_replaced(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(taking, "_target", lambda target, *_: target)
+    (tmp_path / "core.tar").write_text("somebody else's")
+    with pytest.raises(Conflict, match="a backup replaces nothing"):
+        taking.take(site, tmp_path / "core.tar")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["somebody else's"]
+
+
 def test_what_fails_half_way_leaves_nothing(root, backup, tmp_path, monkeypatch):
     asyncio.run(run(root, "CREATE DATABASE fifth"))
 

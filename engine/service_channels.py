@@ -70,7 +70,7 @@ CARRIES: Final = {
     "inbox": "JobsSubmitted, StopWanted, WorkerJoined/Changed/Lost, AssignmentEnded, PlacementVoid, "
     "LimitsChanged, Ask, Resync",
     "due": "JobsDue",
-    "placements": "Place, Revoke, LineWaits, Answer",
+    "placements": "Place, Revoke, LineWaits, Answer, PlanVoid",
     "bounces": "Offered, Refused, PlacementVoid",
     "journal": "JournalLine",
 }

@@ -31,11 +31,13 @@ from swarmsync.protocol.messages import (
     Orders,
     Place,
     PlacementVoid,
+    PlanVoid,
     Refused,
     Revoke,
     RunJob,
     SecretValue,
     StopJob,
+    ToDispatcher,
 )
 from swarmsync.seal import Sealer
 from swarmsync.store import jobs
@@ -106,7 +108,7 @@ class DispatcherService(Service):
         for worker_id, seq in unheard:
             self._inflight.unheard(worker_id, seq, self.clock.monotonic_ms())
         if not self._words:
-            self._words = self.readers["placements"].take()
+            self._words = counting(self.readers["placements"].take())
         done = len(self._words)
         try:
             await self._take_words()
@@ -297,6 +299,16 @@ class DispatcherService(Service):
             await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(job_ids[:10_000]), By.DISPATCHER)))
         except Unavailable:
             return  # followers poll
+
+
+def counting(words: Sequence[ToDispatcher]) -> list[ToDispatcher]:
+    """Leave out placements that a later word makes void: the Scheduler has read, or will read, that those jobs wait."""
+    last = max((number for number, word in enumerate(words) if isinstance(word, PlanVoid)), default=-1)
+    return [
+        word
+        for number, word in enumerate(words)
+        if not isinstance(word, PlanVoid) and not (number < last and isinstance(word, Place))
+    ]
 
 
 def _run_job(entry: Dispatched, secrets: tuple[SecretValue, ...], missing: str) -> RunJob:

@@ -1,5 +1,6 @@
 """The Scheduler's shell: rings in, rings out. It reads PostgreSQL at its start and on Resync; no other network."""
 
+import asyncio
 from typing import Any, ClassVar
 
 from engine.scheduler.backlog import Terms
@@ -8,7 +9,15 @@ from engine.service import Service
 from engine.service_channels import Role
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import read_rules
-from swarmsync.protocol.messages import JobsSubmitted, LimitsChanged, ToDispatcher, ToScheduler, WorkerJoined
+from swarmsync.protocol.messages import (
+    JobsSubmitted,
+    LimitsChanged,
+    Place,
+    PlanVoid,
+    ToDispatcher,
+    ToScheduler,
+    WorkerJoined,
+)
 from swarmsync.store import jobs, limits
 from swarmsync.store import workers as worker_store
 from swarmsync.store.jobs import need_of
@@ -21,6 +30,8 @@ RESYNC_SHARE = 10
 RESYNC_PAUSE_MIN_MS = 100
 RESYNC_PAUSE_MAX_MS = 1_000
 RATE_STARTS_MAX = 1_000_000
+VOID_PATIENCE_MS = 1_000
+VOID_LOOK_S = 0.002
 
 
 class SchedulerService(Service):
@@ -36,6 +47,7 @@ class SchedulerService(Service):
         self._dispatcher = self._placements.ring.reader_epoch
         self._unsent: list[ToDispatcher] = []
         self._resync_at_ms = 0
+        self._plan_is_void = False  # and nothing was said since
 
     async def on_start(self) -> None:
         await self._load()
@@ -52,6 +64,7 @@ class SchedulerService(Service):
         room = 0 if self._unsent else min(self._places_max, self._placements.ring.room_bytes() // BYTES_PER_WORD)
         effects = self._core.handle(events, now_ms=self.clock.monotonic_ms(), places_max=room)
         self._unsent += effects
+        self._plan_is_void &= not effects
         sent = self._placements.offer(self._unsent)
         del self._unsent[:sent]
         if self._core.wants_resync and self.clock.monotonic_ms() >= self._resync_at_ms:
@@ -64,12 +77,31 @@ class SchedulerService(Service):
     async def on_stop(self) -> None:
         await self._store.close()
 
+    async def _void_plan(self) -> None:
+        """Have the Dispatcher drop what it has not begun, and wait until it has taken the word: then its turn is over.
+
+        A Dispatcher that is away takes the word before any placement of the new plan; it is not waited for.
+        """
+        self._unsent = [word for word in self._unsent if not isinstance(word, Place)]
+        if not self._placements.ring.records_put:
+            return  # nothing was ever placed on this ring
+        if not self._plan_is_void:
+            self._plan_is_void = True
+            self._unsent.append(PlanVoid())
+        deadline_ms = self.clock.monotonic_ms() + VOID_PATIENCE_MS
+        while self.clock.monotonic_ms() < deadline_ms:
+            del self._unsent[: self._placements.offer(self._unsent)]
+            if not self._unsent and self._placements.ring.fill() == 0:
+                return
+            await asyncio.sleep(VOID_LOOK_S)
+
     async def _load(self) -> None:
-        """Begin anew from the rows. Placements still under way are void there: the Dispatcher's guard says so.
+        """Begin anew from the rows, once the Dispatcher has nothing of the old plan in its hands.
 
         What waits is read before what is placed: a job that is dispatched meanwhile is in both, and counts as placed.
         The other way round it would be in neither, and its room would be given to another.
         """
+        await self._void_plan()
         core = Scheduler(self._backlog_jobs_max)
         known = await limits.load(self._store)
         waiting = await jobs.load_queued(self._store, self._backlog_jobs_max)

@@ -146,7 +146,11 @@ class Answer(_Word, frozen=True):
     text: bytes
 
 
-ToDispatcher: TypeAlias = Place | Revoke | LineWaits | Answer
+class PlanVoid(_Word, frozen=True):
+    """The Scheduler begins anew: placements before this word that are not being committed yet do not count."""
+
+
+ToDispatcher: TypeAlias = Place | Revoke | LineWaits | Answer | PlanVoid
 
 # ------------------------------------------------ Dispatcher -> Harvester: `bounces`
 

@@ -29,6 +29,7 @@ from swarmsync.protocol.messages import (
     LineWaits,
     Place,
     PlacementVoid,
+    PlanVoid,
     Resync,
     Revoke,
     StopWanted,
@@ -118,6 +119,8 @@ class Conversation:
                 return f"jobs of {self._shapes[shape]} wait ({jobs}): {reason}: {message}"
             case Answer(reply, text):
                 return f"answer {reply}: {text.decode()}"
+            case PlanVoid():
+                return "void what was placed"
             case _:
                 assert_never(effect)
 

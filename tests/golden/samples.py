@@ -76,6 +76,7 @@ SAMPLES: tuple[Struct, ...] = (
     m.Revoke(JOB),
     m.LineWaits(SHAPE, WaitReason.RESOURCES, "1 worker that could run it is busy: 1 lacks free cpus", 12),
     m.Answer("_INBOX.a1", b'{"fits": true}'),
+    m.PlanVoid(),
     m.Offered(REF, WORKER, NEED, 10_000, 7, 41),
     m.Refused(REF, WORKER, 7, 41, "it has no room: cpus"),
     m.JournalLine(MOMENT_MS, "harvester", "info", "worker w1 joined", JOB, {"runtime": "docker"}),

@@ -10,6 +10,7 @@ from module_shells import Shell
 from programs import Every, Program
 
 from engine.dispatcher.inflight import InFlight
+from engine.dispatcher.service import counting
 from engine.service_channels import Role
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
@@ -68,7 +69,7 @@ class DispatcherShell(Shell):
         for worker_id, seq in unheard:
             self.inflight.unheard(worker_id, seq, self.now_ms)
         if not self._words:
-            self._words = self.rings["placements"].take()
+            self._words = counting(self.rings["placements"].take())
         done = len(self._words)
         try:
             yield from self._take_words()

@@ -13,10 +13,10 @@ from programs import Bell, Every, Life, Program
 from engine.hibernator.due import next_look_ms
 from engine.scheduler.backlog import Terms
 from engine.scheduler.placement import Recalled, Scheduler
-from engine.scheduler.service import resync_at_ms
+from engine.scheduler.service import VOID_PATIENCE_MS, resync_at_ms
 from engine.service_channels import Role
 from swarmsync.errors import Unavailable
-from swarmsync.protocol.messages import JobsDue, JobsSubmitted, LogsAck, ToDispatcher, WorkerJoined
+from swarmsync.protocol.messages import JobsDue, JobsSubmitted, LogsAck, Place, PlanVoid, ToDispatcher, WorkerJoined
 
 if TYPE_CHECKING:
     from core import Core
@@ -90,6 +90,7 @@ class SchedulerShell(Shell):
         self.unsent: list[ToDispatcher] = []
         self._dispatcher = self.rings["placements"].reader_epoch
         self._resync_at_ms = 0
+        self._plan_is_void = False
 
     def on_start(self) -> Program:
         yield from self._load()
@@ -103,6 +104,7 @@ class SchedulerShell(Shell):
         room = 0 if self.unsent else min(self.settings.places_max, placements.room())
         effects = self.scheduler.handle(events, now_ms=self.now_ms, places_max=room)
         self.unsent += effects
+        self._plan_is_void &= not effects
         sent = placements.offer(self.unsent)
         del self.unsent[:sent]
         if events or sent:
@@ -114,7 +116,23 @@ class SchedulerShell(Shell):
             return 1
         return len(events) + sent
 
+    def _void_plan(self) -> Program:
+        self.unsent = [word for word in self.unsent if not isinstance(word, Place)]
+        placements = self.rings["placements"]
+        if not placements.put_ever:
+            return
+        if not self._plan_is_void:
+            self._plan_is_void = True
+            self.unsent.append(PlanVoid())
+        deadline_ms = self.now_ms + VOID_PATIENCE_MS
+        while self.now_ms < deadline_ms:
+            del self.unsent[: placements.offer(self.unsent)]
+            if not self.unsent and not placements.words:
+                return
+            yield 2
+
     def _load(self) -> Program:
+        yield from self._void_plan()
         scheduler = Scheduler(self.settings.backlog_max)
         waiting = yield from self.call("load_queued", self.settings.backlog_max)
         views = yield from self.call("load_workers")

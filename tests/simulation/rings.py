@@ -21,12 +21,14 @@ class FakeRing:
         self.reader_epoch = 0
         self.dropped = 0
         self.highest = 0
+        self.put_ever = False
 
     def room(self) -> int:
         return self.slots - len(self.words)
 
     def offer(self, words: Sequence[Any]) -> int:
         taken = min(len(words), self.room())
+        self.put_ever |= taken > 0
         self.words.extend(_as_sent(word) for word in words[:taken])
         self.highest = max(self.highest, len(self.words))
         if taken and self.bell is not None:

@@ -4,6 +4,7 @@ import pytest
 from harvester_shell import HarvesterShell
 from planting import plant
 from rows import Broken
+from settings import SimSettings
 from statements import Tables
 from test_checkers import FULL, LONG, ROUGH, SEEDS_MAX, SHORT
 from world import run_seed
@@ -13,6 +14,8 @@ from engine.harvester.registry import Registry
 from worker import steps
 from worker.reactor import Reactor
 
+#: People hold, release and cancel so often that some of it falls between a plan and its commit.
+MEDDLED = SimSettings(meddle_ms=100)
 #: name -> (owner, function, text, what it becomes, settings, faults, rates)
 BUGS = {
     "rescued by silence alone": (
@@ -43,7 +46,7 @@ BUGS = {
     ),
     "a job that was given away expires": (Tables, "expire", "row.fence > 0 or begun or ", "", None, ROUGH, {}),
     "what waits is dispatched although it is held": (
-        Tables, "dispatch", "row is None or row.state not in guard", "row is None", None, {"module_lag": 1_000}, {},
+        Tables, "dispatch", "row is None or row.state not in guard", "row is None", MEDDLED, {"module_lag": 600}, {},
     ),
 }  # fmt: skip
 

@@ -1,23 +1,20 @@
 """Turns of the real module shells around lost answers, dead neighbours and contradictions; the simulation found each."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+from rigs import CAPACITY, LIMITS, NEED, A, B, Rig, worker_row
 
-from conf.settings import PulseSettings
 from engine.dispatcher.inflight import InFlight
 from engine.dispatcher.service import DispatcherService
-from engine.harvester.registry import Known, Limits
+from engine.harvester.registry import Known
 from engine.harvester.service import REFUSED_MS, HarvesterService
 from engine.pulse_system.pulses import Beat
-from engine.scheduler.service import SchedulerService, resync_at_ms
-from engine.service_channels import CHANNELS, Role
+from engine.scheduler.service import SchedulerService
 from swarmsync.errors import Unavailable
-from swarmsync.model.job import JobRef, Waiting
+from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness
-from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol import codec
 from swarmsync.protocol.messages import (
@@ -40,106 +37,10 @@ from swarmsync.protocol.messages import (
     WorkerJoined,
 )
 from swarmsync.seal import Sealer
-from swarmsync.store import queries
-
-NEED = Need(1_000, 1 << 30)
-CAPACITY = Need(8_000, 8 << 30)
-LIMITS = Limits(15_000, 35_000, 30_000, 5_000)
-A, B = JobRef(11, 1), JobRef(12, 1)
-NAMES = {file.read_text(): file.stem for file in Path(queries.__file__).parent.glob("*.sql")}
-
-
-class Store:
-    """Answers per statement, used up in order and then the last one for ever; an exception is raised. No answer: none."""
-
-    def __init__(self):
-        self.answers, self.calls = {}, []
-
-    async def fetch(self, query, *values):
-        name = NAMES.get(query, query.split()[0])
-        self.calls.append(name)
-        answers = self.answers.get(name, [[]])
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    execute = fetchval = fetch
-
-    async def stream(self, query, *values):
-        for row in await self.fetch(query, *values):
-            yield row
-
-    change = fetch
-
-    async def run(self, work):
-        return await work(self)
-
-
-class End:
-    """Both ends of a ring, as lists."""
-
-    def __init__(self):
-        self.words, self.damaged, self.room, self.ring = [], 0, 1 << 20, self
-        self.reader_epoch = 1
-
-    def room_bytes(self):
-        return self.room
-
-    def offer(self, words):
-        self.words += words
-        return len(words)
-
-    def offer_or_drop(self, words):
-        return self.offer(words) == len(words)
-
-    async def put(self, words):
-        self.words += words
-
-    def take(self, _frames_max=16):
-        taken, self.words = self.words, []
-        return taken
-
-
-class Bus:
-    def __init__(self):
-        self.said = []
-
-    async def publish(self, subject, payload, reply=""):
-        self.said.append((subject, payload))
-
-
-class Rig:
-    def __init__(self, make):
-        self.ends = {channel.name: End() for channel in CHANNELS}
-        self.store, self.bus = Store(), Bus()
-        wiring = SimpleNamespace(
-            readers=lambda role: {c.name: self.ends[c.name] for c in CHANNELS if c.reader is role},
-            writer=self.ends.__getitem__,
-            bells=dict.fromkeys(Role, SimpleNamespace(ring=lambda: None)),
-        )
-        self.service = make(self.store, wiring=wiring, pulse=PulseSettings(), beat=lambda: None)
-        self.service._bus = self.bus
-
-    def told(self, ring, kind):
-        return [word for word in self.ends[ring].words if isinstance(word, kind)]
 
 
 def view(liveness=Liveness.READY, worker_id=1):
     return WorkerView(worker_id, f"w{worker_id}", CAPACITY, {}, liveness, Eligibility.OPEN)
-
-
-def worker_row(liveness="ready", worker_id=1, session="s"):
-    need = {"cpus_milli": 8_000, "memory_bytes": 8 << 30, "gpus": 0, "disk_bytes": 0}
-    standing = {
-        "labels": "{}",
-        "liveness": liveness,
-        "eligibility": "open",
-        "session": session,
-        "runtime": "docker",
-        "images": [],
-    }
-    return {"id": worker_id, "name": f"w{worker_id}", **need, **standing}
 
 
 def offered(ref, seq=1):
@@ -295,34 +196,6 @@ async def test_the_scheduler_begins_anew_when_its_reader_was_replaced():
     assert rig.store.calls == [*limits, "load_queued", "load_workers", "load_placed", "load_rate_starts"]
     await rig.service.duty()
     assert len(rig.store.calls) == 6
-
-
-@pytest.mark.parametrize(("took_ms", "pause_ms"), [(0, 100), (5, 100), (40, 400), (100, 1_000), (9_000, 1_000)])
-def test_rows_are_read_again_the_sooner_the_less_it_costs(took_ms, pause_ms):
-    assert resync_at_ms(7, 7 + took_ms) == 7 + took_ms + pause_ms
-
-
-async def test_a_job_that_is_dispatched_while_the_scheduler_reads_counts_as_placed():
-    """Read the other way round it was neither waiting nor placed, and its room was given to another job as well."""
-    rig = Rig(lambda store, **common: SchedulerService(store, places_max=10, backlog_jobs_max=10, **common))
-    need = {"cpus_milli": 8_000, "memory_bytes": 1 << 30, "gpus": 0, "disk_bytes": 0}
-    terms = {"user_id": 7, "queue": "default", "rules": None, "array_id": None}
-    row = {"id": A.job_id, "shape": 5, "line": 5, "priority": 50, **terms, **need}
-    dispatched, fetch = [], rig.store.fetch
-
-    async def meanwhile(query, *values):
-        rig.store.answers["load_placed"] = [[{**row, "worker_id": 1, "age_ms": 0}] if dispatched else []]
-        rig.store.answers["load_queued"] = [[] if dispatched else [row]]
-        rig.store.answers["load_workers"] = [[worker_row()]]
-        found = await fetch(query, *values)
-        if NAMES.get(query) in ("load_placed", "load_queued"):
-            dispatched.append(A)  # by the Dispatcher, right after the first of the two was read
-        return found
-
-    rig.store.fetch = meanwhile
-    await rig.service.on_start()
-    assert rig.service._core.cluster.placed == {A.job_id: 1}
-    assert len(rig.service._core.backlog) == 0
 
 
 def test_words_survive_the_codec():

@@ -1,0 +1,70 @@
+"""A Scheduler that begins anew: what is under way, what it reads in which order, and how soon again."""
+
+import pytest
+from rigs import NAMES, A, B, Rig, worker_row
+
+from engine.dispatcher.service import counting
+from engine.scheduler import service as scheduling
+from engine.scheduler.service import SchedulerService, resync_at_ms
+from swarmsync.protocol.messages import Answer, Place, PlanVoid, Revoke
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_the_scheduler_reads_the_rows_when_nothing_of_its_plan_is_under_way(monkeypatch, away):
+    """A Dispatcher that stood still had placements before it that were read as waiting, and were placed once more."""
+    monkeypatch.setattr(scheduling, "VOID_PATIENCE_MS", 20)
+    rig = Rig(lambda store, **common: SchedulerService(store, places_max=10, backlog_jobs_max=10, **common))
+    placements, fetch, pending = rig.ends["placements"], rig.store.fetch, []
+    placements.words, placements.records_put = [Place(A.job_id, 1)], 1
+    rig.service._unsent = [Place(B.job_id, 1), Revoke(B.job_id)]
+    looked = []
+
+    def fill():
+        looked.append(list(placements.words))
+        if not away:
+            placements.words = []  # the Dispatcher takes it all
+        return float(bool(placements.words))
+
+    async def read(query, *values):
+        pending.append(list(placements.words))
+        return await fetch(query, *values)
+
+    placements.fill, rig.store.fetch = fill, read
+    await rig.service.on_start()
+    assert looked[0] == [Place(A.job_id, 1), Revoke(B.job_id), PlanVoid()]
+    assert pending[0] == (looked[0] if away else [])
+    assert len(looked) == 1 or away
+
+
+@pytest.mark.parametrize(("took_ms", "pause_ms"), [(0, 100), (5, 100), (40, 400), (100, 1_000), (9_000, 1_000)])
+def test_rows_are_read_again_the_sooner_the_less_it_costs(took_ms, pause_ms):
+    assert resync_at_ms(7, 7 + took_ms) == 7 + took_ms + pause_ms
+
+
+async def test_a_job_that_is_dispatched_while_the_scheduler_reads_counts_as_placed():
+    """Read the other way round it was neither waiting nor placed, and its room was given to another job as well."""
+    rig = Rig(lambda store, **common: SchedulerService(store, places_max=10, backlog_jobs_max=10, **common))
+    need = {"cpus_milli": 8_000, "memory_bytes": 1 << 30, "gpus": 0, "disk_bytes": 0}
+    terms = {"user_id": 7, "queue": "default", "rules": None, "array_id": None}
+    row = {"id": A.job_id, "shape": 5, "line": 5, "priority": 50, **terms, **need}
+    dispatched, fetch = [], rig.store.fetch
+
+    async def meanwhile(query, *values):
+        rig.store.answers["load_placed"] = [[{**row, "worker_id": 1, "age_ms": 0}] if dispatched else []]
+        rig.store.answers["load_queued"] = [[] if dispatched else [row]]
+        rig.store.answers["load_workers"] = [[worker_row()]]
+        found = await fetch(query, *values)
+        if NAMES.get(query) in ("load_placed", "load_queued"):
+            dispatched.append(A)  # by the Dispatcher, right after the first of the two was read
+        return found
+
+    rig.store.fetch = meanwhile
+    await rig.service.on_start()
+    assert rig.service._core.cluster.placed == {A.job_id: 1}
+    assert len(rig.service._core.backlog) == 0
+
+
+async def test_placements_before_a_void_plan_are_left_alone_and_all_else_is_done():
+    words = [Place(1, 1), Revoke(5), PlanVoid(), Place(2, 1), Answer("r", b""), PlanVoid(), Place(3, 1)]
+    assert counting(words) == [Revoke(5), Answer("r", b""), Place(3, 1)]
+    assert counting([Place(1, 1)]) == [Place(1, 1)]

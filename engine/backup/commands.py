@@ -78,7 +78,8 @@ def restore(
         print(f"  upgraded        {', '.join(done.upgraded)}")
     print(f"  what was accepted or changed after {done.manifest.taken_at} is not in it")
     print("  the Core it was taken from must not run any more; people log in again, API tokens hold")
-    print(f"  start           swarmsyncd --data-dir {settings.data_path}")
+    own = f" --config {config.absolute()}" if config else ""
+    print(f"  start           swarmsyncd --data-dir {settings.data_path}{own}")
 
 
 def upgrade(

@@ -44,12 +44,12 @@ from worker.lease_file import boot_id, boot_ms
 from worker.leases import key_of
 from worker.orphans import remove_orphans
 from worker.output import OutputSender
+from worker.patience import MAX_S, Patience
 from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of
 from worker.probe import PROBE_JOB, probe
 from worker.reactor import Reactor
 from worker.watch import Watch
 
-ANSWER_S: Final = 5.0
 RETRY_S: Final = 0.2
 DRAIN_S: Final = 7.0
 SPECS_KEPT: Final = 256
@@ -99,6 +99,7 @@ class Agent:
         self._specs: dict[int, tuple[bytes, JobSpec]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
         self._reports_wake = asyncio.Event()
+        self._patience = {"join": Patience(MAX_S), "pulse": Patience(MAX_S), "reports": Patience()}
         self._stopping = asyncio.Event()
         self._leaving = False
         self._pulse_s = 1.0
@@ -181,15 +182,8 @@ class Agent:
         while True:
             self._stop_all(self._reactor.lease_ends(monotonic_ms()))  # no pulse does it while we wait here
             sent_ms = monotonic_ms()
-            word = Join(
-                self.session,
-                self._offer,
-                self._reactor.joining(),
-                self._token,
-                self._boot,
-                self._began_ms,
-                self._images,
-            )
+            holds, began = self._reactor.joining(), (self._boot, self._began_ms)
+            word = Join(self.session, self._offer, holds, self._token, *began, self._images)
             try:
                 answer = await self._ask("join", word)
             except Unavailable:
@@ -374,7 +368,7 @@ class Agent:
             self._removers -= 1
 
     async def _ask(self, kind: str, word: Any) -> Any:
-        payload = await self._bus.request(subjects.up(self.name, kind), codec.encode(word), ANSWER_S)
+        payload = await self._patience[kind].ask(self._bus, subjects.up(self.name, kind), codec.encode(word))
         try:
             return codec.decode_to_worker(payload)
         except codec.DecodeError as problem:

@@ -27,12 +27,12 @@ from swarmsync.protocol.messages import (
     OutputChecked,
     StreamSum,
 )
+from worker.patience import Patience
 
 PIECE_MAX: Final = 256 << 10
 MESSAGE_MAX: Final = 512 << 10
 CHUNKS_MAX: Final = 256
 AHEAD_MAX: Final = 2 << 20
-ANSWER_S: Final = 5.0
 REFS_MAX: Final = 500
 CHECK_S: Final = 30.0
 _NOTHING: Final = sha256().hexdigest()
@@ -101,10 +101,11 @@ class OutputSender(Struct):
     streams: dict[tuple[JobRef, int], Stream]
     wake: asyncio.Event
     lost: asyncio.Event  # Core has less than it had acknowledged
+    patience: Patience
 
     @classmethod
     def create(cls, bus: Bus, worker: str, session: str) -> "OutputSender":
-        return cls(bus, worker, session, deque(), {}, asyncio.Event(), asyncio.Event())
+        return cls(bus, worker, session, deque(), {}, asyncio.Event(), asyncio.Event(), Patience())
 
     async def open(self, ref: JobRef, *, adopted: bool) -> tuple[Stream, Stream]:
         """Begin the two streams of an assignment; for an adopted one, ask Core what it has already."""
@@ -219,7 +220,7 @@ class OutputSender(Struct):
         self.waiting.extendleft(reversed([chunk for chunk in chunks if (chunk.ref, chunk.stream) in self.streams]))
 
     async def _ask(self, word: LogChunks | AskLogEnds) -> LogsAck:
-        payload = await self.bus.request(subjects.up(self.worker, "logs"), codec.encode(word), ANSWER_S)
+        payload = await self.patience.ask(self.bus, subjects.up(self.worker, "logs"), codec.encode(word))
         try:
             answer = codec.decode_to_worker(payload)
         except codec.DecodeError as problem:

@@ -161,7 +161,7 @@ class Load:
         self.ids: list[str] = []
 
     def _run(self) -> None:
-        while not self._stopping.wait(0.02) and len(self.ids) < 120:
+        while not self._stopping.wait(0.02) and len(self.ids) < 60:
             self.ids += self._client.submit_many([SMALL] * 4)
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Self
 
+from engine.shared_resource.layout import SLEEPING
 from engine.shared_resource.ring import Ring
 
 #: The longest delay of a missed ring. Twenty looks a second cost an idle process less than 0.2 % of a core.
@@ -87,6 +88,7 @@ class RingWriter:
 
     def __init__(self, ring: Ring, doorbell: Doorbell) -> None:
         self.ring = ring
+        self._words = ring.segment.words
         self._doorbell = doorbell
         self._rung = 0  # the sleep that we rang for: once is enough, and a ring is a system call
 
@@ -101,8 +103,8 @@ class RingWriter:
         """Put as `Ring.put_frame` does, and wake the reader if it sleeps."""
         if not self.ring.put_frame(payload, records):
             return False
-        number = self.ring.sleep_number
-        if number and number != self._rung:
+        number = self._words[SLEEPING]  # `Ring.sleep_number`, written out
+        if number & 1 and number != self._rung:
             self._rung = number
             self._doorbell.ring()
         return True

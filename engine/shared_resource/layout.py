@@ -7,7 +7,8 @@ writer. Words of different writers are two cache lines apart, because processors
         0  MAGIC      VERSION      CAPACITY                                    the creator, once; MAGIC last
       128  WRITER_EPOCH   READER_EPOCH                                         the supervisor
       256  TAIL   PUTS_REFUSED   RECORDS_DROPPED                               the writer
-      384  HEAD   SLEEPING   RECORDS_TAKEN   RECORDS_ABANDONED   ABANDONS      the reader
+      384  HEAD   RECORDS_TAKEN   RECORDS_ABANDONED   ABANDONS                 the reader, with each take
+      512  SLEEPING                                                            the reader, when it sleeps and wakes
      4096  frames                                                              the writer
 
 TAIL and HEAD count bytes since the ring was made and only grow; the byte of a position is DATA + position % capacity.
@@ -41,7 +42,7 @@ DATA: Final = 4096
 
 #: "SWRMRING", the same in memory and in a hex dump.
 RING_MAGIC: Final = int.from_bytes(b"SWRMRING", "little")
-RING_VERSION: Final = 2
+RING_VERSION: Final = 3
 
 # Word indices (byte / 8).
 MAGIC: Final = 0
@@ -53,7 +54,7 @@ TAIL: Final = 32
 PUTS_REFUSED: Final = 33
 RECORDS_DROPPED: Final = 34
 HEAD: Final = 48
-SLEEPING: Final = 49
+SLEEPING: Final = 64  # which the writer loads with each put: a line that is rarely stored to
 RECORDS_TAKEN: Final = 50
 RECORDS_ABANDONED: Final = 51
 ABANDONS: Final = 52
@@ -61,7 +62,8 @@ ABANDONS: Final = 52
 CREATOR_WORDS: Final = (MAGIC, VERSION, CAPACITY)
 SUPERVISOR_WORDS: Final = (WRITER_EPOCH, READER_EPOCH)
 WRITER_WORDS: Final = (TAIL, PUTS_REFUSED, RECORDS_DROPPED)
-READER_WORDS: Final = (HEAD, SLEEPING, RECORDS_TAKEN, RECORDS_ABANDONED, ABANDONS)
+READER_WORDS: Final = (HEAD, RECORDS_TAKEN, RECORDS_ABANDONED, ABANDONS)
+SLEEP_WORDS: Final = (SLEEPING,)
 
 CAPACITY_BYTES_MIN: Final = 4096
 CAPACITY_BYTES_MAX: Final = 1 << 30
@@ -90,7 +92,7 @@ KIND_BATCH: Final = 3
 
 def _prove() -> None:
     """Check the picture above; runs at import, costs microseconds."""
-    groups = (CREATOR_WORDS, SUPERVISOR_WORDS, WRITER_WORDS, READER_WORDS)
+    groups = (CREATOR_WORDS, SUPERVISOR_WORDS, WRITER_WORDS, READER_WORDS, SLEEP_WORDS)
     for earlier, later in pairwise(groups):
         assert later[0] * WORD_BYTES % (2 * CACHE_LINE_BYTES) == 0, "each writer's words begin a pair of cache lines"
         assert max(earlier) < later[0], "words of two writers overlap"

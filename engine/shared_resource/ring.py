@@ -67,7 +67,7 @@ class RecordTooLarge(SwarmError):
 
 
 class Ring:
-    """One process's grip on a ring. It holds no position of its own, so it may be inherited over fork.
+    """One process's grip on a ring. It holds no position that matters to another, so it may be inherited over fork.
 
     The writer calls `put` and `put_frame`, the reader `take`, `take_frames` and `abandon`; anybody may look. A ring
     carries either records or batches: `take_frames` finds a ring of records corrupt.
@@ -89,6 +89,7 @@ class Ring:
         self.record_bytes_max = capacity // 4
         self.payload_bytes_max = capacity // 2 - FRAME_OVERHEAD_BYTES
         self._mask = capacity - 1
+        self._head_seen = 0  # where the reader was at least, when last looked: its line is the other processor's
         self._writer_epoch = self._words[layout.WRITER_EPOCH] if epoch is None else epoch
         self._reader_epoch = self._words[layout.READER_EPOCH] if epoch is None else epoch
 
@@ -144,10 +145,8 @@ class Ring:
         if not records:
             return 0
         ends = list(accumulate(map(len, records)))
-        if ends[-1] > self.record_bytes_max:  # otherwise no single one can be too large
-            largest = max(map(len, records))
-            if largest > self.record_bytes_max:
-                raise RecordTooLarge(f"ring {self.name} takes records of {self.record_bytes_max} bytes, not {largest}")
+        if ends[-1] > self.record_bytes_max < (largest := max(map(len, records))):  # else none can be too large
+            raise RecordTooLarge(f"ring {self.name} takes records of {self.record_bytes_max} bytes, not {largest}")
         count, payload = frames.join_records(records, ends, self.room_bytes())
         if count == 0:
             self._count(layout.PUTS_REFUSED, 1)
@@ -161,14 +160,16 @@ class Ring:
 
         Raises RecordTooLarge over `payload_bytes_max`, about half the capacity; StaleEpoch; RingCorrupt.
         """
-        length, words = len(payload), self._words
+        length, words, head = len(payload), self._words, self._head_seen
         if length > self.payload_bytes_max:
             raise RecordTooLarge(f"ring {self.name} takes batches of {self.payload_bytes_max} B, not {length}")
         if words[WRITER_EPOCH] > self._writer_epoch:
             raise self._stale_writer()
         # `_publish` of what needs no padding, written out: a call costs as much as a small copy.
-        tail, head, capacity = words[TAIL], words[HEAD], self.capacity_bytes
+        tail, capacity = words[TAIL], self.capacity_bytes
         size, offset = (length + _ROUND_UP) & -FRAME_ALIGN_BYTES, tail & self._mask
+        if not 0 <= tail - head <= capacity - size:
+            head = self._head_seen = words[HEAD]
         if tail > 0 and 0 <= tail - head <= capacity - size >= offset and not (tail | head) & _IN_LINE:
             total = (words[(DATA + ((tail - WORD_BYTES) & self._mask)) // WORD_BYTES] + records) & _U64
             packed = _pack_fields(length, tail, total, records, KIND_BATCH)

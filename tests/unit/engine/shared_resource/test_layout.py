@@ -4,7 +4,8 @@ from engine.shared_resource import layout
 
 
 def test_every_word_has_one_writer_and_writers_are_two_cache_lines_apart():
-    groups = (layout.CREATOR_WORDS, layout.SUPERVISOR_WORDS, layout.WRITER_WORDS, layout.READER_WORDS)
+    both = (layout.CREATOR_WORDS, layout.SUPERVISOR_WORDS, layout.WRITER_WORDS)
+    groups = (*both, layout.READER_WORDS, layout.SLEEP_WORDS)
     pairs_of_lines = [{word * layout.WORD_BYTES // 128 for word in group} for group in groups]
     assert all(len(pair) == 1 for pair in pairs_of_lines)
     assert len(set.union(*pairs_of_lines)) == len(groups)

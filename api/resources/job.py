@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from api import documents
+from api import counting, documents
 from api.access import Access
 from api.answers.jobs import JobDocument, JobResult
 from api.endpoint import Call, Resource, endpoint
@@ -88,6 +88,7 @@ class OneJob(Resource):
     @endpoint(Access.USER, "Delete the record of a job that has ended", status=204)
     async def on_delete(self, call: Call, job: str) -> None:
         await actions.remove(call.services.store, call.caller, await find_job(call, job))
+        await counting.tell_deleted(call.services)
 
 
 async def _checked(call: Call, wanted: JobChanges) -> Changes:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from api import metrics
+from api import counting, metrics
 from api.access import Access
 from api.endpoint import Call, Resource, endpoint
 from api.metrics import Found, Requests
@@ -35,7 +35,7 @@ class Metrics(Resource):
         services = call.services
         dependencies, stats, (fleet, breaks), tally, modules, requests = await asyncio.gather(
             answers(services),
-            _or_none(overview.stats(services.store, call.caller)),
+            _or_none(counting.stats(services, call.caller)),
             asyncio.gather(
                 _or_none(overview.fleet(services.store, call.caller)),
                 _or_none(invariants.look(services.store, call.caller)),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from api import documents
+from api import counting, documents
 from api.access import Access
 from api.answers.pages import Page
 from api.answers.system import Curve, CurveStep, ModuleDocument, StatsDocument
@@ -41,7 +41,7 @@ class Stats(Resource):
         services, caller = call.services, call.caller
 
         async def count() -> bytes:
-            return msgspec.json.encode(_stats(await overview.stats(services.store, caller)))
+            return msgspec.json.encode(_stats(await counting.stats(services, caller)))
 
         return await _kept(call, "stats", count)
 

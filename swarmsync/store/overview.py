@@ -1,6 +1,8 @@
 """What the API shows of the whole: workers, queues, counts, rates and latencies; and the cordon of a worker."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
@@ -8,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from swarmsync.model.durability import SETTINGS, Judgement, judge
-from swarmsync.model.lifecycle import FINAL, WAITING, Eligibility, JobState, WaitReason
+from swarmsync.model.lifecycle import WAITING, Eligibility, JobState, WaitReason
 from swarmsync.store.lists import Row
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
@@ -45,12 +47,31 @@ FROM jobs WHERE finished_at >= to_timestamp($2) AND (array_size IS NULL OR array
 GROUP BY 1 ORDER BY 1
 """
 _LEADER: Final = "SELECT c.name || ' ' || c.address FROM engine_epoch e JOIN cores c ON c.id = e.core_id"
-#: A queued job without a reason of its own waits for that of its shape.
-_WAITING: Final = """
-SELECT COALESCE(NULLIF(j.reason, ''), p.reason, $2) AS reason, count(*) AS jobs
+#: What waits, what is placed and what has ended since $3, in one look, so that no job is seen in two states. Each part
+#: has an index of just its rows. A queued job without a reason of its own waits for that of its shape. Of an array the
+#: members count.
+_COUNTS: Final = """
+SELECT j.state, COALESCE(NULLIF(j.reason, ''), p.reason, $2) AS reason, count(*) AS jobs
 FROM jobs j LEFT JOIN waiting_lines p ON p.line = j.line AND j.state = 'queued'
-WHERE j.state = ANY ($1::text[]) AND (j.array_size IS NULL OR j.array_id IS NOT NULL) GROUP BY 1
+WHERE j.state = ANY ($1::text[]) AND (j.array_size IS NULL OR j.array_id IS NOT NULL) GROUP BY 1, 2
+UNION ALL
+SELECT j.state, NULL, count(*) FROM jobs j
+WHERE j.state IN ('starting', 'running', 'stopping') AND (j.array_size IS NULL OR j.array_id IS NOT NULL) GROUP BY 1
+UNION ALL
+SELECT j.state, NULL, count(*) FROM jobs j
+WHERE j.finished_at >= $3 AND (j.array_size IS NULL OR j.array_id IS NOT NULL) GROUP BY 1
 """
+_ENDED_BEFORE: Final = """
+SELECT state, count(*) AS jobs FROM jobs
+WHERE finished_at < $1 AND (array_size IS NULL OR array_id IS NOT NULL) GROUP BY 1
+"""
+_ENDED_LATELY: Final = """
+SELECT count(*) FROM jobs
+WHERE finished_at > now() - interval '1 minute' AND (array_size IS NULL OR array_id IS NOT NULL)
+"""
+#: No transaction lasts so long: what ended before that is known to have ended.
+_SETTLED: Final = "SELECT clock_timestamp() - interval '10 minutes'"
+_ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Of each source the newest error among its last records.
 _LAST_ERRORS: Final = """
 SELECT s.source, e.at, e.message FROM unnest($1::text[]) AS s (source)
@@ -85,6 +106,14 @@ class Fleet(Struct, frozen=True):
     cpus_used: float
     memory_bytes_used: int
     gpus_used: int
+
+
+class Past(Struct, frozen=True):
+    """How many jobs had ended before `until`, by state. They stay so, unless their records are deleted."""
+
+    until: datetime
+    deletions: int  # how many the teller knew of
+    jobs: Mapping[str, int]
 
 
 class Stats(Struct, frozen=True):
@@ -142,24 +171,38 @@ async def queue_names(store: Store, caller: Caller) -> frozenset[str]:
     return frozenset(row["name"] for row in rows)
 
 
-async def stats(store: Store, caller: Caller) -> Stats:
+async def past(store: Store, caller: Caller, *, deletions: int) -> Past:
+    """Count what ended more than ten minutes ago: this reads every row that the caller sees."""
+
+    async def work(connection: asyncpg.Connection) -> Past:
+        until = await connection.fetchval(_SETTLED)
+        rows = await connection.fetch(_ENDED_BEFORE, until)
+        return Past(until, deletions, {row["state"]: row["jobs"] for row in rows})
+
+    return await store.run(work, **caller.settings)
+
+
+async def stats(store: Store, caller: Caller, known: Past | None = None) -> Stats:
+    """Count what waits, what is placed, and what has ended since what is `known`."""
+
     async def work(connection: asyncpg.Connection) -> Stats:
-        jobs = await connection.fetch(
-            "SELECT state, count(*) AS jobs FROM jobs WHERE array_size IS NULL OR array_id IS NOT NULL GROUP BY state"
-        )
         alive = await connection.fetch("SELECT liveness, count(*) AS workers FROM workers GROUP BY liveness")
-        finished = await connection.fetchval(
-            "SELECT count(*) FROM jobs WHERE finished_at > clock_timestamp() - interval '1 minute'"
-            " AND state = ANY ($1::text[]) AND (array_size IS NULL OR array_id IS NOT NULL)",
-            [state.value for state in FINAL],
-        )
-        waiting = await connection.fetch(_WAITING, [state.value for state in WAITING], WaitReason.EVALUATING.value)
+        since = _ALWAYS if known is None else known.until
+        waiting = [state.value for state in WAITING]
+        rows = await connection.fetch(_COUNTS, waiting, WaitReason.EVALUATING.value, since)
         latency: Any = await connection.fetchrow(_LATENCY)
+        jobs = Counter({state.value: 0 for state in JobState})
+        jobs.update({} if known is None else known.jobs)
+        reasons: Counter[str] = Counter()
+        for row in rows:
+            jobs[row["state"]] += row["jobs"]
+            if row["reason"] is not None:
+                reasons[row["reason"]] += row["jobs"]
         return Stats(
-            dict.fromkeys((state.value for state in JobState), 0) | {row["state"]: row["jobs"] for row in jobs},
+            dict(jobs),
             {row["liveness"]: row["workers"] for row in alive},
-            {row["reason"]: row["jobs"] for row in waiting},
-            finished,
+            dict(reasons),
+            await connection.fetchval(_ENDED_LATELY),
             latency["jobs"],
             latency["p50"],
             latency["p99"],

@@ -5,6 +5,7 @@ from hashlib import sha512
 import pytest
 
 from api.app import METHODS, ROUTES
+from swarmsync import ids
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import WorkersChanged
 from swarmsync.store.sessions import open_redis
@@ -189,6 +190,60 @@ async def test_queues(ann, engine):
     after = (await ann.get("/v1/queues")).json["items"][0]
     assert after["name"] == "default"
     assert after["waiting"] == before["waiting"] + 4
+
+
+async def _counted(api, redis):
+    """The counts of now: what is kept for a second is passed over, what is kept of the past is not."""
+    for key in await redis.keys("swarmsync:stats:*"):
+        await redis.delete(key)
+    answer = await api.get("/v1/stats")
+    return answer.json["jobs"]
+
+
+async def test_what_ended_long_ago_is_counted_once_and_every_count_is_right(ann, bob, ada, engine, redis):
+    async def truth(username=None):
+        rows = await engine.sql.fetch(
+            "SELECT state, count(*) AS jobs FROM jobs j JOIN users u ON u.id = j.user_id"
+            " WHERE (array_size IS NULL OR array_id IS NOT NULL) AND ($1::text IS NULL OR username = $1) GROUP BY 1",
+            username,
+        )
+        return {row["state"]: row["jobs"] for row in rows}
+
+    async def all_right():
+        for api, who in ((ann, "ann"), (bob, "bob"), (ada, None)):
+            shown = await _counted(api, redis)
+            assert {state: count for state, count in shown.items() if count} == await truth(who)
+
+    for key in await redis.keys("swarmsync:past:*"):
+        await redis.delete(key)
+    old = [(await ann.submit())["id"] for _ in range(3)]
+    array = await ann.submit(array={"range": "0-2"})
+    for job in old:
+        await engine.ends(job)
+    members = (await ann.get(f"/v1/jobs?array={array['id']}")).json["items"]
+    for member in (*members, array):
+        await engine.ends(member["id"], "failed", 1)
+    await engine.sql.execute(
+        "UPDATE jobs SET finished_at = finished_at - interval '1 hour' WHERE id = ANY ($1) OR array_id = $2",
+        [ids.decode(job) for job in (*old, array["id"])],
+        ids.decode(array["id"]),
+    )
+    await all_right()
+    assert len(await redis.keys("swarmsync:past:*")) == 3
+    kept = await redis.get(
+        f"swarmsync:past:{await engine.sql.fetchval('SELECT id FROM users WHERE username = $1', 'ann')}"
+    )
+    assert json.loads(kept)["jobs"]["failed"] >= 3
+    running, waiting, fresh = [(await ann.submit())["id"] for _ in range(3)]
+    await engine.starts(running)
+    await engine.ends(fresh, "cancelled", None)
+    await all_right()
+    await engine.ends(running)
+    assert (await ann.call("DELETE", f"/v1/jobs/{old[0]}")).status == 204
+    assert (await ann.call("DELETE", f"/v1/jobs/{array['id']}")).status == 204
+    await all_right()
+    await ann.post(f"/v1/jobs/{waiting}/cancel")
+    await all_right()
 
 
 async def test_stats_count_jobs_and_are_kept_for_a_second(oscar, ann, engine, redis):

@@ -22,6 +22,8 @@ Text taken off a terminal of 80 columns by `python -m tests.e2e.pictures`, which
 the programs as a user does. Every screen shows the command that does the same; keys are explained on the last line, the
 mouse selects and opens.
 """
+#: From here on the page is written by hand, and stays.
+BY_HAND = "## In a browser"
 TRAIN = "i=0; while true; do i=$((i+1)); echo epoch $i: loss 0.$((99-i%90)); sleep 0.3; done"
 
 
@@ -71,6 +73,14 @@ def pictures(core: CoreProcess) -> list[tuple[str, str]]:
     terminal = opened("inspect", "jobs", "--at", then)
     look("`consumer inspect jobs --at TIME`: back in time, before a job was killed", terminal, "PAST", "evaluate")
     terminal.close()
+    core.client().submit({"image": "python:3.12", "name": "sweep", "array": {"range": "0-3"}, "delay": "1h"})
+    terminal = opened("main-menu")
+    terminal.until("connected")
+    terminal.send("j")
+    terminal.until("sweep")
+    terminal.send("Enter")
+    look("A job that was opened from its list, here an array", terminal, "4 scheduled", "members")
+    terminal.close()
     terminal = opened("inspect", "core")
     terminal.until("No bottleneck")
     os.kill(core.pid("harvester"), signal.SIGSTOP)
@@ -89,7 +99,9 @@ def main() -> None:
         finally:
             core.stop()
     parts = [f"## {what}\n\n```text\n{text}\n```\n" for what, text in taken]
-    (PROJECT / "docs" / "screens.md").write_text("\n".join([INTRO, *parts]))
+    page = PROJECT / "docs" / "screens.md"
+    _, written_by_hand, rest = page.read_text().partition(BY_HAND)
+    page.write_text("\n".join([INTRO, *parts, written_by_hand + rest]))
     sys.stdout.write(f"{len(taken)} screens are in docs/screens.md\n")
 
 

@@ -74,12 +74,17 @@ def _ours(there: Core, client: Client, spec: dict[str, Any], count: int) -> tupl
     used = sum(cpu_s(there).values())
     began = time.perf_counter()
     job_ids = client.submit_many([spec] * count)
+    while client.get("/v1/jobs", {"state": "waiting,active", "limit": 1})["items"]:  # seldom: a look costs CPU, too
+        if time.perf_counter() - began > 300:
+            raise TimeoutError(f"not all of {count} containers have ended after 300 s")
+        time.sleep(0.1)
+    took_s = time.perf_counter() - began
+    used = sum(cpu_s(there).values()) - used
     for job_id in job_ids:
-        state = client.wait(job_id, timeout_s=300)["state"]
+        state = client.job(job_id)["state"]
         if state != "succeeded":
             raise RuntimeError(f"job {job_id} is {state}")
-    took_s = time.perf_counter() - began
-    return took_s, sum(cpu_s(there).values()) - used
+    return took_s, used
 
 
 async def _raw(spec: dict[str, Any], count: int, concurrent: int) -> float:

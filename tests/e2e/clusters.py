@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import psutil
 
+from bench.cores import nats_servers
 from swarmsync import embedded
 from swarmsync.client import Client
-from tests.e2e.conftest import BIN, CoreProcess, wait_until
+from tests.e2e.conftest import BIN, CoreProcess
 
 
 class Cluster:
@@ -62,7 +62,7 @@ def _runs(core: CoreProcess, comm: str) -> bool:
 @contextmanager
 def cluster(directory: Path, cores: int, workers: int) -> Iterator[Cluster]:
     """Run servers, that many Cores, and simulated workers in a process of their own."""
-    with embedded.running(directory / "servers", ("postgres", "valkey")) as plans, _nats(directory) as urls:
+    with embedded.running(directory / "servers", ("postgres", "valkey")) as plans, nats_servers(directory) as urls:
         config = f"""
 [database]
 url = "{plans["postgres"].url}"
@@ -94,44 +94,3 @@ def _workers(directory: Path, urls: str, count: int) -> subprocess.Popen:
     command += ["--name", "sim", "--count", str(count), "--data-dir", directory / "workers"]
     with (directory / "workers.out").open("ab") as out:
         return subprocess.Popen(command, stdout=out, stderr=out)
-
-
-@contextmanager
-def _nats(directory: Path) -> Iterator[str]:
-    """Run three NATS servers that route to one another; yield their URLs in one."""
-    program = BIN / "nats-server"
-    ports, routes = _free_ports(3), _free_ports(3)
-    servers = []
-    for number in range(3):
-        others = ",".join(f"nats://127.0.0.1:{port}" for port in routes if port != routes[number])
-        argv = [program, "-a", "127.0.0.1", "-p", str(ports[number]), "--cluster_name", "tests"]
-        argv += ["--cluster", f"nats://127.0.0.1:{routes[number]}", "--routes", others]
-        argv += ["-l", directory / f"nats{number}.log"]
-        servers.append(subprocess.Popen(argv))
-    try:
-        for port in ports:
-            wait_until(lambda port=port: _answers(port), 30)
-        yield ",".join(f"nats://127.0.0.1:{port}" for port in ports)
-    finally:
-        for server in servers:
-            server.kill()
-            server.wait(10)
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1):
-            return True
-    except OSError:
-        return False
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

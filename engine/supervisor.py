@@ -262,7 +262,11 @@ class Supervisor:
             self._say(f"{handle.spec.name} ended ({_exit_words(code)}); starting it again")
             handle.next_start_ms, handle.failing = decision.at_ms, decision.failing
         if handle.pid == 0 and handle.next_start_ms is not None and handle.next_start_ms <= now_ms:
-            self._start_again(handle)
+            try:
+                self._start_again(handle)
+            except OSError as problem:  # no room for its log, no memory for a fork: later, maybe
+                self._say(f"{handle.spec.name} cannot be started ({problem.strerror}); trying again")
+                handle.next_start_ms = now_ms + self._budget.backoff_max_ms
         if handle.pid and handle.spec.phase is Phase.MODULE:
             self._judge(handle, now_ms)
 

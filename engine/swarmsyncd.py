@@ -1,5 +1,6 @@
 """`swarmsyncd`: the whole Core on this machine, its checks, and the worker program."""
 
+import contextlib
 import fcntl
 import importlib.metadata
 import os
@@ -81,7 +82,8 @@ def _run_core(settings: conf.Settings) -> None:
 
     def say(line: str, level: str = "warning") -> None:
         text = json_line(time.time_ns() // 1_000_000, "swarmsyncd", level, line) if as_json else f"swarmsyncd: {line}"
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the disk of whoever keeps our lines is full; that must not end Core
+            print(text, file=sys.stderr, flush=True)
 
     def ready() -> None:
         scheme = "https" if settings.api.tls_cert else "http"

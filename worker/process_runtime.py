@@ -80,7 +80,12 @@ class ProcessRuntime:
         refused = refusal(plan)
         if refused is not None:
             raise RuntimeProblem(EndReason.CREATE_FAILED, refused)
-        if not self._prepare(plan) and self._read(plan.name, "labels").get("fence") != plan.fence:
+        try:
+            made = self._prepare(plan)
+        except OSError as error:
+            why = f"the job's directory could not be made: {error.strerror}"
+            raise RuntimeProblem(EndReason.CREATE_FAILED, why, retryable=True) from None
+        if not made and self._read(plan.name, "labels").get("fence") != plan.fence:
             raise RuntimeProblem(
                 EndReason.CREATE_FAILED, f"another job has the name {plan.name}; remove it first", retryable=True
             )
@@ -89,6 +94,19 @@ class ProcessRuntime:
     def _prepare(self, plan: ContainerPlan) -> bool:
         """Make the job's directory, whole or not at all; False when there is one already."""
         made = self._root / f".{plan.name}.{uuid4().hex}"
+        try:
+            self._fill(made, plan)
+        except OSError:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        try:
+            made.rename(self._root / plan.name)
+        except OSError:
+            shutil.rmtree(made)
+            return False
+        return True
+
+    def _fill(self, made: Path, plan: ContainerPlan) -> None:
         (made / "secrets").mkdir(mode=0o700, parents=True)
         (made / "work").mkdir()
         for secret in plan.secrets:
@@ -98,12 +116,6 @@ class ProcessRuntime:
         (made / "labels").write_text(json.dumps(labels))
         (made / "order").touch(mode=0o600)
         (made / "order").write_text(json.dumps(order(plan, self._root / plan.name)))
-        try:
-            made.rename(self._root / plan.name)
-        except OSError:
-            shutil.rmtree(made)
-            return False
-        return True
 
     async def start(self, container_id: str) -> None:
         if not self._exists(container_id):
@@ -121,6 +133,7 @@ class ProcessRuntime:
                 EndReason.START_FAILED,
                 f"the command could not be started: {answer['error']}",
                 exit_code=answer["exit_code"],
+                retryable=answer["exit_code"] is None,
             )
 
     def _launch(self, container_id: str) -> bytes:

@@ -2,11 +2,14 @@
 
 The directory holds `order` (JSON: argv, environment, working_dir, user, group). The shim leaves the agent's session,
 writes `running` once the command runs, lets it write straight into `stdout` and `stderr`, and writes `exit` when it has
-ended; both JSON, both by rename, so that a reader finds all or nothing. What the command leaves behind dies with it.
-Before it lets go it answers on its own stdout: `{}`, or `{"exit_code", "error"}` when the command could not be started.
+ended; both JSON, both by rename, so that a reader finds all or nothing, and both into room that was taken before the
+command began: a disk that fills up meanwhile swallows no exit code. What the command leaves behind dies with it.
+Before it lets go it answers on its own stdout: `{}`, or `{"exit_code", "error"}` when the command could not be started;
+without an exit code it was no fault of the command's.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -14,6 +17,9 @@ import signal
 import subprocess
 import sys
 import time
+
+#: More than `running` or `exit` ever needs.
+ROOM_BYTES = 1024
 
 
 def main(directory: str) -> None:
@@ -48,9 +54,12 @@ def attend(writer: int) -> None:
     handle(signal.SIG_DFL)  # the command inherits this, whatever the agent had
     started_at = time.time()
     try:
+        reserve("running")
+        reserve("exit")
         child = launch(order)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        code = 127 if isinstance(error, FileNotFoundError) else 126
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = None if full else 127 if isinstance(error, FileNotFoundError) else 126
         os.write(writer, json.dumps({"exit_code": code, "error": str(error)}).encode())
         return
     running = {"pid": child.pid, "ticks": ticks(child.pid), "shim_pid": os.getpid(), "shim_ticks": ticks(os.getpid())}
@@ -101,12 +110,20 @@ def ticks(pid: int) -> int:
         return int(file.read().rpartition(")")[2].split()[19])
 
 
+def reserve(name: str) -> None:
+    """Take the room that `publish` will need. Raises OSError when there is none."""
+    descriptor = os.open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, ROOM_BYTES)
+    finally:
+        os.close(descriptor)
+
+
 def publish(name: str, document: dict) -> None:  # type: ignore[type-arg]
     """Write all or nothing. The directory may be gone: then nobody wants to know."""
     with contextlib.suppress(FileNotFoundError):
-        with open(f"{name}.new", "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump(document, file)
-            file.flush()
+        with open(f"{name}.new", "r+b", buffering=0) as file:  # noqa: PTH123
+            file.truncate(file.write(json.dumps(document).encode()))
             os.fsync(file.fileno())
         os.rename(f"{name}.new", name)  # noqa: PTH104
 

@@ -131,6 +131,8 @@ class Store:
                 self._places.release()
         except _AWAY as error:
             raise Unavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error
+        except asyncpg.DiskFullError as error:
+            raise Unavailable("PostgreSQL's disk is full, nothing can be stored; make room on it") from error
         except asyncpg.PostgresError as error:
             if error.sqlstate == ANOTHER_LEADS:
                 raise StaleEpoch("another Core leads") from error

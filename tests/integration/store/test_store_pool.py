@@ -153,3 +153,10 @@ async def test_a_wrong_password_is_unavailable_not_a_crash(servers):
     with pytest.raises(Unavailable, match="InvalidPassword"):
         await store.fetchval("SELECT 1")
     await store.close()
+
+
+async def test_a_full_disk_is_unavailable_and_says_what_to_do(open_store):
+    store = await open_store()
+    with pytest.raises(Unavailable, match=r"disk is full.*make room"):
+        await store.execute("DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$")
+    assert await store.fetchval("SELECT 1") == 1

@@ -157,12 +157,13 @@ class Scheduler:
     def _add(self, jobs: Sequence[Waiting], effects: list[ToDispatcher]) -> None:
         if len(jobs) >= self._backlog_jobs_max:
             self._left_out = True  # all that was asked for: there may be more, though some of these are placed already
+        books, backlog, placed = self.books, self.backlog, self.cluster.placed
         for job in jobs:
-            if job.job_id in self.cluster.placed:
+            if job.job_id in placed:
                 continue  # a repeat of old news; were it requeued, AssignmentEnded would have come first
-            old = self.backlog.line_of(job.job_id)
-            line = self.books.add(job)
-            if line is None or len(self.backlog) >= self._backlog_jobs_max:
+            old = backlog.line_of(job.job_id)
+            line = books.add(job)
+            if line is None or len(backlog) >= self._backlog_jobs_max:
                 self._left_out = True
             if line is not None and line.jobs == 1:
                 self._telling.may_have_changed(line)

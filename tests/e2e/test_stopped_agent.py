@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -55,11 +57,22 @@ def start_other_worker(core: CoreProcess, directory: Path, **environ: str) -> su
         return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environ})
 
 
-def lives(client: docker.DockerClient, since: float, jobs: set[str]) -> dict[str, dict[int, list[float]]]:
+@pytest.fixture
+def told(engine: docker.DockerClient) -> Iterator[list[dict[str, Any]]]:
+    """What the engine tells of containers from now on. It remembers only the last 256 events, so they are taken as they come."""
+    heard: list[dict[str, Any]] = []
+    stream = engine.events(decode=True, filters={"type": "container", "event": ["start", "die"]})
+    listener = threading.Thread(target=lambda: heard.extend(stream), daemon=True)
+    listener.start()
+    yield heard
+    stream.close()
+    listener.join(30)
+
+
+def lives(told: list[dict[str, Any]], jobs: set[str]) -> dict[str, dict[int, list[float]]]:
     """When each container of these jobs began and ended, by job and fence, as the engine tells it."""
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    told = client.events(since=int(since) - 1, until=int(time.time()) + 1, decode=True, filters={"type": "container"})
-    for event in told:
+    for event in list(told):
         labels = event["Actor"]["Attributes"]
         if event["Action"] in ("start", "die") and labels.get("swarmsync.job") in jobs:
             found[labels["swarmsync.job"]][int(labels["swarmsync.fence"])].append(event["timeNano"] / 1e9)
@@ -73,8 +86,7 @@ def engine() -> Iterator[docker.DockerClient]:
     client.close()
 
 
-def test_no_two_containers_of_a_job_overlap_and_each_has_one_verdict(make_core, image, tmp_path, engine):
-    since = time.time()
+def test_no_two_containers_of_a_job_overlap_and_each_has_one_verdict(make_core, image, tmp_path, told):
     core = make_core(CONFIG)
     client = core.ready()
     specs = [
@@ -104,7 +116,8 @@ def test_no_two_containers_of_a_job_overlap_and_each_has_one_verdict(make_core, 
     assert {job["state"] for job in ended.values()} == {"succeeded"}
     finals = [e["job"] for e in events(client) if e["state"] in ("succeeded", "failed", "cancelled")]
     assert sorted(finals) == sorted(jobs)
-    seen = lives(engine, since, set(jobs))
+    wait_until(lambda: all(len(end) == 2 for fences in lives(told, set(jobs)).values() for end in fences.values()), 30)
+    seen = lives(told, set(jobs))
     again = 0
     for job, fences in seen.items():
         assert ended[job]["fence"] == max(fences), "the verdict of the newest attempt counts"

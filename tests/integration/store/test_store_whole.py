@@ -89,7 +89,9 @@ async def job(owner, job_id, state="queued", fence=0, run_at=None, grace_ms=1_00
 
 
 async def test_what_waits_is_held_back_once_and_attempts_count_on_from_beyond(owner):
-    await owner.execute("UPDATE jobs SET state = 'failed', finished_at = now() WHERE finished_at IS NULL")
+    await owner.execute(
+        "UPDATE jobs SET state = 'failed', finished_at = now(), assignment_state = NULL WHERE finished_at IS NULL"
+    )
     highest = await owner.fetchval("SELECT coalesce(max(id), 0) FROM jobs")
     old, held, slow, member, new = range(highest + 1, highest + 6)
     await job(owner, old, fence=3)

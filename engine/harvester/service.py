@@ -15,7 +15,6 @@ from nats.aio.msg import Msg
 from engine.harvester import settlements
 from engine.harvester.ends import Ends
 from engine.harvester.enrolment import Enrolment
-from engine.harvester.looks import Looks
 from engine.harvester.questions import Questions
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.harvester.standing import Standing
@@ -87,7 +86,6 @@ class HarvesterService(Service):
         self._arrived: list[tuple[Msg, Any]] = []
         self._questions = Questions(self._inbox, self.poke)
         self._look_at_feed = True
-        self._looks = Looks()
         self._check_workers = False
         self._check_limits = True
         self._limits_told: AllLimits | None = None
@@ -286,12 +284,10 @@ class HarvesterService(Service):
     # ------------------------------------------------ the feed of committed changes
 
     async def _feed(self) -> int:
-        hinted = self._look_at_feed or self._ends.requeued
-        if not hinted and not (self.due(Beat.FAST) and self._looks.beat()):
-            return 0
+        if not (self._look_at_feed or self._ends.requeued) and not self.due(Beat.FAST):
+            return 0  # hints may be lost: each fast pulse looks all the same
         self._look_at_feed = self._ends.requeued = False
         self._cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
-        self._looks.looked(news=hinted or bool(entries))
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
@@ -328,7 +324,11 @@ class HarvesterService(Service):
         slow = self.due(Beat.SLOW)
         if slow or self._check_workers:
             self._check_workers = False
-            await self._load_eligibility()
+            try:
+                await self._load_eligibility()
+            except Unavailable:
+                self._check_workers = True
+                raise
             await self._enrolment.refresh()
         if slow or self._check_limits:
             await self._load_limits()

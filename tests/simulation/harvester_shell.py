@@ -10,7 +10,6 @@ from programs import Every, Program
 from rows import PLACEDS
 
 from engine.harvester import settlements
-from engine.harvester.looks import Looks
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.service_channels import Role
 from swarmsync.model.job import JobRef, Settlement
@@ -58,7 +57,6 @@ class HarvesterShell(Shell):
         self._slow = Every(self.timeline, self.settings.slow_ms)
         self._arrived: list[Letter] = []
         self._look_at_feed = True
-        self._looks = Looks()
         self._must_resync = False
         self._unsaved: set[int] = set()
         self._void: list[int] = []
@@ -251,12 +249,10 @@ class HarvesterShell(Shell):
     # ------------------------------------------------ the feed, and saying things
 
     def _feed(self) -> Program:
-        hinted = self._look_at_feed
-        if not hinted and not (self._fast() and self._looks.beat()):
+        if not self._look_at_feed and not self._fast():
             return 0
         self._look_at_feed = False
         self._cursor, entries = yield from self.call("feed", self._cursor, FEED_MAX)
-        self._looks.looked(news=hinted or bool(entries))
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:

@@ -11,14 +11,13 @@ from swarmsync.model.job import Grown, JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason, JobState, WaitReason
 from swarmsync.model.resources import DURATION_MAX_MS as SPENT_MAX_MS
 from swarmsync.model.resources import Need
-from swarmsync.model.result import shorten
+from swarmsync.model.result import NOTHING_SPENT, shorten
 from swarmsync.model.rules import line_of
 from swarmsync.model.spec import JobSpec, shape_of
 from swarmsync.protocol.codec import decode_stored_spec
 from swarmsync.protocol.messages import Ended, OutputSum, Progress, Reports, Spent, Started, StreamSum
 
 _NOTHING_SPENT: Final = Spent()
-_NOTHING_SPENT_ROW: Final = dict.fromkeys(Spent.__struct_fields__, 0)
 
 
 def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progress], list[Ended]]:
@@ -184,7 +183,7 @@ def _output(output: OutputSum) -> dict[str, Any]:
 def spent_of(spent: Spent) -> dict[str, int]:
     """What a worker measured, within bounds: a wrong clock there must not make a wrong row here."""
     if spent == _NOTHING_SPENT:
-        return dict(_NOTHING_SPENT_ROW)
+        return dict(NOTHING_SPENT)
     return {name: min(max(getattr(spent, name), 0), SPENT_MAX_MS) for name in Spent.__struct_fields__}
 
 

@@ -24,9 +24,9 @@ MEMORY_SHIFT: Final = 30
 #: How much it weighs that a job makes what is left odder, beside how much is left.
 _ODD: Final = 10
 #: Beyond these, cells are no finer: what is so large is decided by the first fit there.
-ROWS_MAX: Final = 4_095
+_ROWS_MAX: Final = 4_095
 _COLUMN_BITS: Final = 13
-COLUMNS_MAX: Final = (1 << _COLUMN_BITS) - 1
+_COLUMNS_MAX: Final = (1 << _COLUMN_BITS) - 1
 #: How many rows are compared once something fits.
 _COMPARED: Final = 8
 _COMPARED_MIN: Final = 4
@@ -88,7 +88,7 @@ class Grid:
         cell = self.cells.get(place)
         if cell is None:
             cell = self.cells[place] = Cell()
-            row, column = place >> _COLUMN_BITS, place & COLUMNS_MAX
+            row, column = place >> _COLUMN_BITS, place & _COLUMNS_MAX
             self.rows |= 1 << row
             self.columns[row] = self.columns.get(row, 0) | 1 << column
         alike = cell.states.get(state)
@@ -109,7 +109,7 @@ class Grid:
         if cell.states:
             return
         del self.cells[place]
-        row, column = place >> _COLUMN_BITS, place & COLUMNS_MAX
+        row, column = place >> _COLUMN_BITS, place & _COLUMNS_MAX
         left = self.columns[row] & ~(1 << column)
         if left:
             self.columns[row] = left
@@ -158,7 +158,7 @@ class Grid:
 
         Columns are counted from `base` on; `able` says which of them have workers.
         """
-        split = 0 if split < 0 else min(COLUMNS_MAX, split)
+        split = 0 if split < 0 else min(_COLUMNS_MAX, split)
         cells = self.cells
         above = able >> split
         if above:
@@ -189,12 +189,12 @@ def odd(machine: Machine, cpus_milli: int, memory_bytes: int, bytes_per_milli: i
 def _row(cpus_milli: int) -> int:
     """Return the row of a worker or need; what a worker promised too much of counts as none."""
     row = cpus_milli // CPUS_MILLI
-    return 0 if row < 0 else min(ROWS_MAX, row)
+    return 0 if row < 0 else min(_ROWS_MAX, row)
 
 
 def _column(memory_bytes: int) -> int:
     column = memory_bytes >> MEMORY_SHIFT
-    return 0 if column < 0 else min(COLUMNS_MAX, column)
+    return 0 if column < 0 else min(_COLUMNS_MAX, column)
 
 
 class Rooms:

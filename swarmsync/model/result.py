@@ -11,14 +11,15 @@ from typing import Any, Final
 import msgspec
 
 _EMPTY: Final = {"size": 0, "kept": 0, "sha256": sha256().hexdigest()}
-_NOTHING_SPENT: Final = dict.fromkeys(("pull_ms", "create_ms", "start_ms", "stop_ms", "collect_ms"), 0)
+#: What a worker measured where nothing took time: the fields of the message `Spent`.
+NOTHING_SPENT: Final = dict.fromkeys(("pull_ms", "create_ms", "start_ms", "stop_ms", "collect_ms"), 0)
 _NOTHING: Final = {
     "stdout": _EMPTY,
     "stderr": _EMPTY,
     "cpu_ms": None,
     "memory_peak_bytes": None,
     "ran_ms": None,
-    "spent": _NOTHING_SPENT,
+    "spent": NOTHING_SPENT,
 }
 
 

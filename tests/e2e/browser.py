@@ -37,6 +37,7 @@ class Page:
         self._socket = socket
         self._number = 0
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._loaded = asyncio.Event()
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.reader = asyncio.create_task(self._read())
@@ -48,6 +49,8 @@ class Page:
                 answer = self._answers.pop(word["id"])
                 if not answer.done():
                     answer.set_result(word)
+            elif word["method"] == "Page.loadEventFired":
+                self._loaded.set()
             elif word["method"] == "Network.requestWillBeSent":
                 self.asked.append(word["params"]["request"]["url"])
             elif word["method"] == "Runtime.exceptionThrown":
@@ -82,6 +85,13 @@ class Page:
         found = await self.js(waits % (40_000, expression))
         assert found, f"never {expression}; the page says: {await self.js('document.body.innerText')}"
         return found
+
+    async def reload(self) -> None:
+        """Load the page anew; returns when it is there, so that no question is put to the old one."""
+        self._loaded.clear()
+        await self.call("Page.reload")
+        async with asyncio.timeout(PATIENCE_S):
+            await self._loaded.wait()
 
     async def size(self, wide: int, high: int) -> None:
         await self.call(

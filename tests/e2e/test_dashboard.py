@@ -133,7 +133,7 @@ async def test_every_view_in_light_and_dark_with_its_colours_told_apart(opened, 
         await page.click("#schedules button.plain")
         await page.until("document.querySelectorAll('#fires li').length === 8")
         await page.until(f"{text_of('history')}.includes('triggered')")
-        await page.js("location.reload()")
+        await page.reload()
         await page.until(f"document.documentElement.dataset.theme === 'dark' && {text_of('link')} === 'Live'")
         await page.click("#logout")
         await page.until(

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
@@ -48,10 +49,16 @@ def _data_dir(settings: Settings) -> Line:
         embedded.make_directories(path)
     except OSError as problem:
         return False, "data", f"{path}: {problem.strerror}; choose another --data-dir"
+    low = disk_low(path)
+    return (False, "data", low) if low else (True, "data", f"{path}, {shutil.disk_usage(path).free >> 30} GiB free")
+
+
+def disk_low(path: Path) -> str:
+    """Return a sentence when the disk of the data directory is nearly full, else nothing."""
     free = shutil.disk_usage(path).free
-    if free < DISK_FREE_MIN:
-        return False, "data", f"{path}: only {free >> 20} MiB free; make room or choose another --data-dir"
-    return True, "data", f"{path}, {free >> 30} GiB free"
+    if free >= DISK_FREE_MIN:
+        return ""
+    return f"{path}: only {free >> 20} MiB free; make room or choose another --data-dir"
 
 
 def _server(

@@ -86,6 +86,10 @@ def _run_core(settings: conf.Settings) -> None:
             print(text, file=sys.stderr, flush=True)
 
     def ready() -> None:
+        from engine.check import disk_low
+
+        if low := disk_low(settings.data_path):
+            say(low)
         scheme = "https" if settings.api.tls_cert else "http"
         up = f"SwarmSync {installed_version()} is up: {scheme}://{settings.api.bind}:{settings.api.port}"
         if as_json:

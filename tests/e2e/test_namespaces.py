@@ -1,4 +1,4 @@
-"""Workers on other networks: three network namespaces, TLS on both links, one link cut and healed."""
+"""Workers on other networks: three network namespaces, TLS on both links; links are cut, both ways or one, and healed."""
 
 import os
 import shutil
@@ -62,6 +62,18 @@ class Networks:
     def heal(self, name: str) -> None:
         ip("link", "set", self._link(name), "up")
 
+    def drop(self, name: str, chain: str) -> None:
+        """Lose what this worker sends (`OUTPUT`) or what is sent to it (`INPUT`); the other way stays open."""
+        self._filter(name, "-A", chain)
+
+    def let_through(self, name: str, chain: str) -> None:
+        self._filter(name, "-D", chain)
+
+    def _filter(self, name: str, how: str, chain: str) -> None:
+        assert shutil.which("iptables"), "there is no iptables (apt-get install iptables)"
+        link = ("-o", "eth0") if chain == "OUTPUT" else ("-i", "eth0")
+        ip("netns", "exec", self.namespace(name), "iptables", "-w", how, chain, *link, "-j", "DROP")
+
     def remove(self) -> None:
         for name in NAMES:
             ip("netns", "del", self.namespace(name), check=False)
@@ -73,23 +85,28 @@ def ip(*words: str, check: bool = True) -> None:
     assert done.returncode == 0 or not check, f"ip {' '.join(words)}: {done.stderr}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def networks() -> Iterator[Networks]:
     made = Networks()
     yield made
     made.remove()
 
 
-@pytest.fixture
-def core(networks: Networks, make_core: Callable[..., CoreProcess], tmp_path: Path) -> CoreProcess:
-    command = [BIN / "swarmsyncd", "certs", "--out", tmp_path / "certs", "--name", networks.address]
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture(scope="module")
+def core(networks: Networks, make_module_core: Callable[..., CoreProcess], directory: Path) -> CoreProcess:
+    command = [BIN / "swarmsyncd", "certs", "--out", directory / "certs", "--name", networks.address]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     bound = told.replace("[api]\n", f'[api]\nbind = "{networks.address}"\n')
-    return make_core(bound.replace("[nats]\n", f'[nats]\nbind = "{networks.address}"\n') + SETTINGS)
+    return make_module_core(bound.replace("[nats]\n", f'[nats]\nbind = "{networks.address}"\n') + SETTINGS)
 
 
-@pytest.fixture
-def workers(core: CoreProcess, networks: Networks, tmp_path: Path) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def workers(core: CoreProcess, networks: Networks, directory: Path) -> Iterator[Client]:
     """Start a worker in each namespace, as a user types it on another machine; return a client of Core."""
     client, started = core.client(), []
     for name in NAMES:
@@ -97,7 +114,7 @@ def workers(core: CoreProcess, networks: Networks, tmp_path: Path) -> Iterator[C
         assert made["nats_url"].startswith("tls://join:")
         assert networks.address in made["nats_url"]
         command = ["ip", "netns", "exec", networks.namespace(name), BIN / "swarmsyncd", "worker"]
-        command += ["--nats", made["nats_url"], "--token", made["token"], "--ca", tmp_path / "certs" / "ca.pem"]
+        command += ["--nats", made["nats_url"], "--token", made["token"], "--ca", directory / "certs" / "ca.pem"]
         command += [
             "--runtime",
             "process",
@@ -110,9 +127,9 @@ def workers(core: CoreProcess, networks: Networks, tmp_path: Path) -> Iterator[C
             "--label",
             f"side={name}",
         ]
-        with (tmp_path / f"{name}.log").open("ab") as out:
+        with (directory / f"{name}.log").open("ab") as out:
             started.append(
-                subprocess.Popen([*command, "--data-dir", tmp_path / name], env=core.environ, stdout=out, stderr=out)
+                subprocess.Popen([*command, "--data-dir", directory / name], env=core.environ, stdout=out, stderr=out)
             )
     wait_until(lambda: ready(client) == set(NAMES), 60)
     yield client
@@ -163,3 +180,33 @@ def test_one_of_three_networks_is_cut_off_and_comes_back(core, networks, workers
     late = client.submit({"image": "i", "command": ["true"], "constraints": ["worker.label.side == south"]})
     assert client.wait(late["id"], timeout_s=60)["worker"] == "south"
     assert client.job(jobs[lost])["attempt"] == 2
+
+
+@pytest.mark.parametrize("chain", ["OUTPUT", "INPUT"])
+def test_a_link_that_carries_one_way_only_is_as_good_as_cut(core, networks, workers, tmp_path, chain):
+    client = workers
+    command = 'exec 9>"$0/lock"; flock -n 9 || touch "$0/beside"; echo $$ > "$0/$SWARMSYNC_FENCE"; until [ -e "$0/end" ]; do sleep 0.1; done'
+    job = client.submit({
+        "image": "i", "command": ["sh", "-c", command, str(tmp_path)], "stop": {"grace": "1s"},
+        "resources": {"cpus": 1, "memory": "64MiB"},
+    })["id"]  # fmt: skip
+    wait_until((tmp_path / "1").exists, 60)
+    first = client.job(job)["worker"]
+
+    networks.drop(first, chain)
+    wait_until((tmp_path / "2").exists, 90)
+    wait_until(lambda: client.job(job)["state"] == "running", 60)
+    shown = client.job(job)
+    assert shown["attempt"] == 2
+    assert shown["worker"] != first
+    assert [(a["worker"], a["reason"]) for a in shown["assignments"][:1]] == [(first, "WorkerLost")]
+    assert first not in ready(client)
+
+    networks.let_through(first, chain)
+    wait_until(lambda: ready(client) == set(NAMES), 60)
+    (tmp_path / "end").touch()
+    assert client.wait(job, timeout_s=60)["state"] == "succeeded"
+    assert client.job(job)["attempt"] == 2
+    assert not (tmp_path / "beside").exists(), "two containers of one job ran at a time"
+    late = client.submit({"image": "i", "command": ["true"], "constraints": [f"worker.label.side == {first}"]})
+    assert client.wait(late["id"], timeout_s=60)["worker"] == first

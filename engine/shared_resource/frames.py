@@ -22,6 +22,7 @@ from engine.shared_resource.layout import (
     FRAME_OVERHEAD_BYTES,
     FRAME_TOTAL,
     FRAME_TOTAL_BYTES,
+    HASHED_AS_ONE_MAX,
     KIND_PADDING,
     KIND_RECORDS,
     TABLE_ENTRY_BYTES,
@@ -32,6 +33,13 @@ class FrameBad(Exception):
     """The bytes contradict each other, or the place they are in; says what was seen."""
 
 
+def check_of(fields: bytes, payload: bytes) -> int:
+    """Return what the packed fields of a header and its payload are checked by; `layout` says how."""
+    if len(payload) <= HASHED_AS_ONE_MAX:
+        return digest(fields + payload) & CHECK_MASK
+    return digest(payload, digest(fields)) & CHECK_MASK
+
+
 def write_frame(memory: mmap.mmap, start: int, fields: tuple[int, int, int, int, int], payload: bytes) -> None:
     """Write header and payload at byte `start` of the segment, into free bytes; the closing total is the caller's.
 
@@ -39,7 +47,7 @@ def write_frame(memory: mmap.mmap, start: int, fields: tuple[int, int, int, int,
     """
     packed = FRAME_FIELDS.pack(*fields)
     body = start + FRAME_HEADER_BYTES
-    memory[start:body] = FRAME_CHECK.pack(digest(payload, digest(packed)) & CHECK_MASK) + packed
+    memory[start:body] = FRAME_CHECK.pack(check_of(packed, payload)) + packed
     if payload:
         memory[body : body + len(payload)] = payload
 
@@ -57,7 +65,7 @@ def read_frame(memory: mmap.mmap, start: int, position: int, bytes_max: int) -> 
     if sequence != position or size > bytes_max:
         raise FrameBad(f"sequence {sequence}, length {length}, kind {kind}, with {bytes_max} bytes published")
     payload = b"" if kind == KIND_PADDING else memory[body : body + length]
-    seen = digest(payload, digest(header[FRAME_CHECK_BYTES:])) & CHECK_MASK
+    seen = check_of(header[FRAME_CHECK_BYTES:], payload)
     (total_again,) = FRAME_TOTAL.unpack_from(memory, start + size - FRAME_TOTAL_BYTES)
     if seen != check or total_again != total:
         raise mismatch(seen, check, total, total_again)

@@ -24,7 +24,8 @@ cache line, so a gap at the end always has room for a padding frame.
       │ u32  │ u32    │ u64      │ u64           │ u32     │ u32  │ length bytes  │ to 64 bytes     │ u64          │
       └──────┴────────┴──────────┴───────────────┴─────────┴──────┴───────────────┴─────────────────┴──────────────┘
 
-- check is the low half of the XXH3 hash of the payload (padding: of nothing), seeded with that of bytes 4 to 32.
+- check is the low half of an XXH3 hash: up to `HASHED_AS_ONE_MAX` bytes of payload (padding: none) that of bytes 4 to
+  32 and the payload as one; of a longer payload its own, seeded with that of bytes 4 to 32.
 - sequence is the position of the frame itself. So the one word TAIL says where the next frame goes and which sequence
   it has; there is no second word that a crash could leave behind, and a frame of an earlier lap never passes for new.
 - records total counts all records put since the ring was made, this frame included. Its second copy ends the frame:
@@ -42,7 +43,7 @@ DATA: Final = 4096
 
 #: "SWRMRING", the same in memory and in a hex dump.
 RING_MAGIC: Final = int.from_bytes(b"SWRMRING", "little")
-RING_VERSION: Final = 3
+RING_VERSION: Final = 4
 
 # Word indices (byte / 8).
 MAGIC: Final = 0
@@ -77,6 +78,8 @@ FRAME_TOTAL: Final = struct.Struct("<Q")  # records total again, at the frame's 
 FRAME_TOTAL_BYTES: Final = FRAME_TOTAL.size
 FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
 FRAME_ALIGN_BYTES: Final = CACHE_LINE_BYTES
+#: Up to here one call for both costs less than two and no copy; see `check` above.
+HASHED_AS_ONE_MAX: Final = 1024
 #: What a frame costs beside its payload, before rounding up.
 FRAME_OVERHEAD_BYTES: Final = FRAME_HEADER_BYTES + FRAME_TOTAL.size
 

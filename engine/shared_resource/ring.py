@@ -34,6 +34,7 @@ from engine.shared_resource.layout import (
     FRAME_CHECK_BYTES,
     FRAME_HEADER_BYTES,
     FRAME_OVERHEAD_BYTES,
+    HASHED_AS_ONE_MAX,
     HEAD,
     KIND_BATCH,
     KIND_PADDING,
@@ -51,11 +52,10 @@ _U64: Final = (1 << 64) - 1
 TAKE_BYTES_MAX: Final = 96 << 10
 _IN_LINE: Final = FRAME_ALIGN_BYTES - 1
 _ROUND_UP: Final = FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1
-#: Up to here header and payload go into the segment as one; beyond, joining them would cost more than a second store.
-_JOINED_MAX: Final = 16 << 10
 _pack_fields: Final = layout.FRAME_FIELDS.pack
 _pack_check: Final = layout.FRAME_CHECK.pack
-_read_header: Final = layout.FRAME_HEADER.unpack
+_read_fields: Final = layout.FRAME_FIELDS.unpack_from
+_FIELDS_BYTES: Final = layout.FRAME_FIELDS.size
 
 
 class RingCorrupt(SwarmError):
@@ -89,7 +89,9 @@ class Ring:
         self.record_bytes_max = capacity // 4
         self.payload_bytes_max = capacity // 2 - FRAME_OVERHEAD_BYTES
         self._mask = capacity - 1
-        self._head_seen = 0  # where the reader was at least, when last looked: its line is the other processor's
+        # What the writer knows without a look: where its last frame ends, the total there, and how far nothing is in
+        # the way. HEAD is looked at once that is used up, since its line is the other processor's.
+        self._next = self._free_until = self._total = 0
         self._writer_epoch = self._words[layout.WRITER_EPOCH] if epoch is None else epoch
         self._reader_epoch = self._words[layout.READER_EPOCH] if epoch is None else epoch
 
@@ -160,30 +162,48 @@ class Ring:
 
         Raises RecordTooLarge over `payload_bytes_max`, about half the capacity; StaleEpoch; RingCorrupt.
         """
-        length, words, head = len(payload), self._words, self._head_seen
-        if length > self.payload_bytes_max:
-            raise RecordTooLarge(f"ring {self.name} takes batches of {self.payload_bytes_max} B, not {length}")
-        if words[WRITER_EPOCH] > self._writer_epoch:
+        words = self._words
+        tail, length = words[TAIL], len(payload)
+        end = tail + ((length + _ROUND_UP) & -FRAME_ALIGN_BYTES)
+        if (
+            tail != self._next or end > self._free_until or words[WRITER_EPOCH] > self._writer_epoch
+        ) and not self._may_go_on(tail, end):
+            return self._put_frame_looking(payload, records)
+        # `_publish` where nothing is in the way, written out: a call costs as much as a small copy.
+        total = (self._total + records) & _U64
+        packed = _pack_fields(length, tail, total, records, KIND_BATCH)
+        start = DATA + (tail & self._mask)
+        if length <= HASHED_AS_ONE_MAX:
+            body = packed + payload
+            self._memory[start : start + FRAME_HEADER_BYTES + length] = _pack_check(_digest(body) & CHECK_MASK) + body
+        else:
+            inner = start + FRAME_HEADER_BYTES
+            self._memory[start:inner] = _pack_check(_digest(payload, _digest(packed)) & CHECK_MASK) + packed
+            self._memory[inner : inner + length] = payload
+        words[(start + end - tail) // WORD_BYTES - 1] = self._total = total
+        words[TAIL] = self._next = end
+        return True
+
+    def _may_go_on(self, tail: int, end: int) -> bool:
+        """Look how far nothing is in the way now; say whether a frame from `tail` to `end` can be written as it is."""
+        head, capacity = self._words[HEAD], self.capacity_bytes
+        if tail != self._next or self._words[WRITER_EPOCH] > self._writer_epoch:
+            return False
+        if not 0 <= tail - head <= capacity or head & _IN_LINE:
+            return False
+        self._free_until = self._free_from(tail, head)
+        return end <= self._free_until
+
+    def _free_from(self, tail: int, head: int) -> int:
+        """Return how far frames can be put one behind the other; no frame may have more than half the capacity."""
+        return min(head + self.capacity_bytes, (tail | self._mask) + 1, tail + self.capacity_bytes // 2)
+
+    def _put_frame_looking(self, payload: bytes, records: int) -> bool:
+        """`put_frame`, with a look at what the other side and the supervisor did meanwhile."""
+        if len(payload) > self.payload_bytes_max:
+            raise RecordTooLarge(f"ring {self.name} takes batches of {self.payload_bytes_max} B, not {len(payload)}")
+        if self._words[WRITER_EPOCH] > self._writer_epoch:
             raise self._stale_writer()
-        # `_publish` of what needs no padding, written out: a call costs as much as a small copy.
-        tail, capacity = words[TAIL], self.capacity_bytes
-        size, offset = (length + _ROUND_UP) & -FRAME_ALIGN_BYTES, tail & self._mask
-        if not 0 <= tail - head <= capacity - size:
-            head = self._head_seen = words[HEAD]
-        if tail > 0 and 0 <= tail - head <= capacity - size >= offset and not (tail | head) & _IN_LINE:
-            total = (words[(DATA + ((tail - WORD_BYTES) & self._mask)) // WORD_BYTES] + records) & _U64
-            packed = _pack_fields(length, tail, total, records, KIND_BATCH)
-            start = DATA + offset
-            check = _pack_check(_digest(payload, _digest(packed)) & CHECK_MASK)
-            if length <= _JOINED_MAX:
-                self._memory[start : start + FRAME_HEADER_BYTES + length] = check + packed + payload
-            else:
-                body = start + FRAME_HEADER_BYTES
-                self._memory[start:body] = check + packed
-                self._memory[body : body + length] = payload
-            words[(start + size) // WORD_BYTES - 1] = total
-            words[TAIL] = tail + size
-            return True
         if self._publish(payload, records, KIND_BATCH):
             return True
         self._count(layout.PUTS_REFUSED, 1)
@@ -233,6 +253,8 @@ class Ring:
         frames.write_frame(self._memory, DATA + offset, (len(payload), tail, total, records, kind), payload)
         words[(DATA + offset + size) // WORD_BYTES - 1] = total
         words[TAIL] = tail + size
+        self._next, self._total = tail + size, total
+        self._free_until = self._free_from(tail + size, head)
         return True
 
     # The reader's side.
@@ -276,28 +298,44 @@ class Ring:
         tail, first = self._span()
         stop = min(tail, first + bytes_max)
         head, total_passed = first, 0
+        lap = min(tail, (head | self._mask) + 1)  # how far frames lie one behind the other
         taken: list[bytes] = []
         words, memory, mask = self._words, self._memory, self._mask
         try:
             while head < stop and len(taken) < limit:
                 # `frames.read_frame`, written out as in `put_frame`; what is not as expected is looked at there.
-                offset = head & mask
-                start = DATA + offset
-                published = min(tail - head, mask + 1 - offset)
-                header = memory[start : start + FRAME_HEADER_BYTES]
-                check, length, sequence, total, records, kind = _read_header(header)
+                start = DATA + (head & mask)
+                word = words[start // WORD_BYTES]  # check and length
+                length = word >> 32
                 size = (length + _ROUND_UP) & -FRAME_ALIGN_BYTES
-                if kind != KIND_BATCH or sequence != head or size > published:
-                    size, total, records, kind, payload = frames.read_frame(memory, start, head, published)
-                    if kind != KIND_PADDING:
-                        frames.no_records(kind, records, payload)
+                if size > lap - head:
+                    seen = sequence = total = kind = -1
+                elif length <= HASHED_AS_ONE_MAX:
+                    body = memory[start + FRAME_CHECK_BYTES : start + FRAME_HEADER_BYTES + length]
+                    _, sequence, total, _, kind = _read_fields(body)
+                    payload = body[_FIELDS_BYTES:]
+                    seen = _digest(body)
                 else:
+                    fields = memory[start + FRAME_CHECK_BYTES : start + FRAME_HEADER_BYTES]
+                    _, sequence, total, _, kind = _read_fields(fields)
                     payload = memory[start + FRAME_HEADER_BYTES : start + FRAME_HEADER_BYTES + length]
-                    again = words[(start + size) // WORD_BYTES - 1]
-                    seen = _digest(payload, _digest(header[FRAME_CHECK_BYTES:])) & CHECK_MASK
-                    if seen != check or again != total:
-                        raise frames.mismatch(seen, check, total, again)
+                    seen = _digest(payload, _digest(fields))
+                if (
+                    sequence == head
+                    and kind == KIND_BATCH
+                    and not (seen ^ word) & CHECK_MASK
+                    and words[(start + size) // WORD_BYTES - 1] == total
+                ):
                     taken.append(payload)
+                elif head == lap:
+                    lap = min(tail, head + mask + 1)
+                    continue
+                else:
+                    size, total, records, kind, payload = frames.read_frame(memory, start, head, lap - head)
+                    if kind == KIND_BATCH:
+                        taken.append(payload)
+                    elif kind != KIND_PADDING:
+                        frames.no_records(kind, records, payload)
                 head += size
                 total_passed = total
         except frames.FrameBad as problem:

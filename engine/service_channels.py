@@ -13,7 +13,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from engine.shared_resource.doorbell import Doorbell, RingReader, RingWriter
-from engine.shared_resource.ring import Ring, RingCorrupt
+from engine.shared_resource.ring import Ring
+from engine.shared_resource.ring_words import RingCorrupt
 from engine.shared_resource.segment import Segment
 from swarmsync.protocol import codec
 

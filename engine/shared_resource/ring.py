@@ -18,11 +18,9 @@ the second line: a replaced process that still runs gets StaleEpoch at its next 
 Frames carry a hash, their position and their length. What does not fit together is never handed out: it is RingCorrupt.
 """
 
-import platform
-import struct
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final, Self
+from typing import Final
 
 from xxhash import xxh3_64_intdigest as _digest
 
@@ -39,18 +37,16 @@ from engine.shared_resource.layout import (
     KIND_BATCH,
     KIND_PADDING,
     READER_EPOCH,
-    SLEEPING,
     TAIL,
     WORD_BYTES,
     WRITER_EPOCH,
 )
-from engine.shared_resource.segment import Segment, refuse_weak_ordering
+from engine.shared_resource.ring_words import IN_LINE, U64, RingCorrupt, RingWords
+from engine.shared_resource.segment import Segment
 from swarmsync.errors import StaleEpoch, SwarmError
 
-_U64: Final = (1 << 64) - 1
 #: What `take_frames` copies out at most, but for the last frame: small enough to be the same memory each time.
 TAKE_BYTES_MAX: Final = 96 << 10
-_IN_LINE: Final = FRAME_ALIGN_BYTES - 1
 _ROUND_UP: Final = FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1
 _pack_fields: Final = layout.FRAME_FIELDS.pack
 _pack_check: Final = layout.FRAME_CHECK.pack
@@ -58,15 +54,11 @@ _read_fields: Final = layout.FRAME_FIELDS.unpack_from
 _FIELDS_BYTES: Final = layout.FRAME_FIELDS.size
 
 
-class RingCorrupt(SwarmError):
-    """The bytes in the ring contradict each other; the message says what was seen. See `Ring.abandon`."""
-
-
 class RecordTooLarge(SwarmError):
     """A record or batch that would not fit even into an empty ring; nothing was put."""
 
 
-class Ring:
+class Ring(RingWords):
     """One process's grip on a ring. It holds no position that matters to another, so it may be inherited over fork.
 
     The writer calls `put` and `put_frame`, the reader `take`, `take_frames` and `abandon`; anybody may look. A ring
@@ -74,64 +66,10 @@ class Ring:
     """
 
     def __init__(self, segment: Segment, epoch: int | None) -> None:
-        refuse_weak_ordering(platform.machine(), struct.calcsize("P"))
-        self.segment = segment
-        self._memory = segment.memory
-        self._words = segment.words
-        found = tuple(self._words[index] for index in layout.CREATOR_WORDS)
-        capacity = found[layout.CAPACITY]
-        if found[:2] != (layout.RING_MAGIC, layout.RING_VERSION):
-            raise RingCorrupt(f"segment {segment.name} holds no ring of version {layout.RING_VERSION}: {found[:2]}")
-        if not _is_capacity(capacity) or DATA + capacity > segment.size_bytes:
-            raise RingCorrupt(f"segment {segment.name} of {segment.size_bytes} bytes says its capacity is {capacity}")
-        self.name = segment.name
-        self.capacity_bytes = capacity
-        self.record_bytes_max = capacity // 4
-        self.payload_bytes_max = capacity // 2 - FRAME_OVERHEAD_BYTES
-        self._mask = capacity - 1
+        super().__init__(segment, epoch)
         # What the writer knows without a look: where its last frame ends, the total there, and how far nothing is in
         # the way. HEAD is looked at once that is used up, since its line is the other processor's.
         self._next = self._free_until = self._total = 0
-        self._writer_epoch = self._words[layout.WRITER_EPOCH] if epoch is None else epoch
-        self._reader_epoch = self._words[layout.READER_EPOCH] if epoch is None else epoch
-
-    @classmethod
-    def create(cls, segment: Segment, capacity_bytes: int) -> Self:
-        """Format `segment` as an empty ring. `capacity_bytes` is a power of two, 4 KiB to 1 GiB.
-
-        Formatting again is the way out of a ring whose words are broken; neither side may be running then.
-        """
-        if not _is_capacity(capacity_bytes):
-            raise ValueError(f"a ring of {capacity_bytes} bytes: the capacity is a power of two, 4 KiB to 1 GiB")
-        if segment.size_bytes < cls.segment_bytes(capacity_bytes):
-            raise ValueError(f"segment {segment.name} is too small for a ring of {capacity_bytes} bytes")
-        words = segment.words
-        for index in range(DATA // WORD_BYTES):
-            words[index] = 0
-        words[layout.VERSION] = layout.RING_VERSION
-        words[layout.CAPACITY] = capacity_bytes
-        words[layout.MAGIC] = layout.RING_MAGIC
-        return cls(segment, None)
-
-    @classmethod
-    def attach(cls, segment: Segment, epoch: int | None = None) -> Self:
-        """Go on with a ring that exists. `epoch` is what the supervisor gave this process; without it, today's."""
-        return cls(segment, epoch)
-
-    @staticmethod
-    def segment_bytes(capacity_bytes: int) -> int:
-        """Return the size of the segment that a ring of this capacity needs."""
-        return DATA + capacity_bytes
-
-    # The supervisor's side.
-
-    def fence_writer(self, epoch: int) -> None:
-        """From now on only a writer attached with `epoch` or a later one may put."""
-        self._words[layout.WRITER_EPOCH] = max(epoch, self._words[layout.WRITER_EPOCH])
-
-    def fence_reader(self, epoch: int) -> None:
-        """From now on only a reader attached with `epoch` or a later one may take."""
-        self._words[layout.READER_EPOCH] = max(epoch, self._words[layout.READER_EPOCH])
 
     # The writer's side.
 
@@ -170,7 +108,7 @@ class Ring:
         ) and not self._may_go_on(tail, end):
             return self._put_frame_looking(payload, records)
         # `_publish` where nothing is in the way, written out: a call costs as much as a small copy.
-        total = (self._total + records) & _U64
+        total = (self._total + records) & U64
         packed = _pack_fields(length, tail, total, records, KIND_BATCH)
         start = DATA + (tail & self._mask)
         if length <= HASHED_AS_ONE_MAX:
@@ -189,7 +127,7 @@ class Ring:
         head, capacity = self._words[HEAD], self.capacity_bytes
         if tail != self._next or self._words[WRITER_EPOCH] > self._writer_epoch:
             return False
-        if not 0 <= tail - head <= capacity or head & _IN_LINE:
+        if not 0 <= tail - head <= capacity or head & IN_LINE:
             return False
         self._free_until = self._free_from(tail, head)
         return end <= self._free_until
@@ -234,7 +172,7 @@ class Ring:
         words = self._words
         head, tail = words[HEAD], words[TAIL]
         used = tail - head
-        if not 0 <= used <= self.capacity_bytes or (tail | head) & _IN_LINE:
+        if not 0 <= used <= self.capacity_bytes or (tail | head) & IN_LINE:
             raise self._broken(tail, head)
         size = (len(payload) + _ROUND_UP) & -FRAME_ALIGN_BYTES
         offset = tail & self._mask
@@ -249,7 +187,7 @@ class Ring:
             words[(DATA + offset + padding) // WORD_BYTES - 1] = total
             tail += padding
             offset = 0
-        total = (total + records) & _U64
+        total = (total + records) & U64
         frames.write_frame(self._memory, DATA + offset, (len(payload), tail, total, records, kind), payload)
         words[(DATA + offset + size) // WORD_BYTES - 1] = total
         words[TAIL] = tail + size
@@ -360,26 +298,9 @@ class Ring:
         # Computed, not added up: a reader that is killed here and replaced counts the same records once.
         after = max(before, self._total_at(tail) - words[layout.RECORDS_TAKEN])
         words[layout.RECORDS_ABANDONED] = after
-        words[layout.ABANDONS] = (words[layout.ABANDONS] + 1) & _U64
+        words[layout.ABANDONS] = (words[layout.ABANDONS] + 1) & U64
         words[HEAD] = tail
         return after - before
-
-    def has_frames(self) -> bool:
-        return self._words[TAIL] != self._words[HEAD]
-
-    def reader_sleeps(self) -> bool:
-        return self._words[SLEEPING] & 1 != 0
-
-    @property
-    def sleep_number(self) -> int:
-        """Return which sleep of the reader this is, or 0 while it is awake: the writer rings once for each."""
-        number = self._words[SLEEPING]
-        return number if number & 1 else 0
-
-    def set_reader_sleeps(self, asleep: bool) -> None:  # noqa: FBT001 it is the value of the word
-        """Say whether the writer must ring. For the reader, which looks once more before it really sleeps."""
-        number = self._words[SLEEPING] + 1
-        self._words[SLEEPING] = ((number | 1) if asleep else (number + 1) & ~1) & _U64
 
     def _check_reader_epoch(self) -> None:
         if self._words[READER_EPOCH] > self._reader_epoch:
@@ -387,52 +308,5 @@ class Ring:
 
     def _pass(self, head: int, total: int) -> None:
         """Free what was copied. The count first: it is absolute, so a successor that reads again stores the same."""
-        self._words[layout.RECORDS_TAKEN] = (total - self._words[layout.RECORDS_ABANDONED]) & _U64
+        self._words[layout.RECORDS_TAKEN] = (total - self._words[layout.RECORDS_ABANDONED]) & U64
         self._words[HEAD] = head
-
-    # Anybody's side.
-
-    @property
-    def reader_epoch(self) -> int:
-        """Grows when the reader is replaced: what that one had taken and not yet acted upon went with it."""
-        return self._words[layout.READER_EPOCH]
-
-    @property
-    def records_put(self) -> int:
-        """Records published since the ring was made, also by writers that were killed. Exact."""
-        while True:
-            tail = self._words[TAIL]
-            total = self._total_at(tail)
-            if self._words[TAIL] == tail:  # otherwise the writer may have come round to that word
-                return total
-
-    @property
-    def records_taken(self) -> int:
-        """Records handed to a reader; after a reader's death briefly ahead by what its successor reads again."""
-        return self._words[layout.RECORDS_TAKEN]
-
-    def fill(self) -> float:
-        """Return the used part of the capacity, 0.0 to 1.0."""
-        return min(max(self._words[TAIL] - self._words[HEAD], 0) / self.capacity_bytes, 1.0)
-
-    def _span(self) -> tuple[int, int]:
-        """Load TAIL and HEAD and refuse what no writer and reader could have left."""
-        head = self._words[HEAD]
-        tail = self._words[TAIL]
-        if not 0 <= tail - head <= self.capacity_bytes or (tail | head) & _IN_LINE:
-            raise self._broken(tail, head)
-        return tail, head
-
-    def _broken(self, tail: int, head: int) -> RingCorrupt:
-        return RingCorrupt(f"ring {self.name} of {self.capacity_bytes} bytes: tail {tail}, head {head}")
-
-    def _total_at(self, tail: int) -> int:
-        """Records put before `tail`: the last word of the frame that ends there."""
-        return self._words[(DATA + ((tail - WORD_BYTES) & self._mask)) // WORD_BYTES] if tail else 0
-
-    def _count(self, index: int, amount: int) -> None:
-        self._words[index] = (self._words[index] + amount) & _U64
-
-
-def _is_capacity(capacity: int) -> bool:
-    return layout.CAPACITY_BYTES_MIN <= capacity <= layout.CAPACITY_BYTES_MAX and capacity.bit_count() == 1

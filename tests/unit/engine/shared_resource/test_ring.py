@@ -4,7 +4,8 @@ import struct
 import pytest
 
 from engine.shared_resource import layout
-from engine.shared_resource.ring import RecordTooLarge, Ring, RingCorrupt
+from engine.shared_resource.ring import RecordTooLarge, Ring
+from engine.shared_resource.ring_words import RingCorrupt
 from engine.shared_resource.segment import Segment
 from swarmsync.errors import ConfigError, StaleEpoch
 

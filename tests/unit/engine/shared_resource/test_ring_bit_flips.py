@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from engine.shared_resource import layout
-from engine.shared_resource.ring import Ring, RingCorrupt
+from engine.shared_resource.ring import Ring
+from engine.shared_resource.ring_words import RingCorrupt
 from engine.shared_resource.segment import Segment
 from swarmsync.errors import StaleEpoch
 

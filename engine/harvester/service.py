@@ -287,7 +287,7 @@ class HarvesterService(Service):
         if not (self._look_at_feed or self._ends.requeued) and not self.due(Beat.FAST):
             return 0  # hints may be lost: each fast pulse looks all the same
         self._look_at_feed = self._ends.requeued = False
-        self._cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
+        cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
@@ -302,6 +302,7 @@ class HarvesterService(Service):
         blocked = [entry.job_id for entry in stopped if entry.state is JobState.BLOCKED]
         if blocked:
             self._ends.over.update(await dependencies.overlooked(self._store, blocked))
+        self._cursor = cursor  # only now: where a call fails, all of these are read again
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:

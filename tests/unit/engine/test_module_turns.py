@@ -14,7 +14,7 @@ from engine.pulse_system.pulses import Beat
 from engine.scheduler.service import SchedulerService
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import Waiting
-from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness
+from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, JobState, Liveness
 from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol import codec
 from swarmsync.protocol.messages import (
@@ -25,6 +25,7 @@ from swarmsync.protocol.messages import (
     Changed,
     Ended,
     Holding,
+    JobsSubmitted,
     Join,
     Offered,
     Place,
@@ -37,6 +38,7 @@ from swarmsync.protocol.messages import (
     WorkerJoined,
 )
 from swarmsync.seal import Sealer
+from swarmsync.store.jobs import Cursor, FeedEntry
 
 
 def view(liveness=Liveness.READY, worker_id=1):
@@ -221,6 +223,28 @@ async def test_who_waits_for_an_end_hears_of_it_before_the_feed_is_read(harveste
     with pytest.raises(Unavailable):
         await harvester.service.duty()
     assert codec.decoder_of(Changed)(dict(harvester.bus.said)["core.changed"]) == Changed((A.job_id,), By.HARVESTER)
+
+
+async def test_what_was_read_beside_a_blocked_job_is_read_again_when_a_look_at_its_parents_fails(
+    harvester, monkeypatch
+):
+    """The cursor went on before, and a job that was queued in the same moment waited for ever."""
+    there = [
+        FeedEntry(A.job_id, JobState.QUEUED, Waiting(A.job_id, 7, NEED, 50, 1), None, None, stop_kill=False),
+        FeedEntry(B.job_id, JobState.BLOCKED, None, None, None, stop_kill=False),
+    ]
+
+    async def feed(_store, cursor, _limit):
+        return Cursor("2", 0), there if cursor.xid == "1" else []
+
+    monkeypatch.setattr("engine.harvester.service.jobs.feed", feed)
+    harvester.store.answers["dependencies_overlooked"] = [Unavailable("away"), []]
+    harvester.service._look_at_feed = True
+    with pytest.raises(Unavailable):
+        await harvester.service.duty()
+    harvester.service._due = {Beat.FAST}
+    await harvester.service.duty()
+    assert [word.jobs[0].job_id for word in harvester.told("inbox", JobsSubmitted)] == [A.job_id]
 
 
 async def test_a_question_goes_on_to_the_scheduler_with_the_subject_of_its_answer(harvester):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,8 @@ class Agent:
         self.timeline.note("take", self.machine.name, message.epoch, message.seq, receipt.stale, len(begin))
         for order in begin:
             self._begin(order.ref, self.reactor.held[order.ref.job_id].terms)
-        self.world.network.publish(self.connection, "receipt", receipt)
+        with contextlib.suppress(Unavailable):  # without a receipt the orders come again
+            self.world.network.publish(self.connection, "receipt", receipt)
         self._stop_all(stop)
 
     def _begin(self, ref: JobRef, terms: Terms, *, adopted: bool = False) -> None:

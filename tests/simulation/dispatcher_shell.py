@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -150,7 +151,8 @@ class DispatcherShell(Shell):
             self.inflight.sent(worker_id, seq, [entry.ref for entry in entries], now_ms)
             self._publish(worker_id, seq, [_run_job(entry) for entry in entries])
         if won:
-            self.core.network.publish(self.connection, "changed", Changed((), By.DISPATCHER))
+            with contextlib.suppress(Unavailable):  # followers poll
+                self.core.network.publish(self.connection, "changed", Changed((), By.DISPATCHER))
 
     def _publish(self, worker_id: int, seq: int, orders: Sequence[Order]) -> None:
         name = self._names.get(worker_id)
@@ -161,7 +163,8 @@ class DispatcherShell(Shell):
         specs = {spec_id: self.core.store.tables.jobs[spec_id].document.encode() for spec_id in spec_ids}
         word = Orders(self.inflight.epoch, seq, tuple(orders), specs)
         unheard = partial(self._unheard.append, (worker_id, seq))
-        self.core.network.publish(self.connection, f"orders.{name}", word, unheard)
+        with contextlib.suppress(Unavailable):  # the in-flight clock sends them again
+            self.core.network.publish(self.connection, f"orders.{name}", word, unheard)
 
     # ------------------------------------------------ stops and receipts
 

@@ -62,6 +62,7 @@ class HarvesterShell(Shell):
         self._void: list[int] = []
         self._in_doubt: set[JobRef] = set()
         self._arrays: set[int] = set()
+        self._over: set[int] = set()
 
     def on_start(self) -> Program:
         self._cursor = yield from self.call("feed_start")
@@ -224,6 +225,8 @@ class HarvesterShell(Shell):
                 self._arrays.add(entry.array_id)
             if entry.state in (JobState.QUEUED, JobState.SCHEDULED):
                 self._look_at_feed = True
+            else:
+                self._over.add(entry.ref.job_id)
         lost = sorted(unique.keys() - {entry.ref for entry in won})
         if lost:
             yield from self.call("supersede", lost)
@@ -252,7 +255,7 @@ class HarvesterShell(Shell):
         if not self._look_at_feed and not self._fast():
             return 0
         self._look_at_feed = False
-        self._cursor, entries = yield from self.call("feed", self._cursor, FEED_MAX)
+        cursor, entries = yield from self.call("feed", self._cursor, FEED_MAX)
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
@@ -262,17 +265,39 @@ class HarvesterShell(Shell):
                 self.registry.stop_over(entry.job_id)
             if entry.array_id is not None:
                 self._arrays.add(entry.array_id)
+            if entry.state in FINAL:
+                self._over.add(entry.job_id)
+        blocked = [entry.job_id for entry in stopped if entry.state is JobState.BLOCKED]
+        if blocked:
+            yield from self.call("renote", blocked)
+            self._over.update((yield from self.call("overlooked", blocked)))
+        self._cursor = cursor
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:
             self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
         if len(entries) >= FEED_MAX:
             self._look_at_feed = True
-        if self._arrays:
-            arrays, self._arrays = self._arrays, set()
+        self._look_at_feed |= yield from self._follow()
+        return len(entries)
+
+    def _follow(self) -> Program:
+        """Mirrors `Ends.follow`, and `dependencies.release`."""
+        news, arrays, over = False, frozenset(self._arrays), frozenset(self._over)
+        if arrays:
             for array_id in (yield from self.call("finish_arrays", sorted(arrays))):
                 self.registry.stop_over(array_id)
-        return len(entries)
+                over |= {array_id}
+                self._over.add(array_id)
+            self._arrays -= arrays
+        if over:
+            look = sorted(over) if self._any_waits() else []
+            while look and (yield from self.call("waited_for", look)):
+                won = yield from self.call("release", look)
+                look = [job_id for job_id, state in won if state == "cancelled"]
+                news |= bool(won)
+            self._over -= over
+        return news
 
     def _sweep(self) -> Program:
         if self._must_resync:
@@ -281,6 +306,12 @@ class HarvesterShell(Shell):
         if self._slow():
             yield from self._load_eligibility()
             self._arrays.update((yield from self.call("open_arrays")))
+            if self._any_waits():
+                self._over.update((yield from self.call("overlooked", None)))
+
+    def _any_waits(self) -> bool:
+        """Nobody is asked in worlds without dependencies: that would only make other worlds of their seeds."""
+        return bool(self.core.store.tables.needs)
 
     def _load_eligibility(self) -> Program:
         for view, session in (yield from self.call("load_workers")):

@@ -3,11 +3,16 @@
 A message is lost when nobody listens; a request then fails at once. What NATS never does is done to all but joins: the
 same message comes twice. A partition drops what passes, or holds it back
 until it heals, as a TCP connection does that nobody has given up yet; it may cut one direction only.
+
+Single calls can be planned to fail: `fates` says what becomes of the calls of a kind, in order. A kind is `orders`,
+`changed`, `receipt`, or a request, as `pulse`, and its `answer to pulse`.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from fates import DONE, LOST, REFUSED, SILENT
 from msgspec import Struct
 from programs import Life
 from timeline import Timeline
@@ -15,6 +20,8 @@ from timeline import Timeline
 from swarmsync.errors import Unavailable
 
 Resume = Callable[[Any, BaseException | None], None]
+ASKED = ("join", "pulse", "reports", "logs")
+UNSENT = "NATS does not take messages"
 
 
 class Letter(Struct):
@@ -25,6 +32,7 @@ class Letter(Struct):
     sender: "Connection"
     answer: "Answer | None" = None
     unheard: Callable[[], None] | None = None  # called when nobody listens
+    fate: str = DONE
 
 
 class Connection:
@@ -56,8 +64,12 @@ class Answer:
     def grant(self, resume: Resume) -> None:
         self._resume = resume
         timeline = self._network.timeline
+        if self._letter.fate == REFUSED:
+            timeline.after(0, self.fail, UNSENT)
+            return
         self._limit = timeline.after(self._patience_ms, self.fail, "no answer in time")
-        self._network.send(self._letter)
+        if self._letter.fate != LOST:
+            self._network.send(self._letter)
 
     def come(self, letter: Letter) -> None:
         self._end(letter.word, None)
@@ -75,6 +87,9 @@ class Answer:
 
 
 class Network:
+    #: What can be planned to fail.
+    KINDS = ("changed", "orders", "receipt", *ASKED, *(f"answer to {kind}" for kind in ASKED))
+
     def __init__(self, timeline: Timeline, *, loss: float = 0.0, repeat: float = 0.0, delay_ms: int = 10) -> None:
         self.timeline = timeline
         self.loss = loss
@@ -84,6 +99,8 @@ class Network:
         self.deaf_to: tuple[str, ...] = ()
         self.lost = 0
         self.connections: list[Connection] = []
+        self.fates: dict[str, list[str]] = {}
+        self.calls: dict[str, int] = {}
 
     # ------------------------------------------------ for programs
 
@@ -104,17 +121,34 @@ class Network:
     def publish(
         self, connection: Connection, subject: str, word: Any, unheard: Callable[[], None] | None = None
     ) -> None:
-        self.send(Letter(subject, word, connection, unheard=unheard))
+        """Raises Unavailable when NATS does not take it, or may have taken it."""
+        self._send_or_fail(subject.partition(".")[0], Letter(subject, word, connection, unheard=unheard))
 
     def request(self, connection: Connection, subject: str, word: Any, patience_ms: int) -> Answer:
-        letter = Letter(subject, word, connection)
+        letter = Letter(subject, word, connection, fate=self._fate(subject))
         letter.answer = Answer(self, letter, patience_ms)
         return letter.answer
 
     def reply(self, connection: Connection, to: Letter, word: Any) -> None:
-        """Answer a request: the letter goes to the asker's connection, whoever holds it then."""
-        if to.answer is not None:
-            self.send(Letter("", (to.sender, word), connection, to.answer))
+        """Answer a request: the letter goes to the asker's connection, whoever holds it then.
+
+        Who cannot send an answer leaves it at that: the asker asks again.
+        """
+        if to.answer is not None and to.fate != SILENT:
+            with contextlib.suppress(Unavailable):
+                self._send_or_fail(f"answer to {to.subject}", Letter("", (to.sender, word), connection, to.answer))
+
+    def _send_or_fail(self, kind: str, letter: Letter) -> None:
+        fate = self._fate(kind)
+        if fate in (DONE, SILENT):
+            self.send(letter)
+        if fate in (REFUSED, SILENT):
+            raise Unavailable(UNSENT)
+
+    def _fate(self, kind: str) -> str:
+        self.calls[kind] = self.calls.get(kind, 0) + 1
+        planned = self.fates.get(kind)
+        return planned.pop(0) if planned else DONE
 
     # ------------------------------------------------ the ways
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from machine import Behaviour
@@ -128,7 +129,7 @@ class People:
                 yield 500
                 continue
             break
-        self.world.network.publish(self.connection, "changed", Changed())
+        self.hint()
 
     # ------------------------------------------------ changing their minds
 
@@ -145,7 +146,12 @@ class People:
                 action = chance.choices((self.stop, self.kill, self.hold, self.release), (4, 2, 1, 3))[0]
                 action(job_id)
                 if chance.random() < 0.8:
-                    self.world.network.publish(self.connection, "changed", Changed())
+                    self.hint()
+
+    def hint(self) -> None:
+        """Mirrors `EventsHub._tell`: nobody minds when it fails."""
+        with contextlib.suppress(Unavailable):
+            self.world.network.publish(self.connection, "changed", Changed())
 
     def stop(self, job_id: int, *, kill: bool = False) -> None:
         """Mirrors `actions.stop`: stop.sql on the job or on all members, then the array's own row."""

@@ -47,6 +47,7 @@ class Row(Struct):
     array_id: int | None = None
     array_index: int | None = None
     array_size: int | None = None
+    after: tuple[tuple[int, str], ...] = ()  # jobs it waits for, and how each must end
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
@@ -90,6 +91,13 @@ class Record(Struct):
     reason: str
     exit_code: int | None
     superseded: int = 0
+
+
+class Dependency(Struct):
+    """A row of `job_dependencies`; `met` is noted once the parent has ended."""
+
+    condition: str
+    met: bool | None = None
 
 
 Watcher = Callable[[Row, dict[str, Any], Actor], None]

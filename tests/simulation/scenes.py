@@ -15,21 +15,33 @@ from swarmsync.model.spec import JobSpec, Retry, Stop
 
 
 class Scene(World):
-    """A world without faults of its own; `behaviours` says what the containers of a job do."""
+    """A world without faults of its own; `behaviours` says what the containers of a job do, failure after failure."""
 
     def __init__(self, seed: int = 1, **knobs: Any) -> None:
-        self.behaviours: dict[int, Behaviour] = {}
+        self.behaviours: dict[int, tuple[Behaviour, ...]] = {}
         super().__init__(seed, SimSettings(**{"workers": 2, "jobs": 0, **knobs}), {})
 
     def behaviour_of(self, ref: JobRef) -> Behaviour:
-        return self.behaviours[ref.job_id]
+        each = self.behaviours[ref.job_id]
+        return each[min(self.checks.own_failures.get(ref.job_id, 0), len(each) - 1)]
 
-    def submit(self, count: int = 1, behaviour: Behaviour | None = None, **spec: Any) -> list[int]:
-        """Submit plain jobs at once and return their ids."""
+    def submit(
+        self,
+        count: int = 1,
+        *behaviours: Behaviour,
+        run_at: int | None = None,
+        array: bool = False,
+        after: tuple[tuple[int, str], ...] = (),
+        **spec: Any,
+    ) -> list[int]:
+        """Submit plain jobs at once and return their ids; the first is that of the array, where they are one."""
+        if after:
+            self.until(lambda: all(parent_id in self.store.tables.jobs for parent_id, _ in after))
         spec = {"retry": Retry(attempts=1), "stop": Stop(grace=Duration(2_000)), **spec}
-        rows = self.people.rows_of(JobSpec(image="image", **spec), "good", count)
+        rows = self.people.rows_of(JobSpec(image="image", **spec), "good", count, run_at, array=array)
         for row in rows:
-            self.behaviours[row.id] = behaviour or Behaviour(1_000)
+            row.after, row.state = after, "blocked" if after else row.state
+            self.behaviours[row.id] = behaviours or (Behaviour(1_000),)
         self.people.life.run(self.people.submit_rows(rows))
         return [row.id for row in rows]
 

@@ -12,12 +12,11 @@ from rows import FINALS, PLACEDS, Broken, Record, Row
 from tables import Ledger
 
 from swarmsync.model.job import JobRef, Settlement, Waiting
-from swarmsync.model.lifecycle import Actor, Eligibility, JobState, Liveness, sources
+from swarmsync.model.lifecycle import Actor, Eligibility, EndReason, JobState, Liveness, sources
 from swarmsync.model.worker import WorkerOffer, WorkerView
 from swarmsync.protocol.messages import Progress
 from swarmsync.store.jobs import Cursor, Dispatched, FeedEntry, Settled
 
-WAKES = frozenset({"queued", "stopping", "held", "cancelled", "expired"})
 STEPS = ("offered", "accepted", "pulling", "creating", "running", "stopping", "collecting")
 
 
@@ -192,6 +191,49 @@ class Tables(Ledger):
             for array_id, members in self.members.items()
             if self.jobs[array_id].finished_at is None and all(member.state in FINALS for member in members)
         ]
+
+    # ------------------------------------------------ what waits for what
+
+    def renote(self, job_ids: Sequence[int]) -> None:
+        for job_id in job_ids:
+            own = [need for (child_id, _), need in self.needs.items() if child_id == job_id]
+            if self.jobs[job_id].state == "blocked" and all(need.met for need in own):
+                for need in own:
+                    need.met = None
+
+    def overlooked(self, job_ids: Sequence[int] | None) -> list[int]:
+        return sorted({
+            parent_id
+            for (child_id, parent_id), need in self.needs.items()
+            if need.met is None and (job_ids is None or child_id in job_ids) and self.jobs[parent_id].finished_at
+        })  # fmt: skip
+
+    def waited_for(self, parent_ids: Sequence[int]) -> bool:
+        return any(need.met is None and parent_id in parent_ids for (_, parent_id), need in self.needs.items())
+
+    def release(self, parent_ids: Sequence[int]) -> list[tuple[int, str]]:
+        never: dict[int, bool] = {}
+        for (child_id, parent_id), need in self.needs.items():
+            state = self.jobs[parent_id].state
+            if parent_id in parent_ids and need.met is None and state in FINALS:
+                wanted = {"succeeded": ("succeeded",), "failed": ("failed", "timed_out")}.get(need.condition, FINALS)
+                need.met = state in wanted
+                never[child_id] = never.get(child_id, False) or not need.met
+        won, xid, cancellable = [], self.next_xid(), sources(JobState.CANCELLED, by=Actor.HARVESTER)
+        for child_id, hopeless in sorted(never.items()):
+            row, own = self.jobs[child_id], [need for (job_id, _), need in self.needs.items() if job_id == child_id]
+            if hopeless and row.state in cancellable:
+                reason = EndReason.DEPENDENCY_FAILED.value
+                self.write(row, Actor.HARVESTER, state="cancelled", reason=reason, finished_at=self._now_ms(),
+                           stop_reason=reason)  # fmt: skip
+            elif row.state == "blocked" and all(need.met for need in own):
+                later = row.run_at is not None and row.run_at > self._now_ms()
+                self.write(row, Actor.HARVESTER, state="scheduled" if later else "queued")
+            else:
+                continue
+            self.tell(xid, row)
+            won.append((row.id, row.state))
+        return won
 
     # ------------------------------------------------ workers
 

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+from fates import DONE, LOST, REFUSED, SILENT
 from programs import Life, Program
 from statements import Tables
 from timeline import Timeline
 
 from swarmsync.errors import Unavailable
 
-#: What may become of a call.
-DONE, REFUSED, SILENT = "done", "refused", "silent"
+#: How long a statement hangs before its caller gives it up.
+HANGS_MS = 5_000
 
 
 class Store:
@@ -31,6 +32,9 @@ class Store:
         """Run one statement. Raises Unavailable, after which the caller cannot know whether it was committed."""
         yield self._delay()
         fate = self._fate(name)
+        if fate == LOST:
+            yield HANGS_MS
+            raise Unavailable("PostgreSQL did not answer in time")
         if self.away or fate == REFUSED:
             raise Unavailable("PostgreSQL does not answer")
         self.between(name)

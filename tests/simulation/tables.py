@@ -5,13 +5,13 @@ from collections.abc import Callable
 from heapq import heappush
 from typing import Any
 
-from rows import Record, Row, change, check
+from rows import Dependency, Record, Row, change, check
 
 from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import Actor
 from swarmsync.model.worker import WorkerView
 
-WAKES = frozenset({"queued", "stopping", "held", "cancelled", "expired"})
+WAKES = frozenset({"queued", "stopping", "held", "cancelled", "expired", "blocked"})
 
 
 class Ledger:
@@ -25,6 +25,7 @@ class Ledger:
         self.unfinished: dict[int, Row] = {}
         self.members: dict[int, list[Row]] = {}
         self.records: dict[JobRef, Record] = {}
+        self.needs: dict[tuple[int, int], Dependency] = {}  # by (job, the job it waits for)
         self.workers: dict[str, tuple[WorkerView, str]] = {}
         self.epoch = 0
         self.open_xids: set[int] = set()
@@ -89,6 +90,8 @@ class Ledger:
         self.jobs[row.id] = row
         if row.array_id is not None:
             self.members.setdefault(row.array_id, []).append(row)
+        for parent_id, condition in row.after:
+            self.needs[row.id, parent_id] = Dependency(condition)
         if row.expires_at is not None:
             self._expiring[row.id] = row
         self._index(row)

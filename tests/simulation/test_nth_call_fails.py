@@ -1,68 +1,78 @@
-"""Every call of a scenario fails once, in turn: refused, or done with its answer lost. No job may notice.
+"""Every call fails once, in turn: refused, never answered, or done with its answer lost. No job may notice.
 
-The scenario has what the shells do with PostgreSQL in it: submissions, retries, a cancel, a slow image, the death of
-every module and of a worker. First it runs whole, and counts the calls of each statement; then again for the first, the
-second and the last call of each, and for each way to fail.
+Each scenario first runs whole, and its calls are counted, statements and messages. Then it runs again for each of the
+first calls of a kind, and with SWARMSYNC_NTH_CALLS=all for every single call; in each way to fail.
 """
 
+import os
+from collections.abc import Mapping
 from functools import cache
 
 import pytest
-from machine import Behaviour
+from fates import DONE, FAILURES, REFUSED, SILENT
+from rows import Broken
+from scenarios import SCENARIOS
 from scenes import Scene
-from store import DONE, REFUSED, SILENT
-
-from engine.service_channels import Role
-from swarmsync.model.spec import Retry
 
 SEED = 11
-#: As many calls of each statement as the scenario is sure to make can be asked for; the rest it meets by chance.
-NTH_MAX = 12
+#: Which calls of a kind fail in `make test`. What is called more often is called the same way again.
+NTHS = (1, 2)
+EVERY_CALL = os.environ.get("SWARMSYNC_NTH_CALLS") == "all"
+#: Statements and messages that the scenarios must make together.
+KINDS = frozenset({
+    "dispatch", "due", "ends", "expire", "feed", "feed_start", "finish_arrays", "join_worker", "load_placed",
+    "load_queued", "load_workers", "next_due", "next_epoch", "offered", "open_arrays", "overlooked", "progress",
+    "release", "renote", "resend", "save_line_waits", "save_liveness", "settle", "specs", "started", "stops", "store_output",
+    "waited_for",
+    "answer to join", "answer to logs", "answer to pulse", "answer to reports", "changed", "join", "logs", "orders",
+    "pulse", "receipt", "reports",
+})  # fmt: skip
 
 
-def run(fates=None):
-    """Run the scenario; `fates` is what becomes of the calls of each statement, in order."""
-    scene = Scene(SEED, workers=3)
-    scene.store.fates.update(fates or {})
-    good = scene.submit(6, Behaviour(800))
-    bad = scene.submit(3, Behaviour(500, exit_code=3), retry=Retry(attempts=2, backoff="none"))
-    slow = scene.submit(2, Behaviour(500, pull_ms=2_500))
-    doomed = scene.submit(2, Behaviour(None))
-    scene.run_for(2_000)
-    for role in (Role.DISPATCHER, Role.SCHEDULER, Role.HARVESTER, Role.HIBERNATOR):
-        scene.core.kill(role)
-        scene.core.start(role)
-    scene.kill_agent("w2")
-    scene.run_for(15_000)
-    for job_id in doomed:
-        scene.people.stop(job_id)
+def play(name: str, fates: Mapping[str, list[str]]) -> Scene:
+    """Play a scenario; `fates` is what becomes of the calls of each kind, in order. Raises Broken."""
+    workers, scenario = SCENARIOS[name]
+    scene = Scene(SEED, workers=workers)
+    for kind, fate in fates.items():
+        calls = scene.network if kind in scene.network.KINDS else scene.store
+        calls.fates[kind] = list(fate)
+    ends = scenario(scene)
+    scene.until(lambda: len(scene.checks.finals) == len(scene.people.made), 180_000)
     scene.heal_and_run()
-    assert scene.all_are([*good, *slow], "succeeded")
-    assert scene.all_are(bad, "failed")
-    assert scene.all_are(doomed, "cancelled")
+    if scene.checks.finals != ends:
+        raise Broken(f"{name} with {fates}: {scene.checks.finals}, and not {ends}")
     return scene
 
 
 @cache
-def calls():
-    return run().store.calls
+def calls(name: str) -> dict[str, int]:
+    """How often each kind of call is made before everything has ended."""
+    scene = play(name, {})
+    return scene.store.calls | scene.network.calls
 
 
-def test_the_scenario_uses_the_statements_that_matter():
-    assert {"dispatch", "settle", "started", "feed", "ends", "offered", "load_placed", "due", "join_worker"} <= set(
-        calls()
-    )
+def nths(count: int) -> list[int]:
+    return list(range(1, count + 1)) if EVERY_CALL else [nth for nth in NTHS if nth <= count]
+
+
+def test_the_scenarios_make_every_kind_of_call():
+    assert {kind for name in SCENARIOS for kind in calls(name)} == KINDS
+
+
+@pytest.mark.timeout(600 if EVERY_CALL else 60)
+@pytest.mark.parametrize("fate", FAILURES)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_call_fails_once(name, fate):
+    for kind, count in calls(name).items():
+        for nth in nths(count):
+            try:
+                play(name, {kind: [DONE] * (nth - 1) + [fate]})
+            except AssertionError as broken:
+                raise Broken(f"{name}: {kind}, call {nth}, {fate}: {broken}") from broken
 
 
 @pytest.mark.parametrize("fate", [REFUSED, SILENT])
-def test_each_call_fails_once(fate):
-    for name, count in calls().items():
-        for nth in sorted({1, 2, 3, min(count, NTH_MAX)}):
-            scene = run({name: [DONE] * (nth - 1) + [fate]})
-            assert len(scene.checks.finals) == len(scene.people.made), (name, nth)
-
-
-@pytest.mark.parametrize("fate", [REFUSED, SILENT])
-def test_each_statement_fails_many_times_in_a_row(fate):
-    for name in calls():
-        run({name: [fate] * 6})
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_kind_of_call_fails_many_times_in_a_row(name, fate):
+    for kind in calls(name):
+        play(name, {kind: [fate] * 6})

@@ -1,10 +1,10 @@
 """Words, answers and messages that are lost, each at the worst moment: it costs time, and never a job."""
 
 import pytest
+from fates import SILENT
 from machine import Behaviour
 from scenes import Scene
 from settings import SimSettings
-from store import SILENT
 from world import run_seed
 
 from engine.service_channels import Role

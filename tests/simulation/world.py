@@ -70,6 +70,7 @@ class World:
         self.network.loss = self.network.repeat = 0.0
         self.store.refuse = self.store.silence = 0.0
         self.store.fates.clear()
+        self.network.fates.clear()
         self.store_back()
         self.nats_back()
         for connection in list(self.network.connections):

@@ -1,16 +1,17 @@
 """What workers say to a need: in one word of the contract and a sentence with numbers."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from engine.scheduler.cluster_view import Machine
 from swarmsync.model.constraints import Demand
 from swarmsync.model.lifecycle import Eligibility, Liveness, WaitReason
 from swarmsync.model.resources import Need, format_cpus, format_size
+from swarmsync.model.worker import WorkerView
 
 
 def explain(
-    need: Need, machines: Iterable[Machine], demands: Sequence[Demand] = (), image: str = ""
+    need: Need, machines: Collection[Machine], demands: Sequence[Demand] = (), image: str = ""
 ) -> tuple[WaitReason, str]:
     """Return the reason that stands first in the contract's order, and its sentence.
 
@@ -18,20 +19,13 @@ def explain(
     """
     able: list[Machine] = []
     total = matching = 0
-    largest = Need(0, 0, 0, 0)
     for machine in machines:
         total += 1
-        if demands and not all(demand.holds(machine.view, image) for demand in demands):
+        view = machine.view
+        if demands and not all(demand.holds(view, image) for demand in demands):
             continue
         matching += 1
-        capacity = machine.view.capacity
-        largest = Need(
-            max(largest.cpus_milli, capacity.cpus_milli),
-            max(largest.memory_bytes, capacity.memory_bytes),
-            max(largest.gpus, capacity.gpus),
-            max(largest.disk_bytes, capacity.disk_bytes),
-        )
-        if need.fits(capacity):
+        if need.fits(view.capacity):
             able.append(machine)
     if total == 0:
         return WaitReason.NO_WORKERS, "no worker has joined yet"
@@ -40,7 +34,8 @@ def explain(
         return WaitReason.UNSATISFIABLE, f"no registered worker matches {wanted}; {_workers(total)} registered"
     if not able:
         among = f" that matches `{' and '.join(map(str, demands))}`" if demands else ""
-        return WaitReason.UNSATISFIABLE, _unsatisfiable(need, largest, total, among)
+        matches = [m.view for m in machines if all(demand.holds(m.view, image) for demand in demands)]
+        return WaitReason.UNSATISFIABLE, _unsatisfiable(need, matches, total, among)
     return _standing(need, able)
 
 
@@ -61,9 +56,8 @@ def _standing(need: Need, able: Sequence[Machine]) -> tuple[WaitReason, str]:
         return WaitReason.EVALUATING, f"{_workers(len(roomy))} {'has' if len(roomy) == 1 else 'have'} room for it now"
     if roomy:
         return WaitReason.RESERVED, f"{roomy[0].view.name} has room for it, which is kept for another job"
-    lacks = Counter(what for machine in taking for what in need.lacks(machine.free))
     detail = ", ".join(
-        f"{count} {'lacks' if count == 1 else 'lack'} free {what}" for what, count in lacks.most_common()
+        f"{count} {'lacks' if count == 1 else 'lack'} free {what}" for what, count in _lacks(need, taking).most_common()
     )
     closed = len(alive) - len(taking)
     more = f"; {_workers(closed)} more take{_s(closed)} no work" if closed else ""
@@ -71,7 +65,33 @@ def _standing(need: Need, able: Sequence[Machine]) -> tuple[WaitReason, str]:
     return WaitReason.RESOURCES, f"{_workers(len(taking))} that could run it {busy} busy: {detail}{more}"
 
 
-def _unsatisfiable(need: Need, largest: Need, total: int, among: str) -> str:
+def _lacks(need: Need, machines: Iterable[Machine]) -> Counter[str]:
+    """Count who has too little free of what. In one pass without objects: workers are many, and it is asked often."""
+    cpus_milli, memory_bytes, gpus, disk_bytes = need.cpus_milli, need.memory_bytes, need.gpus, need.disk_bytes
+    of_cpus = of_memory = of_gpus = of_disk = 0
+    for machine in machines:
+        if machine.cpus_milli < cpus_milli:
+            of_cpus += 1
+        if machine.memory_bytes < memory_bytes:
+            of_memory += 1
+        if machine.gpus < gpus:
+            of_gpus += 1
+        if machine.disk_bytes < disk_bytes:
+            of_disk += 1
+    found = {"cpus": of_cpus, "memory": of_memory, "gpus": of_gpus, "disk": of_disk}
+    return Counter({what: count for what, count in found.items() if count})
+
+
+def _unsatisfiable(need: Need, views: Iterable[WorkerView], total: int, among: str) -> str:
+    largest = Need(0, 0, 0, 0)
+    for view in views:
+        capacity = view.capacity
+        largest = Need(
+            max(largest.cpus_milli, capacity.cpus_milli),
+            max(largest.memory_bytes, capacity.memory_bytes),
+            max(largest.gpus, capacity.gpus),
+            max(largest.disk_bytes, capacity.disk_bytes),
+        )
     parts = []
     if need.cpus_milli > largest.cpus_milli:
         parts.append(f"{format_cpus(need.cpus_milli)} cpus (largest {format_cpus(largest.cpus_milli)})")

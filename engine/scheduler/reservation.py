@@ -58,9 +58,12 @@ def earliest(
     shape: Shape, machines: Iterable[Machine], end_of: Callable[[int], int], now_ms: int
 ) -> tuple[int, Machine] | None:
     """Return when and on which worker the shape will have room first; of many workers the emptiest are looked at."""
-    able = [m for m in machines if m.view.assignable and shape.could_run(m.view)]
+    need = shape.need
+    able = [m for m in machines if need.fits((view := m.view).capacity) and view.assignable]
+    if shape.demands:
+        able = [m for m in able if shape.admits(m.view)]
     if len(able) > LOOKED_AT_MAX:
-        able = nsmallest(LOOKED_AT_MAX, able, key=lambda machine: _missing(machine, shape.need))
+        able = nsmallest(LOOKED_AT_MAX, able, key=_missing_of(need))
     best: tuple[int, Machine] | None = None
     for machine in able:
         seen = forecast(machine, shape.need, end_of, now_ms)
@@ -69,11 +72,16 @@ def earliest(
     return best
 
 
-def _missing(machine: Machine, need: Need) -> float:
-    """Tell how far a worker is from having room, relative to what is wanted."""
-    return max(
-        (need.cpus_milli - machine.cpus_milli) / (need.cpus_milli or 1),
-        (need.memory_bytes - machine.memory_bytes) / (need.memory_bytes or 1),
-        (need.gpus - machine.gpus) / (need.gpus or 1),
-        (need.disk_bytes - machine.disk_bytes) / (need.disk_bytes or 1),
-    )
+def _missing_of(need: Need) -> Callable[[Machine], float]:
+    """Tell how far a worker is from having room, relative to what is wanted; of what is not wanted all have enough."""
+    cpus, memory, gpus, disk = need.cpus_milli, need.memory_bytes, need.gpus, need.disk_bytes
+
+    def missing(machine: Machine) -> float:
+        most = max((cpus - machine.cpus_milli) / (cpus or 1), (memory - machine.memory_bytes) / (memory or 1))
+        if gpus:
+            most = max(most, (gpus - machine.gpus) / gpus)
+        if disk:
+            most = max(most, (disk - machine.disk_bytes) / disk)
+        return most
+
+    return missing

@@ -115,7 +115,7 @@ class Telling:
         if room is None:
             head = books.backlog.head(line)
             assert head is not None
-            said = why.at_workers(books, reserved, line.shape, line.terms, head[1])
+            said = why.at_workers(books, reserved, line.shape, line.terms, head[1], foresee=False)
             room = said.reason, said.message
             if said.reason not in (WaitReason.RESERVED, WaitReason.EVALUATING):
                 asked[line.shape] = room  # what depends on the shape alone

@@ -130,10 +130,13 @@ def at_workers(
     terms: Terms,
     job_id: int,
     rank: tuple[Any, ...] | None = None,
+    *,
+    foresee: bool = True,
 ) -> Blocker:
     """Return what the workers say to it; Evaluating when one of them would take it now.
 
-    `rank`, where it is known: who goes before the job that a worker is kept for, may have that worker.
+    `rank`, where it is known: who goes before the job that a worker is kept for, may have that worker. Without
+    `foresee` it leaves out when there will be room, which takes another look at every worker.
     """
     reason, message = explain(shape.need, books.cluster.machines.values(), shape.demands, shape.image)
     if reason is WaitReason.RESERVED and reserved is not None:
@@ -148,7 +151,7 @@ def at_workers(
             reason, message, (reserved.job_id,), until=f"job {encode(reserved.job_id)} has started",
             opens_ms=None if seen is None else seen[0],
         )  # fmt: skip
-    if reason is WaitReason.RESOURCES:
+    if reason is WaitReason.RESOURCES and foresee:
         found = earliest(shape, books.cluster.machines.values(), books.end_of, books.now_ms)
         if found is not None:
             ends = tuple(sorted(found[1].holds, key=lambda held: (books.end_of(held), held)))

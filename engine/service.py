@@ -69,10 +69,10 @@ class Service(ABC):
     # ------------------------------------------------ for the modules
 
     def poke(self) -> None:
-        """Wake the loop: something arrived that no ring tells of."""
+        """Wake the loop, from within it: something arrived that no ring tells of."""
         self._poked = True
         if self._sleeping:
-            self._bell.ring()
+            self._bell.wake()
 
     def due(self, beat: Beat) -> bool:
         """True once per beat: what a duty does at the fast, medium and slow pulse."""

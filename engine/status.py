@@ -1,4 +1,4 @@
-"""What the supervisor tells CoreInspect about its children, three times a second, in a hash of Redis."""
+"""What the supervisor tells CoreInspect about its children, in a hash of Redis: more often while somebody looks."""
 
 import json
 from collections.abc import Sequence
@@ -13,8 +13,12 @@ from engine.service_channels import CHANNELS, Channel, Role, Wiring
 from engine.service_handles import Handle, Phase
 from engine.shared_resource.stats_page import ring_stats
 
-STATUS_EVERY_NS: Final = 250_000_000  # every third look of the supervisor
+#: Looking at ten processes costs as much as a module at rest: every third look of the supervisor, or every tenth.
+WATCHED_EVERY_NS: Final = 250_000_000
+UNWATCHED_EVERY_NS: Final = 950_000_000
 STATUS_KEY: Final = "swarmsync:modules"
+#: The API keeps it there while figures are asked for.
+WATCHED_KEY: Final = "swarmsync:modules:watched"
 #: Figures that nobody renews are gone after this long: an engine that is dead is not shown as alive.
 KEEP_S: Final = 10
 
@@ -29,10 +33,11 @@ class Status:
         self._processes: dict[int, psutil.Process] = {}
         self._gauges = {channel.name: RingGauge() for channel in CHANNELS}
         self._told_ns = 0
+        self._every_ns = WATCHED_EVERY_NS
 
     def tell(self, handles: Sequence[Handle], now_ns: int) -> None:
         """Write the figures when it is time again."""
-        if now_ns - self._told_ns < STATUS_EVERY_NS:
+        if now_ns - self._told_ns < self._every_ns:
             return
         self._told_ns = now_ns
         rows = {handle.spec.name: json.dumps(self._row(handle, now_ns)) for handle in handles}
@@ -40,8 +45,12 @@ class Status:
             handle.pid: self._processes[handle.pid] for handle in handles if handle.pid in self._processes
         }
         try:
-            self._redis.hset(STATUS_KEY, mapping=rows)  # type: ignore[arg-type]  # the stub's key type is invariant
-            self._redis.expire(STATUS_KEY, KEEP_S)
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.hset(STATUS_KEY, mapping=rows)  # type: ignore[arg-type]  # the stub's key type is invariant
+                pipeline.expire(STATUS_KEY, KEEP_S)
+                pipeline.exists(WATCHED_KEY)
+                *_, watched = pipeline.execute()
+            self._every_ns = WATCHED_EVERY_NS if watched else UNWATCHED_EVERY_NS
         except redis.RedisError:
             return
 

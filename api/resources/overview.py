@@ -21,6 +21,9 @@ from swarmsync.store.sessions import answering
 
 #: The supervisor's figures of each module: a Redis hash, one JSON object per field.
 MODULES_KEY: Final = "swarmsync:modules"
+#: While it is there, the supervisor renews them four times a second, and else once.
+WATCHED_KEY: Final = "swarmsync:modules:watched"
+WATCHED_MS: Final = 5_000
 RECENT_LOGS: Final = 20
 ERRORS_KEY: Final = "swarmsync:errors"
 ERRORS_MS: Final = 2_000
@@ -132,7 +135,10 @@ class Durability(Resource):
 async def module_figures(call: Call) -> dict[str, dict[str, Any]]:
     """Return each module with its purpose and the figures of the last second; without those its state is unknown."""
     with answering():
-        kept = await call.services.redis.hgetall(MODULES_KEY)
+        async with call.services.redis.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(MODULES_KEY)
+            pipeline.set(WATCHED_KEY, b"1", px=WATCHED_MS)
+            kept, _ = await pipeline.execute()
     found: dict[str, dict[str, Any]] = {
         name: {"name": name, "purpose": text, "state": "unknown"} for name, text in PURPOSES.items()
     }

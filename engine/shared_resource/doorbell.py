@@ -19,8 +19,8 @@ from typing import Final, Self
 from engine.shared_resource.layout import SLEEPING
 from engine.shared_resource.ring import Ring
 
-#: The longest delay of a missed ring. Twenty looks a second cost an idle process less than 0.2 % of a core.
-BACKSTOP_S: Final = 0.05
+#: The longest delay of a missed ring: as long as the fast pulse, which wakes an idle module anyway.
+BACKSTOP_S: Final = 0.1
 
 
 class Doorbell:
@@ -41,6 +41,13 @@ class Doorbell:
         """Wake the listener, from any process. Never blocks; without a living listener it is one cheap system call."""
         with contextlib.suppress(BlockingIOError):  # 2**64 - 2 unheard rings: the listener will wake anyway
             os.eventfd_write(self._fd, 1)
+
+    def wake(self) -> None:
+        """Ring, from the listener's own event loop: without a system call, and without another turn of the loop."""
+        self._rung = not self._waiting
+        for wake in self._waiting:
+            _resolve(wake, rung=True)
+        self._waiting.clear()
 
     def fileno(self) -> int:
         """Return the descriptor, for a listener without an event loop."""
@@ -77,10 +84,7 @@ class Doorbell:
     def _on_ring(self) -> None:
         with contextlib.suppress(BlockingIOError):  # already heard
             os.eventfd_read(self._fd)
-        self._rung = not self._waiting
-        for wake in self._waiting:
-            _resolve(wake, rung=True)
-        self._waiting.clear()
+        self.wake()
 
 
 class RingWriter:

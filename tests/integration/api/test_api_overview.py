@@ -114,6 +114,7 @@ async def test_modules_show_what_the_supervisor_says(ann, oscar, redis):
     assert isinstance(one["recent_logs"], list)
     assert "recent_logs" not in (await ann.get("/v1/modules/scheduler")).json
     assert (await ann.get("/v1/modules/conductor")).status == 404
+    assert 0 < await redis.pttl("swarmsync:modules:watched") <= 5_000  # so the supervisor renews them more often
     await redis.delete("swarmsync:modules")
 
 

@@ -128,7 +128,7 @@ def convert(raw: Any, kind: type[T], root: str = "$") -> T:
             unknown = message.removeprefix("Object contains unknown field `").rstrip("`")
             sentence = f"is not a known field; known are {', '.join(known)}"
             raise SpecError([FieldError(f"{root}{place.rstrip('`').removeprefix('$')}.{unknown}", sentence)]) from None
-        raise SpecError([explain(str(error), root)]) from None
+        raise SpecError([explain(str(error), root, kind=kind)]) from None
 
 
 def endpoint(

@@ -72,8 +72,10 @@ def read(request: Request, kind: type[Q]) -> Q:
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
+        from swarmsync.protocol.neighbours import remedy  # noqa: PLC0415 difflib is slow to import, rarely needed
+
         message, _, place = str(error).partition(" - at `$.")
-        raise QueryError(place.rstrip("`"), message) from None
+        raise QueryError(place.rstrip("`"), remedy(message, f".{place.rstrip('`')}", kind)) from None
 
 
 def states(text: str) -> tuple[JobState, ...] | None:

@@ -76,7 +76,7 @@ def _run_core(settings: conf.Settings) -> None:
 
     lock = data_lock.take(settings.data_path)
     instance = blake2b(str(settings.data_path).encode(), digest_size=6).hexdigest()
-    _port_free(settings)
+    settings = with_port(settings)
 
     as_json = settings.logs.format == "json"
 
@@ -207,18 +207,21 @@ def installed_version() -> str:
     return importlib.metadata.version("swarmsync")
 
 
-def _port_free(settings: conf.Settings) -> None:
+def with_port(settings: conf.Settings) -> conf.Settings:
+    """Return the settings with the API's port, which is free; port 0 stands for any. Raises ConfigError."""
     import socket
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.api.bind, settings.api.port))
+            port = probe.getsockname()[1]
         except OSError as problem:
             raise ConfigError(
                 f"{settings.api.bind}:{settings.api.port} cannot be used for the API ({problem.strerror});"
                 " set api.port, SWARMSYNC_API_PORT or --port"
             ) from None
+    return msgspec.structs.replace(settings, api=msgspec.structs.replace(settings.api, port=port))
 
 
 if __name__ == "__main__":

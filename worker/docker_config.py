@@ -43,6 +43,7 @@ LOG_CONFIG: Final[Mapping[str, Any]] = {
     "Config": {"max-size": "1000000g", "max-file": "1", "compress": "false"},
 }
 _API_NEWEST: Final = (1, 45)
+_CPUS_MILLI_BY_NAME: Final = 10
 _TAG_OR_DIGEST: Final = re.compile(
     r"(?P<name>.+?)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]*))?(?P<digest>@[a-z0-9]+:[0-9a-f]+)?"
 )
@@ -131,7 +132,7 @@ def _limits(plan: ContainerPlan, secrets_path: str | None) -> dict[str, Any]:
     if secrets_path is not None:
         mounts.append(_mount(Mount("bind", secrets_path, SECRETS_TARGET, read_only=True)))
     limits: dict[str, Any] = {
-        "NanoCpus": plan.cpus_milli * 1_000_000,
+        **_cpu_limit(plan.cpus_milli),
         "Memory": plan.memory_bytes,
         "MemorySwap": plan.memory_bytes,
         "PidsLimit": plan.pids_max,
@@ -161,6 +162,16 @@ def _limits(plan: ContainerPlan, secrets_path: str | None) -> dict[str, Any]:
     if plan.disk_bytes is not None:
         limits["StorageOpt"] = {"size": str(plan.disk_bytes)}
     return limits
+
+
+def _cpu_limit(cpus_milli: int) -> dict[str, int]:
+    """Return the limit of CPU time.
+
+    Docker's own period is 100 ms and the kernel's smallest slice 1 ms: for less than 0.01 CPUs the period is a second.
+    """
+    if cpus_milli >= _CPUS_MILLI_BY_NAME:
+        return {"NanoCpus": cpus_milli * 1_000_000}
+    return {"CpuPeriod": 1_000_000, "CpuQuota": cpus_milli * 1_000}
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

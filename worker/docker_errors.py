@@ -41,6 +41,8 @@ _PERMANENT: Final = (
     "exec format error",
 )
 _NO_COMMAND: Final = ("executable file not found", "no such file or directory", "no command specified")
+#: The image has no such user or group. The engine answers 500, but no worker and no other time would help.
+_NO_USER: Final = ("no matching entries in passwd file", "no matching entries in group file")
 _NOT_EXECUTABLE: Final = ("permission denied", "is a directory", "not a directory", "exec format error")
 
 
@@ -105,7 +107,9 @@ def start_problem(status: int, message: str) -> RuntimeProblem:
             EndReason.START_FAILED, f"the command cannot be executed: {said}", exit_code=EXIT_NOT_EXECUTABLE
         )
     return RuntimeProblem(
-        EndReason.START_FAILED, f"the container could not be started: {said}", retryable=status >= 500
+        EndReason.START_FAILED,
+        f"the container could not be started: {said}",
+        retryable=status >= 500 and not _has(text, _NO_USER),
     )
 
 

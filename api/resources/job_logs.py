@@ -61,7 +61,10 @@ class Logs(Resource):
         if row is None:
             raise missing(job)
         if row["array_size"] is not None and row["array_id"] is None:
-            raise Conflict(f"an array has no output of its own; ask for a member, such as {job}[0]")
+            raise Conflict(
+                f"an array has no output of its own; ask for a member: GET /v1/jobs?array={job}, or consumer job list"
+                f" --array {job}, names them"
+            )
         if query.attempt is not None and query.attempt > row["fence"] and not query.follow:
             raise NotFound(f"job {job[:40]} has no attempt {query.attempt}")
         reader = OutputReader(call, job_id, wanted)

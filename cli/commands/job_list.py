@@ -16,8 +16,8 @@ app = typer.Typer()
 
 
 def _id(job: Document, _now: datetime) -> str:
-    size = job.get("array_size")
-    return cells.plain(job["id"]) + (f"[{size}]" if size and job.get("array_index") is None else "")
+    size = job.get("array_size")  # never written like an index: what is copied from here must name the array
+    return cells.plain(job["id"]) + (f" (x{size})" if size and job.get("array_index") is None else "")
 
 
 def _command(job: Document, _now: datetime) -> str:

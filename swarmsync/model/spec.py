@@ -5,6 +5,7 @@ placement is derived (`need`, `shape`), and defaults are filled in once, when it
 """
 
 import builtins
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -22,6 +23,7 @@ from swarmsync.model.resources import Need, parse_duration_ms
 ARRAY_MAX: Final = 100_000
 NAME_MAX: Final = 128
 AFTER_MAX: Final = 1_000
+EXIT_CODE_MAX: Final = 255
 PLACEMENT_RULES_MAX: Final = 64
 LOG_MAX_DEFAULT: Final = Size(50 << 20)
 LOG_KEEP_MIN_MS: Final = 3_600_000
@@ -183,8 +185,16 @@ class JobSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 RATE_INTERVAL_MAX_MS: Final = 86_400_000
-_IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@+-]*")
-_VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+#: A reference as Docker reads it: [registry[:port]/]path[:tag][@digest]; only the registry may have capitals.
+_IMAGE: Final = re.compile(
+    r"([a-zA-Z0-9][a-zA-Z0-9.-]*(:\d{1,5})?/|\[[0-9a-fA-F:]+\](:\d{1,5})?/)?"
+    r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)*"
+    r"(:\w[\w.-]{0,127})?(@[A-Za-z][A-Za-z0-9]*([+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
+#: Docker wants two characters at least in a volume's name.
+_VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_NETWORK: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _USER: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.$-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.$-]*)?")
 #: Names of signals as Linux has them, without SIG; a number is one, too.
 _SIGNAL: Final = re.compile(
@@ -252,12 +262,26 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".logs.keep", "one hour at least"
     for entry in spec.retry.not_on_exit:
         first, _, last = str(entry).partition("-")
-        if not _EXIT_RANGE.fullmatch(str(entry)) or int(last or first) < int(first):
+        if not _EXIT_RANGE.fullmatch(str(entry)) or not int(first) <= int(last or first) <= EXIT_CODE_MAX:
             yield ".retry.not_on_exit", f"{str(entry)[:20]!r} is no exit code; write 2 or 64-78"
     if spec.security.profile == "strict":
         yield from _strict_problems(spec)
+    if not _NETWORK.fullmatch(spec.network):
+        yield ".network", f"{spec.network[:80]!r} is not a network; write none, bridge or the name of one"
+    yield from _volumes_problems(spec)
+
+
+def _volumes_problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    taken: set[str] = set()
     for index, volume in enumerate(spec.volumes):
         problem = _volume_problem(volume)
+        if problem is None:
+            target = posixpath.normpath(read_volume(volume).target)
+            if target == "/":
+                problem = "nothing can be mounted over '/'; name a directory in the container"
+            elif target in taken:
+                problem = f"the target {target[:80]!r} is taken by a volume before this one"
+            taken.add(target)
         if problem:
             yield f".volumes[{index}]", problem
 
@@ -306,7 +330,7 @@ def _volume_problem(volume: str | VolumeSpec) -> str | None:
     if mount.type == "bind" and (not mount.source.startswith("/") or ".." in mount.source.split("/")):
         return f"the path {mount.source[:80]!r} must be absolute, without '..'"
     if mount.type == "volume" and not _VOLUME.fullmatch(mount.source):
-        return f"{mount.source[:80]!r} is not a volume name"
+        return f"{mount.source[:80]!r} is not a volume name; it has two letters, digits, '_', '.' or '-' at least"
     return None
 
 

@@ -78,7 +78,7 @@ def convert_spec(document: Any, root: str = "$") -> JobSpec:
     try:
         return msgspec.convert(document, JobSpec, dec_hook=dec_hook, strict=True)
     except msgspec.ValidationError as error:
-        raise SpecError([explain(str(error), root)]) from None
+        raise SpecError([explain(str(error), root, kind=JobSpec)]) from None
 
 
 def decode_stored_schedule(document: bytes | str) -> ScheduleSpec:
@@ -91,12 +91,15 @@ def convert_schedule(document: Any, root: str = "$") -> ScheduleSpec:
     try:
         return msgspec.convert(document, ScheduleSpec, dec_hook=dec_hook, strict=True)
     except msgspec.ValidationError as error:
-        raise SpecError([explain(str(error), root, "schedule")]) from None
+        raise SpecError([explain(str(error), root, "schedule", ScheduleSpec)]) from None
 
 
-def explain(message: str, root: str = "$", top: str = "") -> FieldError:
-    """Turn msgspec's `... - at `$.a.b`` into a path and a sentence; an unknown key gets its nearest known neighbour."""
-    from swarmsync.protocol.neighbours import nearest_key  # noqa: PLC0415 difflib is slow to import, rarely needed
+def explain(message: str, root: str = "$", top: str = "", kind: Any = None) -> FieldError:
+    """Turn msgspec's `... - at `$.a.b`` into a path and a sentence; an unknown key gets its nearest known neighbour.
+
+    `kind` is the type of the whole document: with it a wrong word is answered with those that are known.
+    """
+    from swarmsync.protocol.neighbours import nearest_key, remedy  # noqa: PLC0415 difflib is slow to import, rarely needed
 
     text, _, place = message.partition(" - at `")
     place = place.removeprefix("key` in `")
@@ -105,4 +108,4 @@ def explain(message: str, root: str = "$", top: str = "") -> FieldError:
     if text.startswith(prefix):
         unknown = text.removeprefix(prefix).rstrip("`")
         return FieldError(f"{path}.{unknown}", f"is not a known field{nearest_key(unknown, place.rstrip('`'), top)}")
-    return FieldError(path, text)
+    return FieldError(path, remedy(text, place.rstrip("`"), kind))

@@ -1,10 +1,12 @@
-"""The nearest known key for a typing error in a spec."""
+"""What a document should have said: the nearest known key, the words that are known, how a value is written."""
 
 import difflib
 import re
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import msgspec
+from msgspec import inspect
 
 from swarmsync.model import files
 from swarmsync.model import spec as model
@@ -58,3 +60,46 @@ def nearest_key(unknown: str, place: str, top: str = "") -> str:
     known = [entry.encode_name for entry in msgspec.structs.fields(struct)]
     close = difflib.get_close_matches(unknown.lower(), known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+
+
+#: How the fields are written that msgspec holds against a pattern; nobody should have to read one.
+_WRITTEN: Final = {
+    "range": "0-999, or 3,7,10-12",
+    "limit": "10/1m",
+    "signal": "SIGTERM or SIGINT",
+    "capabilities": "NET_ADMIN",
+    "devices": "/dev/fuse",
+    "name": "ci-deploy: letters, digits, '@', '_', '.' and '-', 63 at most",
+}
+_STEP: Final = re.compile(r"\.([A-Za-z_]\w*)|\[")
+
+
+def remedy(text: str, place: str, kind: Any) -> str:
+    """Return what msgspec says of the value at `place` of a document of type `kind`, with what could stand there."""
+    if text.startswith("Expected `str` matching regex"):
+        written = _WRITTEN.get(re.sub(r"\[[^]]*\]", "", place).split(".")[-1])
+        return f"is not written as it must be; write it like {written}" if written else text
+    if kind is None or not text.startswith("Invalid enum value"):
+        return text
+    known = list(dict.fromkeys(_words(inspect.type_info(kind), _STEP.findall(place))))
+    return f"{text}; known are {', '.join(known)}" if known else text
+
+
+def _words(kind: inspect.Type, path: list[str]) -> Iterator[str]:
+    """Yield the words that may stand at `path`, which has a name for a field and nothing for an entry of a list."""
+    if isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from _words(one, path)
+    elif isinstance(kind, inspect.Metadata):
+        yield from _words(kind.type, path)
+    elif not path:
+        if isinstance(kind, inspect.LiteralType):
+            yield from map(str, kind.values)
+        elif isinstance(kind, inspect.EnumType):
+            yield from (str(member.value) for member in kind.cls)
+    elif isinstance(kind, inspect.StructType):
+        for entry in kind.fields:
+            if entry.encode_name == path[0]:
+                yield from _words(entry.type, path[1:])
+    elif isinstance(kind, inspect.VarTupleType | inspect.ListType):
+        yield from _words(kind.item_type, path[1:])

@@ -64,6 +64,11 @@ def test_what_is_wrong_is_named(text, name):
     assert [error.path for error in caught.value.errors] == [f"?{name}"]
 
 
+def test_a_word_that_is_not_known_is_answered_with_those_that_are():
+    with pytest.raises(QueryError, match="known are a, b"):
+        query(b"kind=c")
+
+
 def test_a_route_without_parameters_takes_none():
     assert query(b"", NoQuery) == NoQuery()
     with pytest.raises(QueryError, match="there are none here"):

@@ -24,13 +24,13 @@ LINES = [
     (f"docker run -v cache:/cache {A}", {"image": A, "volumes": ["cache:/cache"]}, []),
     (f"docker run -v cache:/cache:ro {A}", {"image": A, "volumes": ["cache:/cache:ro"]}, []),
     (f"docker run -v /srv/data:/data {A}", {"image": A}, ["-v /srv/data:/data"]),
-    (f"docker run -v $PWD:/src -v b:/b {A}", {"image": A, "volumes": ["b:/b"]}, ["-v $PWD:/src"]),
+    (f"docker run -v $PWD:/src -v data:/b {A}", {"image": A, "volumes": ["data:/b"]}, ["-v $PWD:/src"]),
     (f"docker run -v /data {A}", {"image": A}, ["-v /data"]),
     (f"docker run -v a:/a:z {A}", {"image": A}, ["-v a:/a:z"]),
     (f"docker run -v ./here:/here {A}", {"image": A}, ["-v ./here:/here"]),
     (
-        f"docker run --mount type=volume,source=v,target=/v,readonly {A}",
-        {"image": A, "volumes": [{"type": "volume", "target": "/v", "source": "v", "read_only": True}]},
+        f"docker run --mount type=volume,source=vv,target=/v,readonly {A}",
+        {"image": A, "volumes": [{"type": "volume", "target": "/v", "source": "vv", "read_only": True}]},
         [],
     ),
     (

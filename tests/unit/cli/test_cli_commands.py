@@ -244,6 +244,15 @@ def test_wait_on_an_array_takes_the_highest_code(consumer, core):
     assert consumer("job", "wait", "--exit-code", ID) == 9
 
 
+def test_an_array_is_listed_with_its_size_that_is_no_index(consumer, core, capsys):
+    members = [job(array_size=3), job(id=OTHER, array_size=3, array_index=1)]
+    core.on("GET", "/v1/jobs", {"items": members, "next_cursor": None})
+    assert consumer("job", "list", "--no-headers", "--all") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith(f"{ID} (x3)") for line in lines] == [True, False]
+    assert lines[1].startswith(f"{OTHER} ")
+
+
 def test_logs(consumer, core, capfdbinary):
     lines = [chunk(b"one\ntw"), chunk(b"o\n", offset=6), chunk(b"\xff\n", stream="stderr"), chunk(b"end", offset=8)]
     core.on("GET", f"{PATH}/logs", Stream([*lines, end()]))

@@ -64,7 +64,7 @@ def test_a_problem_has_its_path_and_a_remedy(fields: dict[str, Any], path: str, 
     [
         ({"crn": "x"}, "$.crn", "did you mean cron?"),
         ({"job": {"image": "a", "env": {}}}, "$.job.env", "did you mean environment?"),
-        ({"overlap": "never"}, "$.overlap", "Invalid enum value"),
+        ({"overlap": "never"}, "$.overlap", "Invalid enum value 'never'; known are allow, queue, replace, skip"),
         ({"misfire_window": "soon"}, "$.misfire_window", "is not a duration"),
     ],
 )

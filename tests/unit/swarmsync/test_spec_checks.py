@@ -6,9 +6,13 @@ from swarmsync.errors import FieldError, SpecError
 from swarmsync.model.spec import check
 from swarmsync.protocol.codec import convert_spec
 
+_NO_VOLUME = "is not a volume name; it has two letters, digits, '_', '.' or '-' at least"
 CASES = [
     ({"image": "UPPER case"}, ".image", "'UPPER case' is not an image name; write it like alpine:3.20"),
     ({"image": "-x"}, ".image", "'-x' is not an image name; write it like alpine:3.20"),
+    ({"image": "Alpine"}, ".image", "'Alpine' is not an image name; write it like alpine:3.20"),
+    ({"image": "alpine:"}, ".image", "'alpine:' is not an image name; write it like alpine:3.20"),
+    ({"image": "alpine@sha256:xx"}, ".image", "'alpine@sha256:xx' is not an image name; write it like alpine:3.20"),
     ({"image": "a\n"}, ".image", "'a\\n' is not an image name; write it like alpine:3.20"),
     ({"run_at": "2026-01-01T00:00:00Z", "delay": "5m"}, ".delay", "give run_at or delay, not both"),
     ({"run_at": "2026-01-01T00:00:00"}, ".run_at", "has no offset; write it like 2026-11-24T02:00:00+01:00"),
@@ -52,9 +56,9 @@ CASES = [
         "'cache' is not a volume; write it like name:/target or name:/target:ro",
     ),
     (
-        {"volumes": ["a:/a", "a:/b:x"]},
+        {"volumes": ["aa:/a", "aa:/b:x"]},
         ".volumes[1]",
-        "'a:/b:x' is not a volume; write it like name:/target or name:/target:ro",
+        "'aa:/b:x' is not a volume; write it like name:/target or name:/target:ro",
     ),
     ({"volumes": ["a:b"]}, ".volumes[0]", "the target 'b' must be an absolute path"),
     ({"volumes": ["./etc:/x"]}, ".volumes[0]", "the path './etc' must be absolute, without '..'"),
@@ -69,8 +73,22 @@ CASES = [
         ".security.privileged",
         "does not go with the strict profile",
     ),
-    ({"volumes": ["a/b:/x"]}, ".volumes[0]", "'a/b' is not a volume name"),
-    ({"volumes": [{"target": "/x"}]}, ".volumes[0]", "'' is not a volume name"),
+    ({"volumes": ["a/b:/x"]}, ".volumes[0]", f"'a/b' {_NO_VOLUME}"),
+    ({"volumes": ["a:/x"]}, ".volumes[0]", f"'a' {_NO_VOLUME}"),
+    ({"volumes": [{"target": "/x"}]}, ".volumes[0]", f"'' {_NO_VOLUME}"),
+    ({"volumes": ["aa:/"]}, ".volumes[0]", "nothing can be mounted over '/'; name a directory in the container"),
+    (
+        {"volumes": ["aa:/x", {"type": "tmpfs", "target": "/x/"}]},
+        ".volumes[1]",
+        "the target '/x' is taken by a volume before this one",
+    ),
+    (
+        {"network": "container:other"},
+        ".network",
+        "'container:other' is not a network; write none, bridge or the name of one",
+    ),
+    ({"network": "a b"}, ".network", "'a b' is not a network; write none, bridge or the name of one"),
+    ({"retry": {"not_on_exit": [256]}}, ".retry.not_on_exit", "'256' is no exit code; write 2 or 64-78"),
 ]
 
 
@@ -90,7 +108,10 @@ def test_each_problem_is_named_with_its_place_and_remedy(fields, path, message):
         {"array": {"range": "7-7"}},
         {"labels": {"k" * 128: "v" * 256}},
         {"retry": {"not_on_exit": [0, "255", "0-255"]}},
-        {"volumes": ["a:/a:ro", {"type": "tmpfs", "target": "/t"}, {"source": "v", "target": "/v"}]},
+        {"volumes": ["aa:/a:ro", {"type": "tmpfs", "target": "/t"}, {"source": "vv", "target": "/v"}]},
+        {"image": "Registry.Example:5000/a__b/c---d.e:Tag_1.x-y"},
+        {"image": "localhost/app@sha512:" + "F" * 128},
+        {"network": "team_net.2"},
         {"run_at": "1999-12-31T23:59:59-12:00"},
     ],
 )
@@ -104,7 +125,7 @@ def test_a_time_that_has_no_utc_form_is_refused(moment):
 
 
 def test_all_problems_are_named_at_once():
-    spec = convert_spec({"image": "!", "timeout": 0, "volumes": ["x", "y:/y", "z"]})
+    spec = convert_spec({"image": "!", "timeout": 0, "volumes": ["x", "yy:/y", "z"]})
     assert [error.path for error in check(spec)] == ["$.image", "$.timeout", "$.volumes[0]", "$.volumes[2]"]
 
 

@@ -148,6 +148,30 @@ def test_a_value_nobody_can_mean_is_refused_at_its_place(fields, path):
     assert wrong(**fields).path == path
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"retry": {"backoff": "linear"}}, "Invalid enum value 'linear'; known are exponential, fixed, none"),
+        ({"retry": {"on": ["error", "x"]}}, "Invalid enum value 'x'; known are error, oom, timeout"),
+        ({"logs": {"on_limit": "drop"}}, "Invalid enum value 'drop'; known are fail, truncate"),
+        ({"volumes": [{"type": "nfs", "target": "/x"}]}, "Invalid enum value 'nfs'; known are bind, tmpfs, volume"),
+        (
+            {"concurrency": {"key": "k", "limit": 1, "on_limit": "x"}},
+            "Invalid enum value 'x'; known are cancel_oldest, queue, reject",
+        ),
+        (
+            {"after": [{"job": "x", "when": "cancelled"}]},
+            "Invalid enum value 'cancelled'; known are failed, finished, succeeded",
+        ),
+        ({"array": {"range": "0..9"}}, "is not written as it must be; write it like 0-999, or 3,7,10-12"),
+        ({"rate": {"key": "k", "limit": "10/m"}}, "is not written as it must be; write it like 10/1m"),
+        ({"stop": {"signal": "sigterm"}}, "is not written as it must be; write it like SIGTERM or SIGINT"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_those_that_are_known(fields, message):
+    assert wrong(**fields).message == message
+
+
 @pytest.mark.parametrize("document", [None, [], "alpine", 3, True, {1: 2}])
 def test_what_is_no_document_at_all_is_a_spec_error(document):
     with pytest.raises(SpecError, match=r"^\$"):

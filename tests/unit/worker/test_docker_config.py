@@ -66,6 +66,15 @@ def test_the_whole_body():
     }
 
 
+def test_less_than_a_hundredth_of_a_cpu_has_a_longer_period():
+    limits = [docker_config.create_body(replace(PLAN, cpus_milli=milli))["HostConfig"] for milli in (1, 9, 10)]
+    assert [(one.get("NanoCpus"), one.get("CpuQuota"), one.get("CpuPeriod")) for one in limits] == [
+        (None, 1_000, 1_000_000),
+        (None, 9_000, 1_000_000),
+        (10_000_000, None, None),
+    ]
+
+
 def test_what_the_plan_leaves_open_is_the_image_s():
     body = docker_config.create_body(replace(PLAN, entrypoint=None, command=None, working_dir=None, user=None))
     assert not {"Entrypoint", "Cmd", "WorkingDir", "User"} & body.keys()

@@ -68,6 +68,8 @@ _RUNC = "failed to create shim task: OCI runtime create failed: runc create fail
         (400, _RUNC + 'exec: "/etc/passwd": permission denied: unknown', R.START_FAILED, 126, False),
         (400, _RUNC + 'exec: "/etc": is a directory: unknown', R.START_FAILED, 126, False),
         (500, 'starting container process caused "exec format error"', R.START_FAILED, 126, False),
+        (500, "unable to find user x: no matching entries in passwd file", R.START_FAILED, None, False),
+        (500, "unable to find group x: no matching entries in group file", R.START_FAILED, None, False),
         (404, "network team not found", R.START_FAILED, None, False),
         (404, "No such container: abc", R.CONTAINER_REMOVED, None, False),
         (500, 'could not select device driver "" with capabilities: [[gpu]]', R.START_FAILED, None, True),

@@ -126,17 +126,18 @@ class Agent:
         await self._runtime.close()
 
     async def run(self) -> None:
-        await self._adopt()
-        await self._join()
-        await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
         works = [self._pulses, self._reports, self._output.run, self._begin_anew, self._look_after_images]
         works.append(self._remove_orphans)
         if self._watch is not None:
             works.append(self._watch.keep)
-        loops = [asyncio.create_task(loop()) for loop in works]
+        loops: list[asyncio.Task[None]] = []
         stopped = asyncio.create_task(self._stopping.wait())
-        done, _ = await asyncio.wait({*loops, stopped}, return_when=asyncio.FIRST_COMPLETED)
         try:
+            await self._adopt()
+            await self._join()
+            await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
+            loops += [asyncio.create_task(loop()) for loop in works]
+            done, _ = await asyncio.wait({*loops, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if stopped in done and not self._leaving:
                 await self._drain()
         finally:
@@ -294,7 +295,7 @@ class Agent:
         return spec
 
     def _begin(self, ref: JobRef, terms: Terms, **how: Any) -> None:
-        assignment = Assignment(ref, terms, self._runtime, self._output, self._say, **how)
+        assignment = Assignment(ref, terms, self._runtime, self._output, self._say, watch=self._watch, **how)
         self._assignments[ref] = assignment
         assignment.begin()
 

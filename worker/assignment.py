@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from swarmsync import ids
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.protocol.messages import Ended, OutputSum, Progress, Report, Started, StopJob, StreamSum
@@ -29,6 +30,7 @@ from worker.output import OutputSender, Stream
 from worker.plans import Terms
 from worker.steps import End, Step
 from worker.stopwatch import Stopwatch
+from worker.watch import Watch
 
 SLOW_PULL_S = 1.0
 FIRST_USAGE_S = 2.0
@@ -59,6 +61,7 @@ class Assignment:
         plan: ContainerPlan | None = None,
         adopted: Observed | None = None,
         missing: str = "",
+        watch: Watch | None = None,
     ) -> None:
         self.ref = ref
         self.terms = terms
@@ -84,6 +87,20 @@ class Assignment:
         self._image = ""  # the digest that the plan's tag meant here
         self._over_limit = False  # what `logs.on_limit: fail` does not forgive
         self._spent = Stopwatch()
+        self._watch_file = watch
+        before = watch.cause(*self._name) if watch is not None and adopted is not None else None
+        if before is not None:  # an earlier agent was ending it, and did not live to tell
+            self._cause, self._cause_ms = before
+            if self._seen is Seen.RUNNING:
+                self._stop = StopJob(ref, reason=self._cause)
+
+    @property
+    def _name(self) -> tuple[str, int]:
+        return ids.encode(self.ref.job_id), self.ref.fence
+
+    def _mark(self, cause: EndReason) -> None:
+        if self._watch_file is not None:
+            self._watch_file.mark(*self._name, cause)
 
     def stop(self, order: StopJob) -> None:
         """End it: the first cause counts; a kill after a stop only hurries."""
@@ -91,6 +108,7 @@ class Assignment:
         if self._running:
             if self._cause is None:
                 self._cause, self._cause_ms = order.reason, wall_ms()
+                self._mark(self._cause)
                 self._spent.begin("stop_ms")
             if self._stopping is not None:
                 self._stopping.cancel()
@@ -111,6 +129,7 @@ class Assignment:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
             end, exit_ = steps.problem_end(problem), None
+            self._mark(end.reason)
             await self._surely_down()
         except asyncio.CancelledError:
             raise
@@ -309,9 +328,12 @@ class Assignment:
         try:
             return end, await Collector(self.ref, self._runtime, self._output).collect(self.container_id, outputs)
         except (OutputProblem, RuntimeProblem) as problem:
-            if end.reason is EndReason.COMPLETED:
-                return End(problem.reason, problem.message, end.exit_code), ()
-            return End(end.reason, f"{end.message}; its outputs are not kept: {problem.message}", end.exit_code), ()
+            reason, message = problem.reason, problem.message
+        except Exception as problem:  # noqa: BLE001 as in `live`: a full disk, say
+            reason, message = EndReason.DOCKER_ERROR, f"the worker failed: {type(problem).__name__}: {problem}"
+        if end.reason is EndReason.COMPLETED:
+            return End(reason, message, end.exit_code), ()
+        return End(end.reason, f"{end.message}; its outputs are not kept: {message}", end.exit_code), ()
 
     async def _collect(self, end: End, exit_: Exit | None) -> None:
         """Wait until the output is stored, then report."""

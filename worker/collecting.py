@@ -5,6 +5,7 @@ does not have yet. A copy that arrives otherwise than it left is sent again once
 """
 
 import asyncio
+import contextlib
 import posixpath
 import tempfile
 import threading
@@ -61,9 +62,14 @@ class Collector:
 
     async def _spool(self, container_id: str, output: Output, spool: IO[bytes]) -> OutputSum:
         keeper = TarKeeper(output.path, int(output.max), spool)
-        await self._add(keeper, container_id, fixed_part(output.path))
-        for path in list(keeper.kept.elsewhere):
-            await self._add(keeper, container_id, path)
+        try:
+            await self._add(keeper, container_id, fixed_part(output.path))
+            for path in list(keeper.kept.elsewhere):
+                await self._add(keeper, container_id, path)
+        except Exception:
+            with contextlib.suppress(OSError):
+                keeper.close()  # while there is something that it can write to
+            raise
         kept: Kept = keeper.close()
         size = spool.tell()
         digest = await asyncio.to_thread(_digest, spool)

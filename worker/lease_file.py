@@ -4,6 +4,7 @@ All of it lies in one directory per worker. The file is replaced as a whole, so 
 not synced, for a machine that lost power runs no containers. Locks are the kernel's and end with their process.
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -19,6 +20,8 @@ AGENT_LOCK: Final = "agent.lock"
 WATCHDOG_LOCK: Final = "watchdog.lock"
 LOCK_TRIES: Final = 10
 _PUT_DOWN: Final = "put-down"
+#: What a mark says that the watchdog made.
+WATCHDOG: Final = ""
 
 
 def boot_ms() -> int:
@@ -60,7 +63,7 @@ def is_locked(path: Path) -> bool:
 
 
 class LeaseFile:
-    """One worker's notes. The agent writes; the watchdog reads, and marks what it put down."""
+    """One worker's notes. The agent writes; the watchdog reads. Both mark what they put down."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -86,14 +89,20 @@ class LeaseFile:
         except FileNotFoundError:
             return 0
 
-    # ------------------------------------------------ what the watchdog did
+    # ------------------------------------------------ what was stopped, and why
 
-    def mark(self, key: str) -> None:
-        """Say that the watchdog ended this container, before it does so."""
-        (self.directory / _PUT_DOWN / key).touch()
+    def mark(self, key: str, why: str = WATCHDOG) -> None:
+        """Say why this container is ended, before it is: an agent may die in between. The first cause counts."""
+        with contextlib.suppress(FileExistsError), (self.directory / _PUT_DOWN / key).open("x") as file:
+            file.write(why)
 
-    def was_put_down(self, key: str) -> bool:
-        return (self.directory / _PUT_DOWN / key).exists()
+    def marked(self, key: str) -> tuple[str, int] | None:
+        """Return why it was ended, and when that was said (Unix milliseconds)."""
+        path = self.directory / _PUT_DOWN / key
+        try:
+            return path.read_text(), path.stat().st_mtime_ns // 1_000_000
+        except FileNotFoundError:
+            return None
 
     def forget(self, key: str) -> None:
         (self.directory / _PUT_DOWN / key).unlink(missing_ok=True)

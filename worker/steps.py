@@ -30,6 +30,7 @@ _STOPPED: Final = {
     R.WORKER_DRAINED: "the worker was asked to stop and stopped the container",
     R.WORKER_LOST: "the worker had no contact with Core until the lease ended, and stopped the container",
     R.PREEMPTED: "stopped to make room for a more urgent job",
+    R.DOCKER_ERROR: "Docker failed while it ran, and the worker stopped the container",
     R.LOG_LIMIT: "wrote more output than logs.max allows",
     R.OUTPUT_TOO_LARGE: "wrote more into its file system than resources.disk allows",
 }

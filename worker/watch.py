@@ -1,6 +1,7 @@
 """The agent's side of its watchdog: notes the leases down, and sees to it that a watchdog lives."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Final
 
 import structlog
 
-from worker.lease_file import AGENT_LOCK, WATCHDOG_LOCK, LeaseFile, is_locked, take_lock
+from swarmsync.model.lifecycle import EndReason
+from worker.lease_file import AGENT_LOCK, WATCHDOG, WATCHDOG_LOCK, LeaseFile, is_locked, take_lock
 from worker.leases import Leases, key_of
 
 KEEP_S: Final = 2.0
@@ -47,7 +49,19 @@ class Watch:
             self._broken = False
 
     def was_put_down(self, job: str, fence: int) -> bool:
-        return self.file.was_put_down(key_of(job, fence))
+        """Whether the watchdog ended it."""
+        marked = self.file.marked(key_of(job, fence))
+        return marked is not None and marked[0] == WATCHDOG
+
+    def mark(self, job: str, fence: int, cause: EndReason) -> None:
+        """Note why the agent ends it, before it does: if it dies before Core knows, the next one must know that."""
+        with contextlib.suppress(OSError):  # the disk is full; then its end looks like the container's own
+            self.file.mark(key_of(job, fence), cause)
+
+    def cause(self, job: str, fence: int) -> tuple[EndReason, int] | None:
+        """Why an earlier agent ended it, and when (Unix milliseconds)."""
+        why, at_ms = self.file.marked(key_of(job, fence)) or (WATCHDOG, 0)
+        return None if why == WATCHDOG else (EndReason(why), at_ms)
 
     def forget(self, job: str, fence: int) -> None:
         self.file.forget(key_of(job, fence))

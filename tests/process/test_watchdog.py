@@ -14,7 +14,7 @@ import pytest
 
 from swarmsync.model.resources import Need
 from worker.container_runtime import ContainerPlan, Seen
-from worker.lease_file import WATCHDOG_LOCK, LeaseFile, boot_ms, is_locked
+from worker.lease_file import WATCHDOG, WATCHDOG_LOCK, LeaseFile, boot_ms, is_locked
 from worker.leases import LATE_MS, Leases, key_of
 from worker.plans import Terms, write_terms
 from worker.process_runtime import ProcessRuntime
@@ -94,7 +94,8 @@ class Machine:
         return {seen.job: seen.state for seen in asyncio.run(self.runtime.list())}
 
     def marked(self, job):
-        return self.file.was_put_down(key_of(job, 1))
+        marked = self.file.marked(key_of(job, 1))
+        return marked is not None and marked[0] == WATCHDOG
 
     def end(self):
         self.agent.kill()

@@ -57,6 +57,11 @@ def prefix_range(prefix: str) -> tuple[int, int] | None:
     return low, high if high is not None else (1 << 63) - 1
 
 
+def made_ms(number: int) -> int:
+    """Return when an id was made, on the wall clock of its maker."""
+    return (number >> _GENERATOR_BITS + _COUNTER_BITS) + EPOCH_MS
+
+
 class IdSource:
     """Makes ids that grow within one process, also when the wall clock steps back."""
 

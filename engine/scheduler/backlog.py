@@ -33,6 +33,10 @@ class Terms(Struct, frozen=True):
     rules: Rules | None = None
     array_id: int | None = None
 
+    @property
+    def timed(self) -> bool:
+        return self.rules is not None and self.rules.timeout_ms is not None
+
 
 class Level:
     """The jobs of one line and one priority."""

@@ -108,6 +108,8 @@ class Books:
             head[1],
             self.backlog.since(head[1]),
             estimate_ms,
+            line.bound_ms,
+            terms.timed,
             dominant(terms.need, self.cluster.total),
             self._level(terms.user_id) if self.policy.changes else 0.0,
             self.now_ms,

@@ -13,6 +13,7 @@ from engine.scheduler.reservation import Reservation, earliest, forecast
 
 MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
 TRIED_MAX: Final = 8
+REVIEW_MS: Final = 60_000  # so often is looked whether time alone has put another job first
 
 
 class Keeping:
@@ -25,6 +26,7 @@ class Keeping:
         self.seek = True  # there may be a job to reserve for
         self.reconsider = False  # another job may now be the one to reserve for
         self._seek_ms = 0
+        self._review_ms = 0
         self._looked = False  # in this turn, for lines that sleep and go before those that are awake
         self._asleep: tuple[Any, ...] | None = None  # the rank of the first that was not tried yet
 
@@ -34,7 +36,8 @@ class Keeping:
     def begin(self) -> None:
         """A turn begins."""
         self._looked = False
-        self.reconsider |= self._books.policy.ages
+        if self._books.policy.ages or self._books.now_ms >= self._review_ms:
+            self.reconsider, self._review_ms = True, self._books.now_ms + REVIEW_MS
         self.check()
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ at its gate; a shape that fits nowhere sleeps until room grows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ from engine.scheduler.decision import Decision
 from engine.scheduler.ranking import DEFAULT, Policy
 from engine.scheduler.reservation import Reservation
 from engine.scheduler.telling import REPORT_MS, Telling
+from swarmsync.ids import made_ms
 from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import Liveness
 from swarmsync.protocol.messages import (
@@ -42,6 +43,8 @@ from swarmsync.protocol.messages import (
 )
 
 __all__ = ["REPORT_MS", "Scheduler"]
+
+DATED_MS: Final = 1_000  # so fine is what ids tell a core that begins anew
 
 
 class Recalled(Struct, frozen=True):
@@ -92,6 +95,17 @@ class Scheduler:
             self.books.recall(entry.job_id, entry.worker_id, entry.terms, now_ms - entry.age_ms)
         for key, job_id, ago_ms in starts:
             self.books.limits.recall_start(key, job_id, now_ms - ago_ms)
+
+    def date(self, job_ids: Iterable[int], wall_ms: int, now_ms: int) -> None:
+        """Learn how long jobs have waited that this core has not heard of yet: their ids, oldest first, tell it."""
+        marked_ms = came_ms = job_id = None
+        for job_id in job_ids:
+            came_ms = now_ms - max(wall_ms - made_ms(job_id), 0)
+            if marked_ms is None or came_ms >= marked_ms + DATED_MS:
+                marked_ms = came_ms
+                self.books.backlog.mark(job_id, came_ms)
+        if job_id is not None and marked_ms is not None and came_ms is not None:
+            self.books.backlog.mark(job_id, max(came_ms, marked_ms + 1))  # else the last would seem to come now
 
     def handle(self, events: Iterable[ToScheduler], *, now_ms: int, places_max: int) -> list[ToDispatcher]:
         """Take in `events`, then decide at most `places_max` placements; what has no room stays undecided."""

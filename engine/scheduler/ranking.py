@@ -20,6 +20,8 @@ class Standing(Struct):
     job_id: int
     since_ms: int  # when it was first heard of
     estimate_ms: int
+    bound_ms: int  # how long it may run, as far as others rely on it (`run_times.py`)
+    timed: bool  # by a timeout, and so for certain
     size: float  # the part of the cluster that it takes, 0 to 1, by its scarcest resource
     level: float  # what its user has had lately (`fair_share.py`)
     now_ms: int = 0
@@ -90,14 +92,32 @@ def _run_s(job: Standing) -> float:
 HANDICAP_MS: Final = 30_000_000
 #: What a user has had lately counts as so much time for each time the whole cluster.
 SHARE_MS: Final = 3_600_000
+#: A job that takes the whole cluster, and so is the hardest to find room for, goes so much earlier.
+WIDE_MS: Final = 3_600_000
+#: A job that has waited for so many times as long as it may run goes first: its slowdown is certain to be so large.
+SLOWED: Final = 300
+#: A shorter timeout does not make a wait count for more.
+_TIMEOUT_MIN_MS: Final = 60_000
 
 
 def aged(job: Standing) -> tuple[Any, ...]:
-    """Oldest first, but short ones and those of users who have had little go ahead: for a bounded time."""
-    return (-job.priority, job.since_ms + min(job.estimate_ms, HANDICAP_MS) + SHARE_MS * job.level, job.job_id)
+    """Oldest first, but short and wide ones and those of users who have had little go ahead: for a bounded time.
+
+    Before them all go those that are slowed down much already, however long they will run; the most slowed down first.
+    """
+    if job.timed:
+        slowdown = (job.now_ms - job.since_ms) // max(job.bound_ms, _TIMEOUT_MIN_MS)
+        if slowdown >= SLOWED:
+            return (-job.priority, 0, -slowdown, job.job_id)
+    came_ms = job.since_ms + min(job.estimate_ms, HANDICAP_MS) + SHARE_MS * job.level - WIDE_MS * job.size
+    return (-job.priority, 1, came_ms, job.job_id)
 
 
-DEFAULT: Final = Policy("default", aged, shortest, learns=True, changes=True)
+def soonest_over(job: Standing) -> tuple[Any, ...]:
+    return (-job.priority, job.bound_ms, *aged(job)[1:])
+
+
+DEFAULT: Final = Policy("default", aged, soonest_over, learns=True, changes=True)
 
 POLICIES: Final[Mapping[str, Policy]] = {
     policy.name: policy

@@ -118,6 +118,7 @@ class SchedulerService(Service):
         core.succeed(self._core, now_ms)
         self._unsent += core.handle([LimitsChanged(known.queues, known.users)], now_ms=now_ms, places_max=0)
         core.recall(placed, [(row["key"], row["job_id"], row["ago_ms"]) for row in starts], now_ms)
+        core.date((job.job_id for job in waiting), self.clock.wall_ms(), now_ms)
         self._unsent += core.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=now_ms, places_max=0)
         self._core = core
         self.journal("info", "read the backlog", jobs=len(waiting), workers=len(views))

@@ -146,6 +146,7 @@ class SchedulerShell(Shell):
         joined = [WorkerJoined(view, tuple(holds.get(view.worker_id, ()))) for view, _ in views]
         scheduler.succeed(self.scheduler, self.now_ms)
         scheduler.recall(placed, [], self.now_ms)
+        scheduler.date((job.job_id for job in waiting), self.now_ms, self.now_ms)
         self.unsent += scheduler.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=self.now_ms, places_max=0)
         self.scheduler = scheduler
         self.timeline.note("scheduler", "loaded", len(waiting), len(views))

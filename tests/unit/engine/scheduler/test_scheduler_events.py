@@ -64,9 +64,9 @@ def test_work_without_gpus_keeps_off_the_gpus(core):
     assert turn(core, submitted(2, need=Need(1_000, 1, gpus=1), shape=2)) == [Place(2, 1)]
 
 
-def test_the_most_urgent_goes_first_then_the_oldest(core):
+def test_the_most_urgent_goes_first_then_of_those_that_came_together_the_widest_then_the_oldest(core):
     news = [submitted(4, 2), submitted(9, priority=80), submitted(1, priority=20), submitted(3, need=TWO, shape=2)]
-    assert [place.job_id for place in turn(core, joined(1, cpus=64), *news)] == [9, 2, 3, 4, 1]
+    assert [place.job_id for place in turn(core, joined(1, cpus=64), *news)] == [9, 3, 2, 4, 1]
 
 
 def test_a_small_job_passes_a_larger_one_that_fits_nowhere(core):

@@ -7,7 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine.scheduler.fair_share import dominant
 from engine.scheduler.placement import REPORT_MS, Scheduler
+from engine.scheduler.ranking import Standing, aged
+from engine.scheduler.run_times import GUESS_MS
 from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import Eligibility, Liveness, WaitReason
 from swarmsync.model.resources import NOTHING, Need
@@ -148,7 +151,7 @@ class SchedulerAndList(RuleBasedStateMachine):
         job = self.waiting.pop(place.job_id)
         assert place.worker_id in self._roomy(job.need)
         for other in self.waiting.values():
-            if (-other.priority, other.job_id) < (-job.priority, job.job_id):
+            if self._rank(other) < self._rank(job):
                 assert not self._fitting(other.need, self.kept_before), f"{other} is more urgent than {job} and fits"
         self.placed[job.job_id] = place.worker_id
         self.holds[place.worker_id][job.job_id] = job.need
@@ -161,6 +164,12 @@ class SchedulerAndList(RuleBasedStateMachine):
             self.told[said.line] = said.reason
 
     # ------------------------------------------------ the dumb answers
+
+    def _rank(self, job):
+        """All jobs are one user's, and nothing is known of how long they run: age and width are what is left."""
+        books = self.core.books
+        came_ms, size = books.backlog.since(job.job_id), dominant(job.need, books.cluster.total)
+        return aged(Standing(job.priority, job.job_id, came_ms, GUESS_MS, GUESS_MS, False, size, 0.0, self.now_ms))
 
     def _free(self, worker):
         free = self.views[worker].capacity
@@ -185,7 +194,7 @@ class SchedulerAndList(RuleBasedStateMachine):
         kept = self.core.reserved
         assert (kept is None) == (not hopeful)
         if kept is not None:
-            first = min(hopeful, key=lambda job: (-job.priority, job.job_id))
+            first = min(hopeful, key=self._rank)
             assert kept.job_id == first.job_id
             assert not self._roomy(first.need)
             assert self.views[kept.worker_id].assignable

@@ -89,6 +89,10 @@ def _problems(spec: ScheduleSpec) -> Iterator[tuple[str, str]]:
     for name in ("run_at", "delay"):
         if getattr(spec.job, name) is not None:
             yield f".job.{name}", "the schedule says when its jobs run; remove it"
+    if spec.job.concurrency is not None and spec.job.concurrency.on_limit != "queue":
+        yield ".job.concurrency.on_limit", "is for submissions; a schedule's jobs queue, and overlap says what else"
+    if spec.job.after:
+        yield ".job.after", "names jobs that end once; a schedule's jobs wait for no others: remove it"
 
 
 def _cron_problems(text: str, name: str) -> Iterator[tuple[str, str]]:

@@ -38,9 +38,10 @@ async def _admit(
     if there <= wanted.limit:
         return
     if wanted.on_limit == "reject":
+        when = "submit it later" if fresh <= wanted.limit else f"{fresh} more never fit: submit fewer"
         raise Conflict(
             f"concurrency key {wanted.key!r} has {max(0, there - fresh)} of {wanted.limit} jobs that are not over;"
-            " submit it later, or with on_limit: queue"
+            f" {when}, or with on_limit: queue"
         )
     excess = there - await connection.fetchval("SELECT stops_of_key($1)", wanted.key) - wanted.limit
     if excess <= 0:

@@ -4,8 +4,10 @@ Whoever ends a job has its children looked at, and a new child has its parents l
 the two sees both. A sweep finds what nobody told.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import asyncpg
@@ -19,6 +21,12 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 SWEEP_MAX: Final = 5_000
+NO_MEMBERS: Final[Mapping[str, int]] = MappingProxyType({})
+_MEMBER: Final = re.compile(r"([0-9a-z]{1,13})\[(\d{1,9})\]")
+_MEMBERS: Final = """
+    SELECT wanted.name, j.id FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS wanted (name, array_id, place)
+    JOIN jobs j ON j.array_id = wanted.array_id AND j.array_index = wanted.place
+"""
 _WAITED_FOR: Final = "SELECT EXISTS (SELECT FROM job_dependencies WHERE parent_id = ANY ($1::bigint[]) AND met IS NULL)"
 _BLOCKED: Final = sources(JobState.QUEUED, by=Actor.HARVESTER)
 _CANCELLED: Final = sources(JobState.CANCELLED, by=Actor.HARVESTER)
@@ -37,12 +45,26 @@ class Released(Struct, frozen=True):
     ended: list[int]  # of these, the jobs that ended because a condition can never hold
 
 
-def parent_of(after: After, siblings: Sequence[int]) -> int | None:
-    """Read an id, or `#N` for the Nth job of the same request, counted from 0; None for what is neither."""
+def parent_of(after: After, siblings: Sequence[int], members: Mapping[str, int] = NO_MEMBERS) -> int | None:
+    """Read an id, or `#N` for the Nth job of the same request, counted from 0; None for what is neither.
+
+    `members` are the ids of what is written `ID[7]`.
+    """
     if after.job.startswith("#") and after.job[1:].isdigit():
         index = int(after.job[1:])
         return siblings[index] if index < len(siblings) else None
-    return ids.decode(after.job)
+    return members.get(after.job) or ids.decode(after.job)
+
+
+async def _members(connection: asyncpg.Connection, wanted: Iterable[After]) -> dict[str, int]:
+    """Return the ids of the members of arrays that are named as `ID[7]`, as far as they are there and the caller's."""
+    named = {entry.job: match for entry in wanted if (match := _MEMBER.fullmatch(entry.job))}
+    if not named:
+        return {}
+    arrays = [ids.decode(match[1]) for match in named.values()]
+    indexes = [int(match[2]) for match in named.values()]
+    found = await connection.fetch(_MEMBERS, list(named), arrays, indexes)
+    return {row["name"]: row["id"] for row in found}
 
 
 async def check(
@@ -55,9 +77,10 @@ async def check(
     own = set(siblings)
     needs: list[tuple[Dependency, str]] = []
     errors: list[FieldError] = []
+    members = await _members(connection, (entry for _, after, _ in wanted for entry in after))
     for job_id, after, root in wanted:
         for index, entry in enumerate(after):
-            parent = parent_of(entry, siblings)
+            parent = parent_of(entry, siblings, members)
             path = f"{root}.after[{index}].job"
             if parent is None or (parent in own and parent >= job_id):
                 errors.append(FieldError(path, f"there is no job {entry.job[:40]!r} before this one"))

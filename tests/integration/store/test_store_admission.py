@@ -42,7 +42,7 @@ async def amend(desk):
 async def test_reject_takes_as_many_as_could_start_and_no_more(desk, verdict):
     spec = key("reject", 2, "reject")
     first, _ = await desk.submit(2, **spec)
-    with pytest.raises(Conflict, match=r"'desk-reject' has 2 of 2 jobs that are not over"):
+    with pytest.raises(Conflict, match=r"'desk-reject' has 2 of 2 jobs that are not over; submit it later"):
         await desk.submit(caller=desk.user(), **spec)
     (ref,) = await desk.dispatch(first)
     with pytest.raises(Conflict):
@@ -56,7 +56,7 @@ async def test_reject_counts_the_members_of_an_array_and_not_the_array(desk):
     await desk.submit(array={"range": "0-2"}, **spec)
     with pytest.raises(Conflict, match="has 3 of 3"):
         await desk.submit(**spec)
-    with pytest.raises(Conflict, match="has 0 of 3"):
+    with pytest.raises(Conflict, match="has 0 of 3 jobs that are not over; 4 more never fit: submit fewer"):
         await desk.submit(array={"range": "0-3"}, **key("other", 3, "reject"))
 
 

@@ -77,6 +77,16 @@ async def test_a_parent_that_is_not_there_is_refused_with_its_place(desk, job):
     assert [error.path for error in refused.value.errors] == ["$.jobs[1].after[0].job"]
 
 
+async def test_a_member_of_an_array_is_a_parent_by_its_index(desk, verdict):
+    array, first, second = await desk.submit(array={"range": "4,7"})
+    (child,) = await desk.submit(after=[{"job": f"{ids.encode(array)}[7]"}])
+    assert (await end(desk, verdict, first)).changed == []
+    assert (await end(desk, verdict, second)).changed == [child]
+    for absent in (f"{ids.encode(array)}[5]", f"{ids.encode(first)}[7]", "nonsense[7]", f"{ids.encode(array)}[]"):
+        with pytest.raises(SpecError, match="there is no job"):
+            await desk.submit(after=[{"job": absent}])
+
+
 async def test_somebody_elses_job_is_not_there(desk):
     (parent,) = await desk.submit(caller=desk.user())
     with pytest.raises(SpecError, match="there is no job"):

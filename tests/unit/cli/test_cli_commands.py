@@ -27,6 +27,14 @@ def test_every_command_has_help_with_an_example(consumer, capsys, command):
     assert "Examples:\n    consumer" in out or "Examples:\n    echo" in out
 
 
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_closed_stream_is_no_crash(consumer, core, monkeypatch, name):
+    core.on("POST", "/v1/jobs", (201, job()))
+    monkeypatch.setattr(sys, name, None)
+    assert consumer("job", "create", "alpine") == 0
+    getattr(sys, name).close()
+
+
 def test_unknown_commands_get_a_suggestion(consumer, capsys):
     assert consumer("jbo") == 2
     assert "Did you mean 'job'" in capsys.readouterr().err

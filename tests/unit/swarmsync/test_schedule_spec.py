@@ -51,6 +51,12 @@ def test_what_is_stored_reads_the_same():
         ({"jitter": "2d"}, "$.jitter", "one day at most"),
         ({"cron": None, "delay": "5m", "end": "2026-01-01T00:00:00Z"}, "$.end", "recurring"),
         ({"job": {"image": "alpine", "delay": "5m"}}, "$.job.delay", "the schedule says when"),
+        ({"job": {"image": "alpine", "after": [{"job": "x"}]}}, "$.job.after", "wait for no others"),
+        (
+            {"job": {"image": "alpine", "concurrency": {"key": "k", "limit": 1, "on_limit": "reject"}}},
+            "$.job.concurrency.on_limit",
+            "a schedule's jobs queue",
+        ),
         ({"job": {"image": "no good"}}, "$.job.image", "is not an image name"),
         ({"job": {"image": "alpine", "array": {"range": "0-200000"}}}, "$.job.array.range", "at most"),
     ],

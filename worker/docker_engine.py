@@ -5,6 +5,7 @@ its own ones inspect a container before every log and decode output as text. Its
 worker at 50 containers, each of which holds two for as long as it runs; so on a socket ours has no limit.
 """
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -85,7 +86,7 @@ class DockerEngine:
     def __init__(self, url: str | None = None) -> None:
         self._url = url
         self._docker: aiodocker.Docker | None = None
-        self._own_connector: aiohttp.BaseConnector | None = None
+        self._own_connector: aiohttp.UnixConnector | None = None
         self._base = ""
         self.unlimited = False
 
@@ -122,6 +123,17 @@ class DockerEngine:
         if self._own_connector is not None:
             await self._own_connector.close()
         self._docker = self._own_connector = None
+
+    async def accepts(self) -> bool:
+        """Whether it takes new connections: one that is being stopped answers on those that it has."""
+        if self._own_connector is None:
+            return True
+        try:
+            _, writer = await asyncio.open_unix_connection(self._own_connector.path)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def call(
         self,

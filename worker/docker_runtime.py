@@ -16,6 +16,7 @@ from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.policy import NOTHING, Allowance
 from worker import docker_config, docker_errors
 from worker.container_runtime import (
+    NO_EXIT_CODE,
     ContainerPlan,
     Exit,
     ImageRef,
@@ -40,6 +41,8 @@ REMOVE_TIMEOUT_S: Final = 120.0
 KILL_LIMIT_S: Final = 60.0
 ARCHIVE_SILENCE_S: Final = 60.0
 NEWLINES_KEPT_SINCE: Final = 23  # see docker_logs.py
+#: SIGKILL, SIGTERM, and what an engine says that lost a container.
+CUT_SHORT: Final = (137, 143, 255)
 
 
 class DockerRuntime:
@@ -70,6 +73,7 @@ class DockerRuntime:
         self._secrets = SecretFiles(secrets_dir / (owner or "any"))
         self._engine = DockerEngine(url)
         self._images = DockerImages(self._engine, pause, pulled)
+        self._survived = True  # containers outlive their engine: live-restore
         self._storage_limits = True  # until the engine says that it cannot: then the agent watches what is written
         self._fresh: set[str] = set()  # created here and not started yet: they need no look before the start
         self._usages: dict[str, Usage] = {}
@@ -85,6 +89,7 @@ class DockerRuntime:
         if not info.ok:
             raise docker_errors.engine_problem("describe itself", info.status, info.message)
         self._reader.newlines_lost = int(str(version["Version"]).partition(".")[0]) < NEWLINES_KEPT_SINCE
+        self._survived = bool(info.document.get("LiveRestoreEnabled"))
         await self.list()
         if self._sweeps:
             self._secrets.forget_all_but(set(self._looks.names.values()))
@@ -179,7 +184,7 @@ class DockerRuntime:
         raise docker_errors.engine_away("start a container", cause)
 
     async def wait(self, container_id: str) -> Exit:
-        pause_s = PAUSE_MIN_S
+        pause_s, away = PAUSE_MIN_S, False
         while True:
             try:
                 answer = await self._engine.call("POST", f"/containers/{container_id}/wait", timeout_s=None)
@@ -191,11 +196,25 @@ class DockerRuntime:
                         return msgspec.structs.replace(GONE, exit_code=answer.document["StatusCode"])
                     if seen is not Seen.RUNNING:
                         self._reader.ended(container_id)
-                        return ended
+                        return await self._with_engine(ended, away=away)
             except (EngineAway, RuntimeProblem):
-                pass  # ask again for as long as it takes: the container may well be running
+                away = True  # ask again for as long as it takes: the container may well be running
             await self._pause(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def _with_engine(self, ended: Exit, *, away: bool) -> Exit:
+        """Return the end; without a code where the engine stopped and, without live-restore, its containers with it."""
+        if self._survived and not away:
+            return ended
+        if away:
+            answer = await self._looks.ask("describe itself", "GET", "/info")
+            now = answer.ok and bool(answer.document.get("LiveRestoreEnabled"))
+            survived, self._survived = self._survived and now, now
+            lost = not survived and ended.exit_code in CUT_SHORT and not ended.oom_killed
+        else:
+            lost = not await self._engine.accepts()
+        why = "Docker was stopped, and this container with it"
+        return msgspec.structs.replace(ended, exit_code=NO_EXIT_CODE, error=why) if lost else ended
 
     def logs(self, container_id: str, *, skip: Mapping[str, int]) -> AsyncIterator[LogPiece]:
         return self._reader.read(container_id, skip)

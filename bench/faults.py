@@ -38,6 +38,13 @@ SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
     "wipes": {"flush valkey": 1, "wipe nats": 1},
     "core": {"kill api": 2, "kill api process": 2, "kill supervisor": 1, "restart core": 1},
 }
+#: What ends a process, in four turns, for runs that ask what grows: each process lives long through others' faults.
+TURNS: Final = (
+    frozenset({"kill supervisor", "restart core", "kill api", "kill api process"}),
+    frozenset({"kill harvester", "kill scheduler", "kill nats", "wipe nats"}),
+    frozenset({"kill dispatcher", "kill hibernator", "kill logger", "kill postgres"}),
+    frozenset({"kill worker", "kill valkey"}),
+)
 PAUSES_S: Final = (0.5, 6.0)
 BACK_S: Final = 60.0
 
@@ -61,6 +68,12 @@ def faults_of(seed: int, scenario: str, gap_s: float) -> Iterator[Fault]:
     while True:
         for name in chance.sample(deck, len(deck)):
             yield Fault(name, round(chance.uniform(0.2, 2 * gap_s), 3), round(chance.uniform(*PAUSES_S), 3))
+
+
+def has_its_turn(name: str, part: float) -> bool:
+    """Say whether a fault may come when that part of the time has passed, 0 to 1, in a run that takes turns."""
+    now = TURNS[min(int(part * len(TURNS)), len(TURNS) - 1)]
+    return name in now or not any(name in turn for turn in TURNS)
 
 
 class Breaker:

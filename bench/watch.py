@@ -70,7 +70,7 @@ class Watcher(threading.Thread):
         while not self._over.wait(1.0):
             try:
                 asyncio.run(self._look())
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except Exception:  # noqa: BLE001 asyncpg has many words for a server that goes away, and the watch goes on
                 self.seen.unanswered += 1
             self._sample()
 
@@ -144,15 +144,15 @@ async def connect(url: str) -> asyncpg.Connection:
     return await asyncpg.connect(url, timeout=PATIENCE_S, server_settings={"search_path": "swarmsync"})
 
 
-def slope(lives: Sequence[Sequence[tuple[float, float]]]) -> dict[str, float] | None:
+def slope(lives: Sequence[Sequence[tuple[float, float]]], warm_up_s: float = WARM_UP_S) -> dict[str, float] | None:
     """Return by how much a figure grows an hour, by least squares, with the half width of its 95 % interval.
 
-    Each life of a process has a level of its own and all share one slope; the first seconds of a life do not count.
+    Each life of a process has a level of its own and all share one slope; the first `warm_up_s` of a life do not count.
     None for fewer than ten points in all.
     """
     xs, ys, groups = [], [], 0
     for life in lives:
-        late = [(at, value) for at, value in life if at >= life[0][0] + WARM_UP_S]
+        late = [(at, value) for at, value in life if at >= life[0][0] + warm_up_s]
         if len(late) < 3:
             continue
         mean_x, mean_y = sum(x for x, _ in late) / len(late), sum(y for _, y in late) / len(late)
@@ -168,12 +168,12 @@ def slope(lives: Sequence[Sequence[tuple[float, float]]]) -> dict[str, float] | 
     return {"per_hour": rise * 3600, "within": 1.96 * error * 3600, "n": len(xs), "lives": groups}
 
 
-def slopes(samples: Sequence[Sample], read: Callable[[Sample], float]) -> dict[str, Any]:
+def slopes(samples: Sequence[Sample], read: Callable[[Sample], float], warm_up_s: float = WARM_UP_S) -> dict[str, Any]:
     """Return the slope of each process by name."""
     lives: dict[str, dict[int, list[tuple[float, float]]]] = {}
     for sample in samples:
         lives.setdefault(sample.name, {}).setdefault(sample.pid, []).append((sample.at_s, read(sample)))
-    found = {name: slope(list(by_pid.values())) for name, by_pid in sorted(lives.items())}
+    found = {name: slope(list(by_pid.values()), warm_up_s) for name, by_pid in sorted(lives.items())}
     return {
         name: {key: round(value, 3) for key, value in each.items()} for name, each in found.items() if each is not None
     }

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import watch
-from bench.faults import Breaker, Fault, faults_of
+from bench.faults import Breaker, Fault, faults_of, has_its_turn
 from bench.harness import Core, core, wait_until
 from bench.ordeal import Ordeal, Outcome, judged, tell
 from bench.plots import Chart, Point
@@ -51,7 +51,10 @@ class Struck(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """How to run. `jobs` 0: as many as the time allows; the run ends by time or when all jobs are submitted."""
+    """How to run. `jobs` 0: as many as the time allows; the run ends by time or when all jobs are submitted.
+
+    With `in_turns` a process is ended in one quarter of the time only (`faults.TURNS`).
+    """
 
     seed: int
     scenario: str
@@ -59,6 +62,7 @@ class Plan(Struct, frozen=True):
     jobs: int
     gap_s: float
     rate_per_s: float
+    in_turns: bool = False
 
 
 def measure(
@@ -107,6 +111,8 @@ class Run:
 
     def _break(self, client: Client) -> None:
         for fault in faults_of(self.plan.seed, self.plan.scenario, self.plan.gap_s):
+            if self.plan.in_turns and not has_its_turn(fault.name, self._time_s() / self.plan.seconds):
+                continue
             if self._ordeal.over.wait(fault.after_s) or self._time_s() >= self.plan.seconds:
                 return
             if self.plan.jobs and self._submitter.jobs >= self.plan.jobs:

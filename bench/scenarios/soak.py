@@ -1,13 +1,14 @@
 """As `chaos`, slower and longer: a fault about every 10 s, and the question whether anything grows.
 
-Memory and descriptors of each of Core's processes are looked at each second; a slope is fitted over all lives of a
-process together (least squares, each life with a level of its own, its first 20 s left out). It is told with the half
-width of its 95 % interval, which takes samples for independent and is too narrow. What is left over is compared with
-what there was before the first job.
+What ends a process has its turn for a quarter of the time, so that each process also lives for long, through the faults
+of others. Memory and descriptors of each of Core's processes are looked at each second; a slope is fitted over all
+lives of a process together (least squares, each life with a level of its own, its first `WARM_UP_S` left out: caches
+fill). It is told with the half width of its 95 % interval, which takes samples for independent and is too narrow. What
+is left over is compared with what there was before the first job.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ from engine.shared_resource.segment import DIRECTORY
 
 _MIB: Final = 1 << 20
 GAP_S: Final = 10.0
+#: Of a life, where there is that much; a quick run sees nothing but warm-up.
+WARM_UP_S: Final = 300.0
+CURVE_EVERY_S: Final = 20.0
 
 
 def measure(*, quick: bool, say: Say, seed: int | None = None, seconds: float | None = None) -> dict[str, Any]:
@@ -30,6 +34,7 @@ def measure(*, quick: bool, say: Say, seed: int | None = None, seconds: float | 
         jobs=0,
         gap_s=GAP_S / 2,
         rate_per_s=4.0,
+        in_turns=True,
     )
     with core("process", config=chaos.CONFIG) as there:
         before = census(there)
@@ -37,8 +42,10 @@ def measure(*, quick: bool, say: Say, seed: int | None = None, seconds: float | 
         figures = run.figures()
         after = census(there)
     samples = run.watcher.seen.samples
-    figures["memory_mib"] = watch.slopes(samples, lambda sample: sample.memory_bytes / _MIB)
-    figures["descriptors"] = watch.slopes(samples, lambda sample: float(sample.descriptors))
+    warm_up_s = watch.WARM_UP_S if plan.seconds < 4 * WARM_UP_S else WARM_UP_S
+    figures["memory_mib"] = watch.slopes(samples, lambda sample: sample.memory_bytes / _MIB, warm_up_s)
+    figures["descriptors"] = watch.slopes(samples, lambda sample: float(sample.descriptors), warm_up_s)
+    figures["memory_curves"] = curves(samples)
     figures["census"] = {"before": before, "after": after}
     figures["failures"] += before != after
     for name, each in figures["memory_mib"].items():
@@ -46,6 +53,16 @@ def measure(*, quick: bool, say: Say, seed: int | None = None, seconds: float | 
         say(f"{name:<12} memory {told}, n {each['n']}, {each['lives']} lives")
     say(f"before {before}, after {after}")
     return figures
+
+
+def curves(samples: Sequence[watch.Sample]) -> dict[str, list[Point]]:
+    """Return MiB over seconds by process, thinned to what a plot shows."""
+    found: dict[str, list[Point]] = {}
+    for sample in samples:
+        points = found.setdefault(sample.name, [])
+        if not points or sample.at_s - float(points[-1][0]) >= CURVE_EVERY_S:
+            points.append((sample.at_s, round(sample.memory_bytes / _MIB, 2)))
+    return found
 
 
 def census(there: Core) -> dict[str, int]:
@@ -63,4 +80,5 @@ def charts(figures: Mapping[str, Any]) -> list[Chart]:
         "slope": [(name, each["per_hour"]) for name, each in figures["memory_mib"].items()],
         "95 % within": [(name, each["within"]) for name, each in figures["memory_mib"].items()],
     }
-    return [*chaos.charts(figures), Chart("Memory's growth", "MiB/h", bars)]
+    grown = Chart("Resident memory", "MiB", figures["memory_curves"], x_unit="s")
+    return [*chaos.charts(figures), grown, Chart("Memory's growth", "MiB/h", bars)]

@@ -61,6 +61,13 @@ def test_faults_are_the_seeds_alone(scenario):
     assert {fault.name for fault in drawn} == {name for each in chosen for name in each}
 
 
+def test_in_turns_each_process_is_ended_in_one_quarter_of_the_time():
+    for name in {fault.name for fault in islice(faults.faults_of(7, "all", 1.0), 300)}:
+        turns = [faults.has_its_turn(name, part) for part in (0.0, 0.24, 0.26, 0.49, 0.51, 0.74, 0.76, 1.0)]
+        ends = name.startswith(("kill", "wipe", "restart"))
+        assert turns.count(True) == (2 if ends else 8), name
+
+
 def test_a_slope_is_that_of_all_lives_together_and_warm_up_does_not_count():
     lives = [[(float(t), 100.0 + (t if t >= 20 else -900)) for t in range(0, 60, 2)] for _ in range(3)]
     found = watch.slope(lives)

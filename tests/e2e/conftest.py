@@ -58,7 +58,7 @@ class CoreProcess:
     def ready(self, workers: int = 1) -> Client:
         """Return a client once that many workers are ready."""
         client = self.client()
-        wait_until(lambda: sum(w["liveness"] == "ready" for w in client.items("/v1/workers")) >= workers, 30)
+        wait_until(lambda: sum(w["liveness"] == "ready" for w in client.items("/v1/workers")) >= workers, 60)
         return client
 
     def children(self) -> list[psutil.Process]:

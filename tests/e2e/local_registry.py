@@ -44,7 +44,7 @@ class LocalRegistry:
         assert program is not None, "these tests need a registry: install the package docker-registry"
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen([program, "serve", self._config], stdout=log, stderr=log)
-        wait_until(self._answers, 20)
+        wait_until(self._answers, 60)
 
     def stop(self) -> None:
         if self._process is not None:

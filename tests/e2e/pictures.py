@@ -32,7 +32,7 @@ def submit(core: CoreProcess, name: str, command: str, cpus: float, state: str) 
     resources = {"cpus": cpus, "memory": "64MiB"}
     spec = {"image": "python:3.12", "name": name, "command": ["sh", "-c", command], "resources": resources}
     job = client.submit(spec)["id"]
-    wait_until(lambda: client.job(job)["state"] == state, 20)
+    wait_until(lambda: client.job(job)["state"] == state, 60)
     return job
 
 

@@ -52,7 +52,7 @@ def lose_machine(core: CoreProcess) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
     core.process.wait(10)
-    wait_until(lambda: not postgres_of(core), 30)
+    wait_until(lambda: not postgres_of(core), 60)
     shutil.rmtree(core.data_dir)
 
 

@@ -47,7 +47,7 @@ def test_the_life_of_a_schedule(docker_core, image):
 
 def test_a_delay_fires_once(docker_core, image):
     docker_core.consumer("schedule", "create", "--delay", "1s", "--name", "soon", image, "true")
-    wait_until(lambda: outcomes(docker_core, "soon") == ["fired"], 30)
+    wait_until(lambda: outcomes(docker_core, "soon") == ["fired"], 60)
     (entry,) = data(docker_core, "schedule", "history", "soon")["items"]
     assert docker_core.consumer("job", "wait", entry["job_id"]).returncode == 0
     assert data(docker_core, "schedule", "show", "soon")["next_fire_at"] is None

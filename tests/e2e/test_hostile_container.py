@@ -128,7 +128,7 @@ def test_a_path_of_the_machine_needs_a_policy_and_the_workers_word(core, client)
     with pytest.raises(SpecError, match="is not allowed"):
         ran(core, client, "cat /in/data", volumes=bind)
     assert core.consumer("policy", "set", "user", me, "--path", str(core.opened), "--path", "/etc").returncode == 0
-    wait_until(lambda: accepted(client, volumes=bind), 10)
+    wait_until(lambda: accepted(client, volumes=bind), 60)
     ended, said = ran(core, client, "cat /in/data", volumes=bind)
     assert (ended["state"], said) == ("succeeded", "from the machine\n")
     ended, _ = ran(core, client, "cat /in/passwd", volumes=["/etc:/in:ro"])
@@ -136,13 +136,13 @@ def test_a_path_of_the_machine_needs_a_policy_and_the_workers_word(core, client)
     listed = json.loads(core.consumer("policy", "list", "-o", "json").stdout)["items"]
     assert [(row["scope"], row["name"]) for row in listed] == [("user", me)]
     assert core.consumer("policy", "delete", "user", me).returncode == 0
-    wait_until(lambda: not accepted(client, volumes=bind), 10)
+    wait_until(lambda: not accepted(client, volumes=bind), 60)
 
 
 def test_a_queue_may_demand_the_strict_profile(core, client):
     assert core.consumer("queue", "create", "public").returncode == 0
     assert core.consumer("policy", "set", "queue", "public", "--strict").returncode == 0
-    wait_until(lambda: not accepted(client, queue="public"), 10)
+    wait_until(lambda: not accepted(client, queue="public"), 60)
     ended, _ = ran(core, client, "true", queue="public", security={"profile": "strict"})
     assert ended["state"] == "succeeded"
 

@@ -73,7 +73,7 @@ def test_fifty_jobs_survive_a_kill_of_every_process(make_core, image):
     ]
     for name in names:
         killed = core.kill(name)
-        wait_until(lambda name=name, killed=killed: _back(core, name, killed), 10)
+        wait_until(lambda name=name, killed=killed: _back(core, name, killed), 60)
         extra = client.submit({"image": image, "command": ["true"], "resources": {"cpus": 0.25}})
         assert client.wait(extra["id"], timeout_s=60)["state"] == "succeeded", name
     check_all(client, wanted)
@@ -95,8 +95,8 @@ def test_jobs_survive_a_kill_of_the_supervisor(make_core, image, our_containers)
     family = core.children()
     core.process.kill()
     core.process.wait(10)
-    wait_until(lambda: not any(child.is_running() for child in family), 10)
+    wait_until(lambda: not any(child.is_running() for child in family), 60)
     core.start()
     client = core.ready()
     check_all(client, wanted)
-    wait_until(lambda: our_containers("kills") == [], 20)
+    wait_until(lambda: our_containers("kills") == [], 60)

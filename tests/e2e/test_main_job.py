@@ -70,11 +70,11 @@ def test_oom_is_said_and_not_guessed(docker_core, image):
 def test_cancel_of_a_running_job_stops_its_container(docker_core, image, our_containers):
     job_id = docker_core.consumer("job", "create", image, "sleep", "60").stdout.strip()
     client = docker_core.ready()
-    wait_until(lambda: client.job(job_id)["state"] == "running", 30)
+    wait_until(lambda: client.job(job_id)["state"] == "running", 60)
     assert docker_core.consumer("job", "cancel", job_id, "--wait").returncode == 0
     job = client.job(job_id)
     assert (job["state"], job["reason"]) == ("cancelled", "CancelledByUser")
-    wait_until(lambda: our_containers("e2e") == [], 10)
+    wait_until(lambda: our_containers("e2e") == [], 60)
 
 
 def test_two_jobs_of_one_cpu_never_overlap_on_a_one_cpu_worker(make_core, image):
@@ -93,7 +93,7 @@ def test_two_jobs_of_one_cpu_never_overlap_on_a_one_cpu_worker(make_core, image)
 def test_more_than_any_worker_has_stays_queued_and_says_so(docker_core, image):
     job_id = docker_core.consumer("job", "create", "--cpus", "512", image, "true").stdout.strip()
     client = docker_core.ready()
-    wait_until(lambda: client.job(job_id)["reason"] == "Unsatisfiable", 10)
+    wait_until(lambda: client.job(job_id)["reason"] == "Unsatisfiable", 60)
     job = client.job(job_id)
     assert job["state"] == "queued"
     assert "512 cpus" in job["message"]

@@ -157,7 +157,7 @@ def test_one_of_three_networks_is_cut_off_and_comes_back(core, networks, workers
     places = {client.job(job)["worker"]: number for number, job in enumerate(jobs)}
     assert set(places) == set(NAMES)
     lost, near = places["south"], places["north"]
-    wait_until(lambda: all((tmp_path / f"j{n}.1").exists() for n in range(3)), 30)
+    wait_until(lambda: all((tmp_path / f"j{n}.1").exists() for n in range(3)), 60)
     old = psutil.Process(int((tmp_path / f"j{lost}.1").read_text()))
 
     networks.cut("south")

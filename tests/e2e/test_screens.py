@@ -46,7 +46,7 @@ def submit(core: CoreProcess) -> Iterator[Callable[..., str]]:
             "id"
         ]
         made.append(job)
-        wait_until(lambda: client.job(job)["state"] == state, 20)
+        wait_until(lambda: client.job(job)["state"] == state, 60)
         return job
 
     yield submit_one
@@ -78,7 +78,7 @@ def test_from_the_menu_to_a_job_its_output_and_the_past(core, screen, submit, co
     terminal.type("loud")
     terminal.send("Enter")
     terminal.until("filter: loud")
-    wait_until(lambda: quiet not in terminal.screen(), 5)
+    wait_until(lambda: quiet not in terminal.screen(), 60)
     assert loud in terminal.screen()
     terminal.send("Enter")
     terminal.until("image        i")
@@ -108,7 +108,7 @@ def test_the_past_is_what_was_seen_then(core, submit):
     submit("later", "true", "succeeded")
     for job in then["items"]:
         core.consumer("job", "kill", job["id"])
-    wait_until(lambda: snapshot(core)["items"] == [], 20)
+    wait_until(lambda: snapshot(core)["items"] == [], 60)
     assert snapshot(core, "--at", then["at"]) == then
     assert snapshot(core, "--at", "-1d")["items"] == []
 
@@ -198,7 +198,7 @@ def test_a_stopped_harvester_is_named_within_two_seconds(core, screen, columns, 
     before = restarts_of(core)
     os.kill(core.pid("harvester"), signal.SIGSTOP)
     terminal.until("Harvester is the bottleneck: no pulse for", "harvester   late", timeout_s=2)
-    wait_until(lambda: restarts_of(core) == before + 1, 20)
+    wait_until(lambda: restarts_of(core) == before + 1, 60)
     terminal.until("No bottleneck", "harvester   running", timeout_s=20)
     line = next(line for line in terminal.lines() if line.startswith("harvester   running"))
     assert str(before + 1) in line.split()

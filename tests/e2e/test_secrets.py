@@ -104,7 +104,7 @@ def test_planted_secrets_are_found_in_their_container_and_nowhere_else(docker_co
     assert {place: names for place, names in found.items() if names} == {}
     hexes = [canary.encode().hex() for canary in canaries]
     assert [place for place, text in places.items() for canary in hexes if canary in text] == []
-    wait_until(lambda: not list(Path("/dev/shm/swarmsync-secrets").glob(f"*/swarmsync-{job_id}-*")), 20)
+    wait_until(lambda: not list(Path("/dev/shm/swarmsync-secrets").glob(f"*/swarmsync-{job_id}-*")), 60)
 
 
 def test_a_secret_as_a_variable_and_as_a_file_of_its_user(docker_core, image, tmp_path):

@@ -106,11 +106,11 @@ def test_a_sick_worker_is_quarantined_and_comes_back(make_core, image, sick, tmp
         assert {(job["state"], job["worker"]) for job in ended} == {("succeeded", "well")}
         lost = [entry["reason"] for job in ended for entry in job["assignments"] if entry["worker"] == "other"]
         assert set(lost) == {"DockerError"}, "no attempt of the user's was spent: they allow one"
-        wait_until(lambda: "stays quarantined, its probe failed" in _logged(core), 30)
+        wait_until(lambda: "stays quarantined, its probe failed" in _logged(core), 60)
         sick.sick = False
-        wait_until(lambda: client.get("/v1/workers/other")["eligibility"] == "open", 30)
+        wait_until(lambda: client.get("/v1/workers/other")["eligibility"] == "open", 60)
         assert client.get("/v1/workers/other")["note"] == ""
-        wait_until(lambda: "takes jobs again" in _logged(core), 10)
+        wait_until(lambda: "takes jobs again" in _logged(core), 60)
         assert "worker other is quarantined" in _logged(core)
     finally:
         other.terminate()

@@ -116,7 +116,7 @@ def test_no_two_containers_of_a_job_overlap_and_each_has_one_verdict(make_core, 
     assert {job["state"] for job in ended.values()} == {"succeeded"}
     finals = [e["job"] for e in events(client) if e["state"] in ("succeeded", "failed", "cancelled")]
     assert sorted(finals) == sorted(jobs)
-    wait_until(lambda: all(len(end) == 2 for fences in lives(told, set(jobs)).values() for end in fences.values()), 30)
+    wait_until(lambda: all(len(end) == 2 for fences in lives(told, set(jobs)).values() for end in fences.values()), 60)
     seen = lives(told, set(jobs))
     again = 0
     for job, fences in seen.items():

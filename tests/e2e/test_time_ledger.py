@@ -104,7 +104,7 @@ def test_a_hold_and_a_slow_pull_show_as_what_they_are(core):
     client.act(held["id"], "hold")
     slow = client.submit({"image": "slow-pull:1s", "environment": {"SIM_DURATION": "500ms"}})
     slow = client.job(client.wait(slow["id"], timeout_s=30)["id"])
-    wait_until(lambda: spent(client.job(held["id"]))["held"] >= 2, 20)
+    wait_until(lambda: spent(client.job(held["id"]))["held"] >= 2, 60)
     client.act(held["id"], "cancel")
     held = client.job(held["id"])
     assert spent(held)["held"] == pytest.approx(2, abs=0.5)
@@ -121,13 +121,13 @@ def test_a_full_cluster_shows_as_resources(core):
     block = client.submit_many(
         [{"image": "sim", "resources": {"cpus": 4}, "environment": {"SIM_DURATION": "1500ms"}}] * 3
     )
-    wait_until(lambda: all(client.job(job_id)["state"] == "running" for job_id in block), 20)
+    wait_until(lambda: all(client.job(job_id)["state"] == "running" for job_id in block), 60)
     job = client.submit({"image": "sim", "resources": {"cpus": 4}})
     job = client.job(client.wait(job["id"], timeout_s=30)["id"])
     (waited,) = [part for part in job["ledger"] if part["phase"] == "resources"]
     assert waited["reason"] == "Resources"
     assert waited["seconds"] > 0.5
     running = client.submit({"image": "slow-pull:300ms", "environment": {"SIM_DURATION": "20s"}})
-    wait_until(lambda: client.job(running["id"])["state"] == "running", 20)
+    wait_until(lambda: client.job(running["id"])["state"] == "running", 60)
     assert spent(client.job(running["id"]))["pull"] == pytest.approx(0.3, abs=0.15)
     client.act(running["id"], "kill")

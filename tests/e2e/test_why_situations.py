@@ -33,7 +33,7 @@ class Scene:
 
     def running(self, **spec: Any) -> str:
         job_id = self.submit(**spec)
-        wait_until(lambda: self.client.job(job_id)["state"] == "running", 20)
+        wait_until(lambda: self.client.job(job_id)["state"] == "running", 60)
         return job_id
 
     def expect(self, reason: str, says: str, job: str) -> None:
@@ -65,7 +65,7 @@ class Scene:
         for job_id in self.made:
             if self.client.job(job_id)["finished_at"] is None:
                 self.client.act(job_id, "kill")
-        wait_until(lambda: all(self.client.job(job_id)["finished_at"] for job_id in self.made), 20)
+        wait_until(lambda: all(self.client.job(job_id)["finished_at"] for job_id in self.made), 60)
         self.made.clear()
 
 
@@ -104,7 +104,7 @@ def not_yet(scene: Scene) -> None:
     for attempts in (2, 3, 5):
         retry = {"attempts": attempts, "delay": "10m", "jitter": 0}
         job = scene.submit(environment={"SIM_EXIT": "3"}, retry=retry)
-        wait_until(lambda job=job: scene.client.job(job)["state"] == "scheduled", 20)
+        wait_until(lambda job=job: scene.client.job(job)["state"] == "scheduled", 60)
         scene.expect("RetryBackoff", rf"attempt 1 of {attempts} failed \(ExitCode: exit code 3\).* in 600 s", job)
 
 

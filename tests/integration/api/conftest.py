@@ -111,7 +111,7 @@ class LiveAnswer:
 
     async def finished(self) -> None:
         """Return when the application has nothing more to say; raises what it raised."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.shield(self.running)
 
     async def read(self) -> bytes:
@@ -179,7 +179,7 @@ class Api:
         finally:
             beginning.cancel()
             gone.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await running
 
     async def call(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:

@@ -88,7 +88,7 @@ async def test_a_transaction_that_commits_late_is_not_skipped(ann, engine, peopl
 
 
 async def test_a_live_stream_tells_what_happens(ann):
-    async with ann.stream("/v1/events") as response, asyncio.timeout(10):
+    async with ann.stream("/v1/events") as response, asyncio.timeout(60):
         assert b"here are the changes after" in await response.read_some()
         job = (await ann.submit())["id"]
         text = ""

@@ -70,7 +70,7 @@ async def test_nobody_gets_in_without_the_password(servers):
     address = urlsplit(servers.nats_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(b'CONNECT {"user":"engine","pass":"guessed","verbose":false}\r\nPING\r\n')
-    assert b"Authorization Violation" in await asyncio.wait_for(reader.read(), 5)
+    assert b"Authorization Violation" in await asyncio.wait_for(reader.read(), 30)
     writer.close()
     await writer.wait_closed()
 
@@ -99,7 +99,7 @@ async def test_a_login_hears_only_what_its_work_needs(servers, login, subject):
     with told_of_errors() as (error, errors):
         client = await nats.connect(url, error_cb=error, allow_reconnect=False)
         await client.subscribe(subject)
-        assert "permissions violation" in str(await asyncio.wait_for(errors.get(), 5)).lower()
+        assert "permissions violation" in str(await asyncio.wait_for(errors.get(), 30)).lower()
         await client.close()
 
 
@@ -111,7 +111,7 @@ async def test_a_login_says_only_what_its_work_needs(servers, login, subject):
     with told_of_errors() as (error, errors):
         client = await nats.connect(url, error_cb=error, allow_reconnect=False)
         await client.publish(subject, b"forged")
-        assert "permissions violation" in str(await asyncio.wait_for(errors.get(), 5)).lower()
+        assert "permissions violation" in str(await asyncio.wait_for(errors.get(), 30)).lower()
         await client.close()
 
 

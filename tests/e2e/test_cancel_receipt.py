@@ -44,7 +44,7 @@ def test_a_deaf_process_1_is_gone_at_grace_and_two_seconds_and_the_command_retur
     assert 2 <= took_s <= 2 + 2 + 10, took_s  # the grace, what is promised, and a busy machine
     engine = docker.from_env()
     try:
-        assert engine.containers.list(filters={"label": f"swarmsync.job={job}"}) == []
+        assert engine.containers.list(filters={"label": f"swarmsync.job={job}"}, ignore_removed=True) == []
     finally:
         engine.close()
     assert client.job(job)["state"] == "cancelled"
@@ -69,7 +69,7 @@ def test_where_the_worker_cannot_be_reached_it_says_by_when(make_core, image):
         assert client.job(job)["reason"] == "CancelledByUser"
         engine = docker.from_env()
         try:
-            assert engine.containers.list(filters={"label": f"swarmsync.job={job}"}) == []
+            assert engine.containers.list(filters={"label": f"swarmsync.job={job}"}, ignore_removed=True) == []
         finally:
             engine.close()
     finally:

@@ -116,7 +116,10 @@ class Deaths:
             other.wait(10)
             attempt = self.first_end(job)
             self.client.cancel(job)
-            wait_until(lambda: not self.engine.containers.list(filters={"label": f"swarmsync.job={job}"}), 60)
+            wait_until(
+                lambda: not self.engine.containers.list(filters={"label": f"swarmsync.job={job}"}, ignore_removed=True),
+                60,
+            )
         finally:
             self.core.consumer("worker", "uncordon", "deaths")
         return attempt["state"], attempt["reason"]

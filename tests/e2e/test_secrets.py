@@ -82,7 +82,9 @@ def test_planted_secrets_are_found_in_their_container_and_nowhere_else(docker_co
     job_id = submit(docker_core, tmp_path, spec)
     wait_until(lambda: docker_core.consumer("job", "logs", job_id).stdout.count("\n") == 2, 60)
     assert docker_core.consumer("job", "logs", job_id).stdout.split() == [str(len("".join(canaries))), str(COUNT)]
-    (container,) = [c for c in docker.from_env().containers.list() if c.labels.get("swarmsync.job") == job_id]
+    (container,) = [
+        c for c in docker.from_env().containers.list(ignore_removed=True) if c.labels.get("swarmsync.job") == job_id
+    ]
     places = {
         "docker inspect": json.dumps(container.attrs),
         "rows": asyncio.run(_dump(docker_core)),

@@ -21,7 +21,7 @@ from msgspec import Struct
 from conf.settings import Settings
 from engine.keeper import Identity
 from engine.lead_word import ALWAYS_MS, LeadWord
-from engine.modules import Site
+from engine.site import Site
 from swarmsync import embedded
 from swarmsync.clock import SystemClock
 from swarmsync.embedded import ServerPlan

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import uvloop
-from msgspec import Struct
 
 from conf.settings import Settings
 from engine.dispatcher.service import DispatcherService
@@ -18,21 +17,10 @@ from engine.pulse_system.pulse_page import ModuleState, PulsePage
 from engine.scheduler.service import SchedulerService
 from engine.service import Service
 from engine.service_channels import Role, Wiring
+from engine.site import Site
 from swarmsync import collector
-from swarmsync.nats_config import NatsConfig
 from swarmsync.seal import Sealer
 from swarmsync.store.pool import ENGINE_PLANS, Store
-
-
-class Site(Struct, frozen=True):
-    """Where this Core's servers are, as the engine's roles."""
-
-    engine_url: str
-    nats_url: str
-    join_token: str
-    seal_keys: str  # a ring for `Sealer.of`
-    nats_config: NatsConfig | None = None  # of the NATS that Core runs itself
-    term: int = 0  # in which this Core leads
 
 
 def module_main(

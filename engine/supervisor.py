@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,17 +23,18 @@ from engine import bootstrap
 from engine.bootstrap import Servers
 from engine.keeper import keeper_main
 from engine.lead_word import LeadWord
-from engine.modules import module_main
 from engine.pulse_system import liveness
 from engine.pulse_system.pulse_page import PulsePage
 from engine.service_channels import PURPOSE, START_ORDER, Role, Wiring
 from engine.service_handles import ChildSpec, Handle, Phase, launch_module, launch_program, launch_server
 from engine.shared_resource.segment import Segment, unlink_leftovers
-from engine.status import Status
 from engine.supervision import Budget, GiveUp, on_exit
 from swarmsync.embedded import READY_TIMEOUT_S
 from swarmsync.errors import ConfigError
 from swarmsync.nats_config import JOIN
+
+if TYPE_CHECKING:
+    from engine.status import Status
 
 TURN_S: Final = 0.1
 GUNICORN_CONF: Final = Path(conf.__file__).parent / "gunicorn.conf.py"
@@ -43,6 +44,14 @@ START_GRACE_MS: Final = 30_000
 
 def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
+
+
+def load_modules() -> "tuple[Callable[..., Callable[[], None]], type[Status]]":
+    """Import what the modules are made of, once for all of them; it takes about as long as the servers do to start."""
+    from engine.modules import module_main  # noqa: PLC0415 said above
+    from engine.status import Status  # noqa: PLC0415 the same
+
+    return module_main, Status
 
 
 class Supervisor:
@@ -101,6 +110,7 @@ class Supervisor:
         ]
         if servers.alone and bootstrap.was_set_up(self._settings):
             self._start_api(servers)
+        load_modules()
         deadline = time.monotonic() + READY_TIMEOUT_S
         for plan, handle in zip(servers.plans, handles, strict=True):
             while not plan.ready():
@@ -132,11 +142,12 @@ class Supervisor:
 
     def _start_modules(self, term: int) -> None:
         """Make rings and pulses anew, and the modules of this term on them."""
+        module_main, status = load_modules()
         unlink_leftovers(self._instance)
         names = [role.value for role in START_ORDER]
         self._wiring = Wiring(self._instance)
         self._pulses = PulsePage.create(Segment.create(self._instance, "pulses", PulsePage.segment_bytes(names)), names)
-        self._status = Status(self._servers.redis_url, self._wiring, self._pulses)
+        self._status = status(self._servers.redis_url, self._wiring, self._pulses)
         site = self._servers.site(term)
         for role in START_ORDER:
             main = module_main(role, self._settings, site, self._wiring, self._pulses, self._lead)

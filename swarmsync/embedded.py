@@ -87,6 +87,7 @@ def plan_postgres(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
         "max_wal_size": "4GB",
         "checkpoint_timeout": "15min",
         "wal_compression": "on",
+        "recovery_init_sync_method": "syncfs",
         "log_min_messages": "warning",
         "log_line_prefix": "%m [%p] %u ",
         "autovacuum_naptime": "15s",

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,3 +65,10 @@ def test_it_always_starts_again_in_bounded_time_and_remembers_little(gaps_ms, re
         assert 0 <= decision.at_ms - now_ms <= budget.backoff_max_ms
         assert len(restarts_ms) <= restarts_max + 1
         now_ms = decision.at_ms
+
+
+def test_servers_start_before_what_the_modules_are_made_of_is_imported():
+    """They need their time whatever we do; the imports take place meanwhile."""
+    ask = "import sys, engine.supervisor; print(*sorted({'nats', 'redis', 'uvloop', 'engine.modules'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []

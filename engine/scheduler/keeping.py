@@ -36,8 +36,9 @@ class Keeping:
     def begin(self) -> None:
         """A turn begins."""
         self._looked = False
-        if self._books.policy.ages or self._books.now_ms >= self._review_ms:
-            self.reconsider, self._review_ms = True, self._books.now_ms + REVIEW_MS
+        policy, now_ms = self._books.policy, self._books.now_ms
+        if policy.ages or (policy.changes and now_ms >= self._review_ms):
+            self.reconsider, self._review_ms = True, now_ms + REVIEW_MS
         self.check()
 
     def check(self) -> None:

@@ -14,6 +14,7 @@ from swarmsync import ids
 from swarmsync.errors import FieldError, RequestError
 from swarmsync.model.lifecycle import STATE_GROUPS, JobState
 from swarmsync.model.resources import parse_duration_ms
+from swarmsync.model.spec import LABEL_FORM, label_fits
 
 Q = TypeVar("Q", bound=Struct)
 
@@ -141,7 +142,6 @@ def label_errors(labels: Mapping[str, str | None]) -> list[FieldError]:
     """Say what is wrong with labels that a document sets."""
     errors = [FieldError("$.labels", "more than 64 labels")] if len(labels) > 64 else []
     for key, value in labels.items():
-        if not 0 < len(key) <= 128 or len(value or "") > 256:
-            problem = f"label {key[:40]!r}: a key has 1-128 characters, a value 256 at most"
-            errors.append(FieldError("$.labels", problem))
+        if not label_fits(key, value or ""):
+            errors.append(FieldError("$.labels", f"label {key[:40]!r}: {LABEL_FORM}"))
     return errors

@@ -110,7 +110,10 @@ def update(
 
 @app.command("delete", epilog=examples("consumer worker delete NAME"))
 def delete(name: Name, yes: Yes = False) -> None:
-    """Delete a worker that is drained or gone, and its key; one that lives and is not drained is a conflict (5)."""
+    """Delete a worker that is drained or gone, and its key; one that lives and is not drained is a conflict (5).
+
+    Where its agent still runs, it is cut off; started again, it joins as a new worker.
+    """
     confirm(f"Delete the worker {cells.plain(name)} and its key?", yes=yes)
     with connect() as client:
         client.call("DELETE", worker_path(name))

@@ -189,7 +189,7 @@ RATE_INTERVAL_MAX_MS: Final = 86_400_000
 _IMAGE: Final = re.compile(
     r"([a-zA-Z0-9][a-zA-Z0-9.-]*(:\d{1,5})?/|\[[0-9a-fA-F:]+\](:\d{1,5})?/)?"
     r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)*"
-    r"(:\w[\w.-]{0,127})?(@[A-Za-z][A-Za-z0-9]*([+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    r"(:\w[\w.-]{0,127})?(@[A-Za-z][A-Za-z0-9]*([+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]+)?",
     re.ASCII,
 )
 #: Docker wants two characters at least in a volume's name.
@@ -204,6 +204,14 @@ _SIGNAL: Final = re.compile(
 _EXIT_RANGE: Final = re.compile(r"\d{1,3}(-\d{1,3})?")
 #: Beyond these a time has no UTC form everywhere, or none that PostgreSQL and Python agree on.
 _RUN_YEARS: Final = range(1970, 3000)
+
+
+#: Labels are asked for as `key=value`, so a key cannot have the sign.
+LABEL_FORM: Final = "a key has 1-128 characters without '=', a value 256 at most"
+
+
+def label_fits(key: str, value: str) -> bool:
+    return 0 < len(key) <= 128 and "=" not in key and len(value) <= 256
 
 
 def check(spec: JobSpec, root: str = "$") -> list[FieldError]:
@@ -223,8 +231,8 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if len(spec.labels) > 64:
         yield ".labels", "more than 64 labels"
     for key, value in spec.labels.items():
-        if not 0 < len(key) <= 128 or len(value) > 256:
-            yield ".labels", f"label {key[:40]!r}: a key has 1-128 characters, a value 256 at most"
+        if not label_fits(key, value):
+            yield ".labels", f"label {key[:40]!r}: {LABEL_FORM}"
     if len(spec.environment) > 1024:
         yield ".environment", "more than 1024 variables"
     if spec.resources.cpus < 0.001:
@@ -239,6 +247,7 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".deadline", f"lies outside the years {_RUN_YEARS[0]} to {_RUN_YEARS[-1]}"
     if len(spec.after) > AFTER_MAX:
         yield ".after", f"{len(spec.after)} jobs to wait for; {AFTER_MAX} at most"
+    yield from _after_problems(spec.after)
     if spec.retry.memory_factor > 1 and "oom" not in spec.retry.on:
         yield ".retry.memory_factor", "grows memory after an OOM kill: retry.on must contain oom"
     if spec.retry.memory_max is not None and spec.retry.memory_max < spec.resources.memory:
@@ -284,6 +293,13 @@ def _volumes_problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
             taken.add(target)
         if problem:
             yield f".volumes[{index}]", problem
+
+
+def _after_problems(after: Sequence[After]) -> Iterator[tuple[str, str]]:
+    wanted: dict[str, str] = {}
+    for index, entry in enumerate(after):
+        if wanted.setdefault(entry.job, entry.when) != entry.when:
+            yield f".after[{index}].when", f"job {entry.job[:40]} is to have {wanted[entry.job]} already"
 
 
 def _strict_problems(spec: JobSpec) -> Iterator[tuple[str, str]]:

@@ -79,6 +79,8 @@ def remedy(text: str, place: str, kind: Any) -> str:
     if text.startswith("Expected `str` matching regex"):
         written = _WRITTEN.get(re.sub(r"\[[^]]*\]", "", place).split(".")[-1])
         return f"is not written as it must be; write it like {written}" if written else text
+    if text.startswith("Invalid RFC3339"):
+        return "is not a time; write it like 2026-11-24T02:00:00+01:00"
     if kind is None or not text.startswith("Invalid enum value"):
         return text
     known = list(dict.fromkeys(_words(inspect.type_info(kind), _STEP.findall(place))))

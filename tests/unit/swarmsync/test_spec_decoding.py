@@ -165,6 +165,7 @@ def test_a_value_nobody_can_mean_is_refused_at_its_place(fields, path):
         ),
         ({"array": {"range": "0..9"}}, "is not written as it must be; write it like 0-999, or 3,7,10-12"),
         ({"rate": {"key": "k", "limit": "10/m"}}, "is not written as it must be; write it like 10/1m"),
+        ({"run_at": "tomorrow"}, "is not a time; write it like 2026-11-24T02:00:00+01:00"),
         ({"stop": {"signal": "sigterm"}}, "is not written as it must be; write it like SIGTERM or SIGINT"),
     ],
 )

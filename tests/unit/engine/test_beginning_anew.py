@@ -6,6 +6,7 @@ from rigs import NAMES, A, B, Rig, worker_row
 from engine.dispatcher.service import counting
 from engine.scheduler import service as scheduling
 from engine.scheduler.service import SchedulerService, resync_at_ms
+from swarmsync.ids import IdSource
 from swarmsync.protocol.messages import Answer, Place, PlanVoid, Revoke
 
 
@@ -68,3 +69,17 @@ async def test_placements_before_a_void_plan_are_left_alone_and_all_else_is_done
     words = [Place(1, 1), Revoke(5), PlanVoid(), Place(2, 1), Answer("r", b""), PlanVoid(), Place(3, 1)]
     assert counting(words) == [Revoke(5), Answer("r", b""), Place(3, 1)]
     assert counting([Place(1, 1)]) == [Place(1, 1)]
+
+
+async def test_a_restart_forgets_nobodys_wait():
+    """All that waited counted as new: whoever had waited for days went behind the short ones again."""
+    rig = Rig(lambda store, **common: SchedulerService(store, places_max=10, backlog_jobs_max=10, **common))
+    wall_ms, hour_ms = rig.service.clock.wall_ms(), 3_600_000
+    old, young = IdSource(1, lambda: wall_ms - hour_ms).next(), IdSource(1, lambda: wall_ms).next()
+    need = {"cpus_milli": 8_000, "memory_bytes": 1 << 30, "gpus": 0, "disk_bytes": 0}
+    terms = {"user_id": 7, "queue": "default", "rules": None, "array_id": None}
+    rows = [{"id": job_id, "shape": 5, "line": 5, "priority": 50, **terms, **need} for job_id in (old, young)]
+    rig.store.answers["load_queued"] = [rows]
+    await rig.service.on_start()
+    backlog = rig.service._core.backlog
+    assert backlog.since(young) - backlog.since(old) == hour_ms

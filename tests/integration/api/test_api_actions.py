@@ -50,6 +50,9 @@ async def test_hold_and_release(ann, engine):
     assert why["blockers"][0]["message"] == "held by ann"
     released = await ann.post(f"/v1/jobs/{job}/release")
     assert (released.status, released.json["state"]) == (202, "queued")
+    assert released.json["message"] == "the Scheduler has not looked at it yet"
+    told = (await ann.get(f"/v1/events/history?job={job}")).json["items"]
+    assert told[-1]["message"] == "released by ann"
     assert await events_of(engine, job) == ["queued", "held", "queued"]
     await engine.starts(job)
     assert (await ann.post(f"/v1/jobs/{job}/hold")).status == 409
@@ -61,6 +64,7 @@ async def test_a_release_before_the_time_is_scheduled_again(ann):
     await ann.post(f"/v1/jobs/{job}/hold")
     released = (await ann.post(f"/v1/jobs/{job}/release")).json
     assert (released["state"], released["reason"]) == ("scheduled", "StartTime")
+    assert released["message"] == f"starts at {released['run_at']}"
 
 
 async def test_cancelling_an_array_that_has_not_begun_ends_it_whole(ann):

@@ -19,6 +19,8 @@ class Alive(Resource):
     async def on_get(self, call: Call) -> Any:  # noqa: ARG002 a handler's form
         return {"status": "ok"}
 
+    on_head = on_get  # watchers often ask for no more than the status
+
 
 class Ready(Resource):
     @endpoint(Access.PUBLIC, "PostgreSQL, Redis and NATS answer; 503 and which one does not", answer=Readiness)
@@ -29,6 +31,8 @@ class Ready(Resource):
             call.response.status = 503
             call.response.set_header("Retry-After", str(RETRY_AFTER_S))
         return {"status": "ready" if ready else "not ready", **found}
+
+    on_head = on_get
 
 
 async def answers(services: Services) -> dict[str, str]:

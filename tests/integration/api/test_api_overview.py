@@ -277,6 +277,8 @@ async def test_health_needs_no_token(anonymous):
     assert (await anonymous.get("/healthz")).json == {"status": "ok"}
     ready = await anonymous.get("/readyz")
     assert ready.json == {"status": "ready", "postgresql": "ok", "redis": "ok", "nats": "ok"}
+    for path in ("/healthz", "/readyz"):
+        assert (await anonymous.call("HEAD", path)).status == 200
 
 
 async def test_the_description_has_every_route_and_every_type(ann):

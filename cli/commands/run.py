@@ -25,6 +25,9 @@ def run(
     ],
     command: Annotated[list[str] | None, typer.Argument(metavar="CMD", help="The command and its arguments.")] = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Print the job's id and go.")] = False,
+    remove: Annotated[  # noqa: ARG001 fingers type it
+        bool, typer.Option("--rm", help="Always so: no container is left behind.")
+    ] = False,
 ) -> None:
     """Run a container to its end, as docker run does.
 

@@ -62,7 +62,7 @@ def test_everything_after_the_image_is_the_containers(consumer, submitted, argum
 
 
 def test_detached_prints_the_id(consumer, submitted, capsys):
-    assert consumer("run", "-d", "alpine") == 0
+    assert consumer("run", "-d", "--rm", "alpine") == 0
     assert capsys.readouterr() == (f"{ID}\n", "")
 
 

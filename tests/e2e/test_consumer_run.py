@@ -14,7 +14,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.timeout(240)]
 
 def begin(core: CoreProcess, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [BIN / "consumer", *words], env=core.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [BIN / "consumer", *words],
+        env=core.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,  # what `readline` took too much of, `communicate` would not return
     )
 
 

@@ -62,8 +62,8 @@ class Logs(Resource):
             raise missing(job)
         if row["array_size"] is not None and row["array_id"] is None:
             raise Conflict(
-                f"an array has no output of its own; ask for a member: GET /v1/jobs?array={job}, or consumer job list"
-                f" --array {job}, names them"
+                f"an array has no output of its own; ask for a member, {job}[INDEX]: GET /v1/jobs?array={job}, or"
+                f" consumer job list --array {job}, names them"
             )
         if query.attempt is not None and query.attempt > row["fence"] and not query.follow:
             raise NotFound(f"job {job[:40]} has no attempt {query.attempt}")

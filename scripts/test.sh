@@ -43,7 +43,7 @@ if [ $# -gt 0 ]; then
 fi
 
 # Tests of whole Cores that go with the lane that computes, so that both take about as long.
-lent=(backup bench_chaos dashboard documents failover foreign_tls json_logs namespaces worker_upgrade)
+lent=(bench_chaos dashboard documents failover foreign_tls json_logs namespaces worker_upgrade)
 lent=("${lent[@]/#/tests/e2e/test_}")
 lent=("${lent[@]/%/.py}")
 .venv/bin/python -m pytest --durations=15 "${lent[@]}" tests/unit tests/tidy tests/golden tests/simulation tests/integration tests/contract tests/process \

@@ -78,6 +78,7 @@ LINES = """
 0 limit show table --kind queue
 0 run --name done -l team=table --cpus 0.1 -m 16m i sh -c 'echo out; echo err >&2'
 3 run --name fails --cpus 0.1 -m 16m i sh -c 'exit 3'
+0 run --rm --cpus 0.1 -m 16m i true
 125 run --cpus nonsense i true
 0 run -d {spec} --name waits i true > waits
 0 job create {spec} --name later --run-at {soon} i true > later

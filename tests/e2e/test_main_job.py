@@ -13,6 +13,15 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nowhere(docker_core) -> str:
+    """A job whose image's registry refuses: it is asked again for a while, which the other tests need not wait for."""
+    resources = {"cpus": 0.1, "memory": "16MiB"}
+    return docker_core.client().submit({"image": "127.0.0.1:1/nosuch:1", "command": ["true"], "resources": resources})[
+        "id"
+    ]
+
+
 def test_run_keeps_streams_apart_and_exits_with_the_containers_code(docker_core, image):
     done = docker_core.consumer("run", image, "sh", "-c", "echo out; echo err >&2; exit 3")
     assert (done.stdout, done.returncode) == ("out\n", 3)
@@ -44,12 +53,6 @@ def test_output_is_exact_binary_and_long(docker_core, image):
     done = docker_core.consumer("run", image, "sh", "-c", script, text=False)
     assert done.returncode == 0
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(bytes(3_000_000) + b"\n\xff\x00end").digest()
-
-
-def test_an_image_that_is_nowhere_fails_at_once_with_its_reason(docker_core):
-    done = docker_core.consumer("run", "127.0.0.1:1/nosuch:1", "true")
-    assert done.returncode == 125
-    assert "Image" in done.stderr
 
 
 def test_a_timeout_is_124_and_names_itself(docker_core, image):
@@ -114,3 +117,9 @@ def test_retry_delay_and_hold(docker_core, image):
     held = client.submit({"image": image, "command": ["true"], "delay": "30s"})
     assert client.act(held["id"], "hold")["state"] == "held"
     assert client.act(held["id"], "cancel")["state"] == "cancelled"
+
+
+def test_an_image_that_is_nowhere_fails_with_its_reason(docker_core, nowhere):
+    done = docker_core.consumer("job", "wait", "--exit-code", nowhere)
+    assert done.returncode == 125
+    assert "Image" in docker_core.client().job(nowhere)["message"]

@@ -75,7 +75,10 @@ async def test_a_life_with_a_second_attempt_breaks_nothing(desk, verdict):
     await jobs.settle(desk.engine, [verdict(ref, "queued", reason="", **again)])
     (second,) = await desk.dispatch(ref.job_id)
     await jobs.started(desk.engine, [(second, 0)])
-    assert await invariants.breaks(desk.owner) == before
+    after = await invariants.breaks(
+        desk.owner
+    )  # what other tests broke is looked at for five minutes, and then no more
+    assert {name for name in before if after[name] > before[name]} == set()
     (entry,) = await jobs.settle(desk.engine, [verdict(second)])
     assert entry.state is JobState.SUCCEEDED
     assert await invariants.breaks(desk.owner) == before

@@ -16,7 +16,7 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import Eligibility, EndReason, Liveness
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer, WorkerView
-from swarmsync.protocol.messages import Holding, Offered, Pulse, PulseAnswer, Refusal, Refused, Reports, StopJob
+from swarmsync.protocol.messages import Ended, Holding, Offered, Pulse, PulseAnswer, Refusal, Refused, Reports, StopJob
 from swarmsync.protocol.subjects import WORKER_NAME
 
 #: A pause of ours (SIGSTOP, a suspended laptop) longer than this is not held against the workers.
@@ -194,6 +194,15 @@ class Registry:
         worker_id = known.view.worker_id if known is not None else None
         reports = tuple(report for report in word.reports if self._whose(report.ref) in (None, worker_id))
         return word if len(reports) == len(word.reports) else Reports(word.session, word.first_seq, reports)
+
+    def has_open_end(self, name: str, word: Reports) -> bool:
+        """Say whether an end that this worker tells of was not written, though its assignment is still the last.
+
+        It was judged by a row that has changed since (a cancel came between): it must be told and judged again.
+        """
+        known = self.workers.get(name)
+        ends = (report.ref for report in word.reports if isinstance(report, Ended))
+        return known is not None and any(self._whose(ref) == known.view.worker_id for ref in ends)
 
     def _whose(self, ref: JobRef) -> int | None:
         live = self.live.get(ref.job_id)

@@ -191,7 +191,8 @@ class HarvesterService(Service):
             await self._liveness()
             lost = {effect.ref: effect for effect in effects}
             await self._ends.settle_gone([*settling, *(settlements.of_gone(effect) for effect in lost.values())])
-            await self._reports([(m, w) for m, w in arrived if isinstance(w, Reports)])
+            if reports := [(m, w) for m, w in arrived if isinstance(w, Reports)]:
+                await self._reports(reports)
             await self._hint()  # who waits for an end need not wait for what follows from it
             fed = await self._feed()
             await self._sweep(medium=medium)
@@ -255,8 +256,6 @@ class HarvesterService(Service):
     # ------------------------------------------------ ends
 
     async def _reports(self, messages: Sequence[tuple[Msg, Reports]]) -> None:
-        if not messages:
-            return
         starts, steps, ends = settlements.last_words([self._own(message, word) for message, word in messages])
         now_ms = self.clock.wall_ms()
         self._standing.began(starts)
@@ -269,7 +268,8 @@ class HarvesterService(Service):
             await jobs.progress(self._store, steps)
         await self._ends.settle(await self._ends.judge(ends))
         for message, word in messages:
-            await self._reply(message, ReportsAck(word.first_seq + len(word.reports) - 1))
+            if not self._registry.has_open_end(subjects.worker_of(message.subject), word):
+                await self._reply(message, ReportsAck(word.first_seq + len(word.reports) - 1))
 
     def _own(self, message: Msg, word: Reports) -> Reports:
         name = subjects.worker_of(message.subject)
@@ -388,7 +388,7 @@ class HarvesterService(Service):
         try:
             await self._bus.publish(message.reply, codec.encode(word))
         except Unavailable:
-            return  # the worker asks again
+            return  # it asks again
 
     async def _hint(self) -> None:
         changed, self._ends.changed = self._ends.changed, []

@@ -191,8 +191,9 @@ class HarvesterShell(Shell):
             yield from self.call("progress", steps)
         yield from self._settle((yield from self._judge(ends)))
         for letter in letters:
-            through = letter.word.first_seq + len(letter.word.reports) - 1
-            self.core.network.reply(self.connection, letter, ReportsAck(through))
+            if not self.registry.has_open_end(letter.sender.name, letter.word):
+                through = letter.word.first_seq + len(letter.word.reports) - 1
+                self.core.network.reply(self.connection, letter, ReportsAck(through))
 
     def _judge(self, ends: Sequence[Ended]) -> Program:
         good = [settlements.succeeded(end) for end in ends if end.reason is EndReason.COMPLETED]

@@ -51,6 +51,7 @@ class Service(ABC):
         self._due: set[Beat] = set(Beat)
         for each in Beat:
             self._pulses.wake_every(each, partial(self._on_beat, each))
+        self._pulses.wake_every(Beat.SLOW, wiring.let_go)
         self._poked = False
         self._sleeping = False
         self.stopping = False

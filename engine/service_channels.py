@@ -103,6 +103,11 @@ class Wiring:
             if channel.reader is role
         }
 
+    def let_go(self) -> None:
+        """Hold no page of a ring that was passed long ago: what the rings have is theirs, not this process's growth."""
+        for segment in self._segments.values():
+            segment.let_go()
+
     def fence(self, role: Role, epoch: int) -> None:
         """Shut out earlier processes of a module: their next ring operation raises StaleEpoch."""
         for channel in CHANNELS:
@@ -110,6 +115,7 @@ class Wiring:
                 self.ring(channel.name).fence_writer(epoch)
             if channel.reader is role:
                 self.ring(channel.name).fence_reader(epoch)
+        self.let_go()
 
     def close(self) -> None:
         """Unlink and unmap; supervisor only, when no module lives."""

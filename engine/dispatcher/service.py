@@ -46,7 +46,7 @@ from swarmsync.store.jobs import Dispatched
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
-SPECS_KEPT = 4_096
+SPECS_KEPT = 1_024
 RESENDS_PER_TURN = 2_000
 NOBODY = "503"  # no responders, in the words of NATS
 MESSAGE_BYTES_MAX = 512 << 10

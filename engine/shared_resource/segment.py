@@ -87,6 +87,14 @@ class Segment:
     def path(self) -> Path:
         return path_of(self.instance, self.name)
 
+    def let_go(self) -> None:
+        """Give up this process's hold on the pages, not the bytes: a page is found again when it is next touched.
+
+        A page that was touched once counts as this process's memory for ever, so whoever walks through a ring seems to
+        grow by all of it (madvise(2), MADV_DONTNEED on a shared mapping).
+        """
+        self.memory.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Unmap. Rings and pages on this segment must not be used afterwards. May be called twice."""
         self.words.release()

@@ -89,6 +89,7 @@ class Rig:
             readers=lambda role: {c.name: self.ends[c.name] for c in CHANNELS if c.reader is role},
             writer=self.ends.__getitem__,
             bells=dict.fromkeys(Role, SimpleNamespace(ring=lambda: None)),
+            let_go=lambda: None,
         )
         self.service = make(self.store, wiring=wiring, pulse=PulseSettings(), beat=lambda: None)
         self.service._bus = self.bus

@@ -1,8 +1,10 @@
 import mmap
 import os
+import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +92,24 @@ def test_unlinking_leaves_mappings_alone_and_closing_ends_them(instance):
     attached.close()
     with pytest.raises(ValueError, match="released"):
         attached.words[0]
+
+
+def test_pages_that_are_let_go_are_not_ours_any_more_and_lose_nothing(instance):
+    segment = Segment.create(instance, "inbox", 64 * mmap.PAGESIZE)
+    segment.memory[:] = b"\x07" * segment.size_bytes
+    assert _resident_kib(segment) == segment.size_bytes // 1024
+    segment.let_go()
+    assert _resident_kib(segment) == 0
+    assert segment.memory[:] == b"\x07" * segment.size_bytes
+    segment.words[0] = 9
+    segment.let_go()
+    assert Segment.attach(instance, "inbox").words[0] == 9
+
+
+def _resident_kib(segment: Segment) -> int:
+    """How much of a segment counts as this process's memory, as /proc/self/smaps tells (proc(5))."""
+    maps = Path("/proc/self/smaps").read_text().split(f"{segment.path}\n")
+    return sum(int(re.match(r"(?s).*?\nRss: +(\d+) kB", f"\n{after}")[1]) for after in maps[1:])
 
 
 def test_a_segment_outlives_a_process_that_attached(instance):

@@ -6,7 +6,7 @@ Every waiter also polls, so a lost hint costs it a second and nothing else; whil
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -164,17 +164,20 @@ class EventsHub:
             word = _decode_changed(message.data)
         except codec.DecodeError:
             return
-        if not word.job_ids:
+        if not word.job_ids and not word.begun:
             self._ring_all()
             return
         for watch in self._of_all:
             watch.ring()
         if self._by_job:
-            began = word.by in (By.SUBMISSION, By.DISPATCHER)
-            for job_id in word.job_ids:
-                for watch in self._by_job.get(job_id, ()):
-                    if not (began and watch.ends_only):
-                        watch.ring()
+            self._ring_some(word.begun, ended=False)
+            self._ring_some(word.job_ids, ended=word.by is not By.SUBMISSION)
+
+    def _ring_some(self, job_ids: Sequence[int], *, ended: bool) -> None:
+        for job_id in job_ids:
+            for watch in self._by_job.get(job_id, ()):
+                if ended or not watch.ends_only:
+                    watch.ring()
 
     async def _on_limits_changed(self, _message: Msg) -> None:
         self.on_limits()

@@ -33,23 +33,31 @@ class Bus:
 
     @classmethod
     async def connect(
-        cls, url: str, name: str, *, wait: bool = True, inbox: str = "_INBOX", seed: str | None = None
+        cls,
+        url: str,
+        name: str,
+        *,
+        wait: bool = True,
+        inbox: str = "_INBOX",
+        seed: str | None = None,
+        echo: bool = True,
     ) -> "Bus":
         """Connect. With `wait` this goes on trying for ever; else Unavailable is raised at the first failure.
 
-        `inbox` is the prefix under which answers come; `seed` is a private key (NATS nkeys) in place of a password.
+        `inbox` is the prefix under which answers come; `seed` is a private key (NATS nkeys) in place of a password;
+        without `echo` it does not hear what it says itself.
         Raises NotAllowed when the server refuses the login, at once where `wait` is off or a key was given.
         """
         while True:
             try:
-                return await cls._connect(url, name, wait=wait, inbox=inbox, seed=seed)
+                return await cls._connect(url, name, wait=wait, inbox=inbox, seed=seed, echo=echo)
             except Unavailable:
                 if not wait:
                     raise
                 await asyncio.sleep(RETRY_S)
 
     @classmethod
-    async def _connect(cls, url: str, name: str, *, wait: bool, inbox: str, seed: str | None) -> "Bus":
+    async def _connect(cls, url: str, name: str, *, wait: bool, inbox: str, seed: str | None, echo: bool) -> "Bus":
         bus = cls()
         address, trust = _trusting(url)
         refused = asyncio.Event()
@@ -78,6 +86,7 @@ class Bus:
                 pending_size=16 << 20,
                 flusher_queue_size=4096,
                 inbox_prefix=inbox,
+                no_echo=not echo,
                 nkeys_seed_str=seed,
                 error_cb=error,
                 reconnected_cb=reconnected,

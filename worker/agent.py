@@ -328,15 +328,18 @@ class Agent:
         if isinstance(report, Ended) and self._was_put_down(report.ref):
             why = "the worker's agent let the lease end, and its watchdog stopped the container"
             report = msgspec.structs.replace(report, reason=EndReason.WORKER_LOST, message=why)
-        self._reactor.report(report)
-        self._reports_wake.set()
+        due_ms = self._reactor.report(report, monotonic_ms())
+        if due_ms:
+            asyncio.get_running_loop().call_later(due_ms / 1000, self._reports_wake.set)
+        else:
+            self._reports_wake.set()
 
     def _was_put_down(self, ref: JobRef) -> bool:
         return self._watch is not None and self._watch.was_put_down(ids.encode(ref.job_id), ref.fence)
 
     async def _reports(self) -> None:
         while True:
-            first_seq, reports = self._reactor.unacknowledged()
+            first_seq, reports = self._reactor.unacknowledged(monotonic_ms())
             if not reports:
                 self._reports_wake.clear()
                 await self._reports_wake.wait()

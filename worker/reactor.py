@@ -12,13 +12,15 @@ from msgspec import Struct
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.model.resources import NOTHING, Need
-from swarmsync.protocol.messages import Ended, Holding, Orders, Receipt, Report, RunJob, StopJob
+from swarmsync.protocol.messages import Ended, Holding, Orders, Receipt, Report, RunJob, Started, StopJob
 from worker.leases import WATCHDOG_MARGIN_MS
 from worker.plans import Terms
 
 #: The container must be gone this long before the lease ends, beside its grace.
 LEASE_MARGIN_MS: Final = 2_000
 REPORTS_PER_MESSAGE: Final = 500
+#: A beginning that follows another message within this time waits as long for its end, and is then told with it.
+STARTS_WAIT_MS: Final = 250
 #: How many assignments that are over a worker remembers, lest an order that took its time begins one of them again.
 OVER_KEPT: Final = 10_000
 
@@ -50,6 +52,8 @@ class Reactor:
         self._heard_ms = now_ms  # when the last answered pulse was *sent*
         self._outbox: deque[tuple[int, Report]] = deque()
         self._next_seq = 1
+        self._young: dict[JobRef, tuple[int, Started]] = {}  # beginnings that wait, with when they do no more
+        self._spoke_ms = now_ms - STARTS_WAIT_MS  # when the last message was made
         self._told: tuple[Holding, ...] | None = None
         self._over: dict[int, int] = {}  # job id -> fence of its last assignment here that Core has acknowledged
 
@@ -192,20 +196,33 @@ class Reactor:
 
     # ------------------------------------------------ reports
 
-    def report(self, report: Report) -> None:
-        """Queue a report; it is repeated until Core acknowledges it."""
+    def report(self, report: Report, now_ms: int) -> int:
+        """Queue a report; it is repeated until Core acknowledges it. Return in how many milliseconds it may go."""
+        if isinstance(report, Started) and now_ms - self._spoke_ms < STARTS_WAIT_MS:
+            self._young[report.ref] = now_ms + STARTS_WAIT_MS, report
+            return STARTS_WAIT_MS
         held = self.held.get(report.ref.job_id)
         if held is not None and held.ref == report.ref and isinstance(report, Ended) and held.occupies:
             held.ended_seq = self._next_seq
             held.state = AssignmentState.COLLECTING
             self._used = self._used.minus(held.terms.need)
+        _, began = self._young.pop(report.ref, (0, None))
+        if began is not None and not (isinstance(report, Ended) and report.reason is EndReason.COMPLETED):
+            self._queue(began)  # another attempt gets the image that this one had
+        self._queue(report)
+        return 0
+
+    def _queue(self, report: Report) -> None:
         self._outbox.append((self._next_seq, report))
         self._next_seq += 1
 
-    def unacknowledged(self) -> tuple[int, tuple[Report, ...]]:
+    def unacknowledged(self, now_ms: int) -> tuple[int, tuple[Report, ...]]:
         """Return the next message: the number of its first report, and the reports."""
+        for ref in [ref for ref, (due_ms, _) in self._young.items() if due_ms <= now_ms]:
+            self._queue(self._young.pop(ref)[1])
         if not self._outbox:
             return self._next_seq, ()
+        self._spoke_ms = now_ms
         count = min(len(self._outbox), REPORTS_PER_MESSAGE)
         return self._outbox[0][0], tuple(self._outbox[index][1] for index in range(count))
 

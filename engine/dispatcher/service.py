@@ -23,8 +23,6 @@ from swarmsync.model.lifecycle import EndReason
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     Answer,
-    By,
-    Changed,
     LineWaits,
     Offered,
     Order,
@@ -204,8 +202,6 @@ class DispatcherService(Service):
         for (worker_id, seq), entries in sorted(messages.items()):
             self._inflight.sent(worker_id, seq, [entry.ref for entry in entries], now_ms)
             await self._publish(worker_id, seq, self._that_fit(worker_id, entries, secrets))
-        if won:
-            await self._hint([entry.ref.job_id for entry in won])
 
     def _that_fit(
         self, worker_id: int, entries: Sequence[Dispatched], secrets: Mapping[JobRef, Secrets]
@@ -293,12 +289,6 @@ class DispatcherService(Service):
         with contextlib.suppress(Unavailable):
             for word in answers:
                 await self._bus.publish(word.reply, word.text)
-
-    async def _hint(self, job_ids: Sequence[int]) -> None:
-        try:
-            await self._bus.publish(subjects.CHANGED, codec.encode(Changed(tuple(job_ids[:10_000]), By.DISPATCHER)))
-        except Unavailable:
-            return  # followers poll
 
 
 def counting(words: Sequence[ToDispatcher]) -> list[ToDispatcher]:

@@ -119,7 +119,7 @@ class Ends:
             self.changed.append(entry.ref.job_id)
             if entry.state in (JobState.QUEUED, JobState.SCHEDULED):
                 self.requeued = True
-            else:
+            elif entry.waited_for:  # who comes later is seen by the feed, which is read after this commit
                 self.over.add(entry.ref.job_id)
         self._written((unique[entry.ref], entry) for entry in won)
         passed = {entry.ref for entry in won}

@@ -5,6 +5,7 @@ there before it is sent, so a worker can never tell of an assignment that is unk
 and last the feed of committed changes. Replies go out after the commit.
 """
 
+import contextlib
 import hmac
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from nats.aio.msg import Msg
 from engine.harvester import settlements
 from engine.harvester.ends import Ends
 from engine.harvester.enrolment import Enrolment
+from engine.harvester.hints import Hints
 from engine.harvester.questions import Questions
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.harvester.standing import Standing
@@ -97,6 +99,7 @@ class HarvesterService(Service):
         self._ends = Ends(
             store, self._registry, crash_limit, self._say, self.journal, self._standing.ended, self.clock.monotonic_ms
         )
+        self._hints = Hints()
         self._void: list[int] = []  # jobs of void placements, which may have been queued again meanwhile
 
     # ------------------------------------------------ start
@@ -112,7 +115,7 @@ class HarvesterService(Service):
         placed = await self._store.fetch(sql("load_placed"))
         self._registry.load(known, [live_of(row, self._limits) for row in placed])
         self._say([Resync()])
-        self._bus = await Bus.connect(self._nats_url, "harvester")
+        self._bus = await Bus.connect(self._nats_url, "harvester", echo=False)
         for subject in (subjects.ALL_JOINS, subjects.ALL_PULSES, subjects.ALL_REPORTS):
             await self._bus.subscribe(subject, self._on_worker)
         await self._enrolment.refresh()
@@ -162,6 +165,7 @@ class HarvesterService(Service):
             match word:
                 case Offered():
                     self._registry.offered(word)
+                    self._hints.begun.append(word.ref.job_id)
                 case Refused():
                     self._tell_room(word.worker_id)
                     gone = [effect for effect in self._registry.refused(word) if isinstance(effect, Gone)]
@@ -263,7 +267,7 @@ class HarvesterService(Service):
             fresh = [(start.ref, max(0, now_ms - start.at_ms)) for start in starts]
             spent = {start.ref: settlements.spent_of(start.spent) for start in starts}
             images = {start.ref: start.image for start in starts if start.image}
-            self._ends.changed += await jobs.started(self._store, fresh, spent, images)
+            self._hints.begun += await jobs.started(self._store, fresh, spent, images)
         if steps:
             await jobs.progress(self._store, steps)
         await self._ends.settle(await self._ends.judge(ends))
@@ -385,16 +389,11 @@ class HarvesterService(Service):
             self._must_resync = True
 
     async def _reply(self, message: Msg, word: msgspec.Struct) -> None:
-        try:
+        with contextlib.suppress(Unavailable):  # it asks again
             await self._bus.publish(message.reply, codec.encode(word))
-        except Unavailable:
-            return  # it asks again
 
     async def _hint(self) -> None:
         changed, self._ends.changed = self._ends.changed, []
-        try:
-            for start in range(0, len(changed), 10_000):
-                word = Changed(tuple(changed[start : start + 10_000]), By.HARVESTER)
+        with contextlib.suppress(Unavailable):  # followers poll
+            for word in self._hints.take(changed, self.clock.monotonic_ms()):
                 await self._bus.publish(subjects.CHANGED, codec.encode(word))
-        except Unavailable:
-            return  # followers poll

@@ -21,7 +21,10 @@ _NOTHING_SPENT: Final = Spent()
 
 
 def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progress], list[Ended]]:
-    """Sort reports by kind, one of each per assignment; what has ended is not told as started or moved any more."""
+    """Sort reports by kind, one of each per assignment; what has ended is not told as started or moved any more.
+
+    But a beginning that names the image is, unless all went well: later attempts of the job get that very image.
+    """
     starts: dict[JobRef, Started] = {}
     steps: dict[JobRef, Progress] = {}
     ends: dict[JobRef, Ended] = {}
@@ -35,7 +38,11 @@ def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progres
                 case Progress():
                     steps[report.ref] = report
     return (
-        [start for ref, start in starts.items() if ref not in ends],
+        [
+            start
+            for ref, start in starts.items()
+            if ref not in ends or (start.image and ends[ref].reason is not EndReason.COMPLETED)
+        ],
         [step for ref, step in steps.items() if ref not in ends],
         list(ends.values()),
     )

@@ -194,19 +194,19 @@ class JournalLine(_Word, frozen=True):
 
 
 class By(StrEnum):
-    """Who changed jobs: what the Dispatcher and the Harvester change is no news for the Harvester."""
+    """Who changed jobs: what the Dispatcher and the Harvester change is no news, and the Harvester tells of both."""
 
     API = "api"
     SUBMISSION = "submission"  # the API as well, and the jobs are new
-    DISPATCHER = "dispatcher"
     HARVESTER = "harvester"
 
 
 class Changed(_Word, frozen=True):
-    """Somebody committed changes to these jobs (none named: look for yourself)."""
+    """Somebody committed changes to these jobs (none named at all: look for yourself); `begun` only began."""
 
     job_ids: tuple[int, ...] = ()
     by: By = By.API
+    begun: tuple[int, ...] = ()
 
 
 class WorkersChanged(_Word, frozen=True):

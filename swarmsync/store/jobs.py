@@ -48,6 +48,7 @@ class Settled(Struct, frozen=True):
     worker_id: int
     state: JobState
     array_id: int | None
+    waited_for: bool = True  # by jobs that were there when it ended
 
 
 class FeedEntry(Struct, frozen=True):
@@ -227,7 +228,13 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
             *zip(*numbers, strict=True),
         )
         settled += [
-            Settled(JobRef(row["id"], row["fence"]), row["worker_id"], JobState(row["state"]), row["array_id"])
+            Settled(
+                JobRef(row["id"], row["fence"]),
+                row["worker_id"],
+                JobState(row["state"]),
+                row["array_id"],
+                row["waited_for"],
+            )
             for row in won
         ]
     return settled

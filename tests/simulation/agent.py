@@ -173,12 +173,19 @@ class Agent:
         held = self.reactor.held.get(report.ref.job_id)
         if held is not None and held.ref == report.ref and isinstance(report, Started):
             held.state = AssignmentState.RUNNING
-        self.reactor.report(report)
+        due_ms = self.reactor.report(report, self.monotonic_ms())
+        if due_ms:
+            self.life.run(self._wake_later(due_ms))
+        else:
+            self._reports_wake.ring()
+
+    def _wake_later(self, wait_ms: int) -> Program:
+        yield wait_ms
         self._reports_wake.ring()
 
     def _reports(self) -> Program:
         while True:
-            first_seq, reports = self.reactor.unacknowledged()
+            first_seq, reports = self.reactor.unacknowledged(self.monotonic_ms())
             if not reports:
                 yield self._reports_wake.wait()
                 continue

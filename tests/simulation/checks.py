@@ -167,7 +167,7 @@ class Checks:
         for agent in world.agents.values():
             if agent.reactor.held or agent.reactor._used != agent.reactor._used.minus(agent.reactor._used):
                 found.append(f"{agent.session} holds {agent.reactor.held}, uses {agent.reactor._used}")
-            if agent.reactor.unacknowledged()[1]:
+            if agent.reactor.unacknowledged(agent.monotonic_ms())[1]:
                 found.append(f"{agent.session} has reports")
             if agent.machine.containers:
                 found.append(f"{agent.machine.name} has containers {list(agent.machine.containers)}")

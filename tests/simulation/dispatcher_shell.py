@@ -17,8 +17,6 @@ from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.protocol.messages import (
-    By,
-    Changed,
     LineWaits,
     Offered,
     Order,
@@ -150,9 +148,6 @@ class DispatcherShell(Shell):
         for (worker_id, seq), entries in sorted(messages.items()):
             self.inflight.sent(worker_id, seq, [entry.ref for entry in entries], now_ms)
             self._publish(worker_id, seq, [_run_job(entry) for entry in entries])
-        if won:
-            with contextlib.suppress(Unavailable):  # followers poll
-                self.core.network.publish(self.connection, "changed", Changed((), By.DISPATCHER))
 
     def _publish(self, worker_id: int, seq: int, orders: Sequence[Order]) -> None:
         name = self._names.get(worker_id)

@@ -226,7 +226,7 @@ class HarvesterShell(Shell):
                 self._arrays.add(entry.array_id)
             if entry.state in (JobState.QUEUED, JobState.SCHEDULED):
                 self._look_at_feed = True
-            else:
+            elif entry.waited_for:
                 self._over.add(entry.ref.job_id)
         lost = sorted(unique.keys() - {entry.ref for entry in won})
         if lost:

@@ -150,7 +150,8 @@ class Tables(Ledger):
             )  # fmt: skip
             self.tell(xid, row)
             self.on_settle(row, entry, before)
-            won.append(Settled(entry.ref, row.worker_id or 0, JobState(row.state), row.array_id))
+            waited_for = self.waited_for([row.id])
+            won.append(Settled(entry.ref, row.worker_id or 0, JobState(row.state), row.array_id, waited_for))
         return won
 
     @staticmethod

@@ -40,4 +40,6 @@ WITH won AS (
     INSERT INTO job_events (job_id, user_id, state, reason, message, fence, worker_id)
     SELECT id, user_id, state, reason, message, fence, worker_id FROM won
 )
-SELECT id, fence, worker_id, state, array_id FROM won
+SELECT id, fence, worker_id, state, array_id,
+    EXISTS (SELECT FROM job_dependencies d WHERE d.parent_id = won.id AND d.met IS NULL) AS waited_for
+FROM won

@@ -8,6 +8,7 @@ from rigs import CAPACITY, LIMITS, NEED, A, B, Rig, worker_row
 
 from engine.dispatcher.inflight import InFlight
 from engine.dispatcher.service import DispatcherService
+from engine.harvester.hints import EVERY_MS as HINTS_EVERY_MS
 from engine.harvester.registry import Known
 from engine.harvester.service import REFUSED_MS, HarvesterService
 from engine.pulse_system.pulses import Beat
@@ -38,6 +39,7 @@ from swarmsync.protocol.messages import (
     WorkerJoined,
 )
 from swarmsync.seal import Sealer
+from swarmsync.store.dependencies import Released
 from swarmsync.store.jobs import Cursor, FeedEntry
 
 
@@ -215,14 +217,49 @@ async def test_only_what_the_api_changed_is_news_for_the_harvester(harvester, by
 
 async def test_who_waits_for_an_end_hears_of_it_before_the_feed_is_read(harvester):
     harvester.service._registry.offered(offered(A))
-    row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None}
+    row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None, "waited_for": True}
     harvester.store.answers["settle"] = [[row]]
     harvester.store.answers["feed"] = [Unavailable("gone")]
     harvester.service._look_at_feed = True
     hears(harvester, Reports("s", 1, (Ended(A, EndReason.COMPLETED, "", 0, 0),)))
     with pytest.raises(Unavailable):
         await harvester.service.duty()
-    assert codec.decoder_of(Changed)(dict(harvester.bus.said)["core.changed"]) == Changed((A.job_id,), By.HARVESTER)
+    assert hints(harvester) == [Changed((A.job_id,), By.HARVESTER)]
+
+
+def hints(rig):
+    return [codec.decoder_of(Changed)(payload) for subject, payload in rig.bus.said if subject == "core.changed"]
+
+
+async def test_who_begins_is_told_of_at_once_after_a_quiet_time_and_else_with_others(harvester, monkeypatch):
+    now = [10_000]
+    monkeypatch.setattr(harvester.service.clock, "monotonic_ms", lambda: now[0])
+    for ref in (A, B):
+        harvester.ends["bounces"].words = [offered(ref)]
+        await harvester.service.duty()
+        now[0] += HINTS_EVERY_MS // 2
+    assert hints(harvester) == [Changed((), By.HARVESTER, (A.job_id,))]
+    now[0] += HINTS_EVERY_MS
+    await harvester.service.duty()
+    assert hints(harvester)[1:] == [Changed((), By.HARVESTER, (B.job_id,))]
+
+
+@pytest.mark.parametrize("waited_for", [True, False])
+async def test_dependants_are_looked_for_only_where_the_verdict_saw_some(harvester, monkeypatch, waited_for):
+    looked = []
+
+    async def release(_store, parent_ids):
+        looked.extend(parent_ids)
+        return Released([], [])
+
+    monkeypatch.setattr("engine.harvester.ends.dependencies.release", release)
+    harvester.service._registry.offered(offered(A))
+    row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None}
+    harvester.store.answers["settle"] = [[row | {"waited_for": waited_for}]]
+    harvester.service._look_at_feed = True
+    hears(harvester, Reports("s", 1, (Ended(A, EndReason.COMPLETED, "", 0, 0),)))
+    await harvester.service.duty()
+    assert looked == [A.job_id] * waited_for
 
 
 async def test_what_was_read_beside_a_blocked_job_is_read_again_when_a_look_at_its_parents_fails(

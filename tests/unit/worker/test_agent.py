@@ -111,7 +111,7 @@ async def test_what_the_watchdog_put_down_is_no_failure_of_the_job(tmp_path):
     for ref in refs:
         agent._reactor.hold(ref, TERMS)
         agent._say(Ended(ref, EndReason.SIGNAL, "exit code 143: ended by SIGTERM", 5, 143))
-    _, reports = agent._reactor.unacknowledged()
+    _, reports = agent._reactor.unacknowledged(now_ms=0)
     assert [report.reason for report in reports] == [EndReason.WORKER_LOST, EndReason.SIGNAL]
 
 

@@ -7,7 +7,7 @@ from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.model.resources import NOTHING, Need
 from swarmsync.protocol.messages import Ended, Holding, Orders, Progress, Receipt, RunJob, Started, StopJob
 from worker.plans import Terms
-from worker.reactor import LEASE_MARGIN_MS, REPORTS_PER_MESSAGE, Reactor
+from worker.reactor import LEASE_MARGIN_MS, REPORTS_PER_MESSAGE, STARTS_WAIT_MS, Reactor
 
 GIB = 1 << 30
 A, B, C = JobRef(1, 1), JobRef(2, 1), JobRef(3, 1)
@@ -34,7 +34,7 @@ def take(reactor, seq, *words, now_ms=0, epoch=1):
 def finish(reactor, *refs):
     """Report these as ended and let Core acknowledge everything."""
     for ref in refs:
-        reactor.report(ended(ref))
+        reactor.report(ended(ref), 0)
     return reactor.acknowledged(10**6)
 
 
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused_with_what_is_short(reactor):
 
 def test_room_is_free_again_from_the_report_of_the_end_on(reactor):
     take(reactor, 11, run(A, 2))
-    reactor.report(ended(A))
+    reactor.report(ended(A), 0)
     assert take(reactor, 12, run(B, 2))[1] == [run(B, 2)]
     finish(reactor, B)
     assert reactor._used == NOTHING
@@ -125,7 +125,7 @@ def test_an_earlier_attempt_must_be_over_before_the_next_one_begins(reactor):
     take(reactor, 11, run(A))
     newer = JobRef(A.job_id, 2)
     assert take(reactor, 12, run(newer))[0].refused == ((newer, "it still holds an earlier attempt of this job"),)
-    reactor.report(ended(A))
+    reactor.report(ended(A), 0)
     assert take(reactor, 13, run(newer))[1] == [run(newer)]
 
 
@@ -133,7 +133,7 @@ def test_the_next_attempt_may_overtake_cores_word_on_the_last_ones_end(reactor):
     """Orders and acknowledgements come by different ways; an order of a higher fence says that Core knows the end."""
     newer = JobRef(A.job_id, 2)
     take(reactor, 11, run(A))
-    reactor.report(ended(A))
+    reactor.report(ended(A), 0)
     receipt, begin, _ = take(reactor, 12, run(newer))
     assert (receipt.refused, begin) == ((), [run(newer)])
     assert reactor.acknowledged(1) == [A], "the container of the one that has ended may go"
@@ -187,7 +187,7 @@ def test_a_stop_of_what_is_not_held_changes_nothing(reactor, ref):
 
 def test_what_has_ended_is_stopped_no_more(reactor):
     take(reactor, 11, run(A))
-    reactor.report(ended(A))
+    reactor.report(ended(A), 0)
     assert reactor.stop(StopJob(A, kill=True)) == []
     assert reactor.drain() == []
 
@@ -246,7 +246,7 @@ def test_leases_count_from_when_the_answered_pulse_was_sent_and_never_go_back(re
 
 def test_what_ended_or_is_being_stopped_has_no_lease_to_end(reactor):
     take(reactor, 11, run(A), run(B))
-    reactor.report(ended(A))
+    reactor.report(ended(A), 0)
     reactor.stop(StopJob(B))
     assert reactor.lease_ends(10**9) == []
 
@@ -269,7 +269,7 @@ def test_a_pulse_says_what_is_held_until_core_knows_it(reactor):
     assert now == reactor.holds()
     reactor.told(now)
     assert reactor.holds_if_changed() is None
-    reactor.report(ended(A))
+    reactor.report(ended(A), 0)
     assert reactor.holds_if_changed() == (Holding(A, AssignmentState.COLLECTING, ONE.need),)
 
 
@@ -288,20 +288,20 @@ def test_everything_is_said_again_after_a_lost_answer_or_a_new_join(reactor):
 def test_reports_are_numbered_and_repeated_until_acknowledged(reactor):
     take(reactor, 11, run(A))
     first, second = Started(A, 1), Progress(A, AssignmentState.STOPPING)
-    assert reactor.unacknowledged() == (1, ())
-    reactor.report(first)
-    reactor.report(second)
-    assert reactor.unacknowledged() == (1, (first, second))
+    assert reactor.unacknowledged(0) == (1, ())
+    reactor.report(first, 0)
+    reactor.report(second, 0)
+    assert reactor.unacknowledged(0) == (1, (first, second))
     assert reactor.acknowledged(1) == []
-    assert reactor.unacknowledged() == (2, (second,))
+    assert reactor.unacknowledged(0) == (2, (second,))
     assert reactor.acknowledged(2) == []
-    assert reactor.unacknowledged() == (3, ())
+    assert reactor.unacknowledged(0) == (3, ())
 
 
 def test_an_acknowledged_end_lets_the_container_go_exactly_once(reactor):
     take(reactor, 11, run(A), run(B))
-    reactor.report(ended(A))
-    reactor.report(Started(B, 1))
+    reactor.report(ended(A), 0)
+    reactor.report(Started(B, 1), 0)
     assert reactor.acknowledged(0) == []
     assert reactor.holds()[0].ref == A
     assert reactor.acknowledged(1) == [A]
@@ -311,7 +311,7 @@ def test_an_acknowledged_end_lets_the_container_go_exactly_once(reactor):
 
 def test_the_end_of_an_earlier_attempt_does_not_let_a_newer_one_go(reactor):
     newer = JobRef(A.job_id, 2)
-    reactor.report(ended(A))
+    reactor.report(ended(A), 0)
     reactor.hold(newer, ONE, AssignmentState.RUNNING)
     assert reactor.acknowledged(1) == [A]
     assert [holding.ref for holding in reactor.holds()] == [newer]
@@ -319,23 +319,62 @@ def test_the_end_of_an_earlier_attempt_does_not_let_a_newer_one_go(reactor):
 
 def test_an_old_acknowledgement_changes_nothing(reactor):
     for _ in range(3):
-        reactor.report(Started(A, 1))
+        reactor.report(Started(A, 1), 0)
     reactor.acknowledged(3)
-    reactor.report(Started(A, 2))
+    reactor.report(Started(A, 2), 0)
     assert reactor.acknowledged(2) == []
-    assert reactor.unacknowledged() == (4, (Started(A, 2),))
+    assert reactor.unacknowledged(0) == (4, (Started(A, 2),))
 
 
 def test_a_message_has_a_bounded_number_of_reports(reactor):
     for number in range(REPORTS_PER_MESSAGE + 1):
-        reactor.report(Started(A, number))
-    first_seq, reports = reactor.unacknowledged()
+        reactor.report(Started(A, number), 0)
+    first_seq, reports = reactor.unacknowledged(0)
     assert (first_seq, len(reports)) == (1, REPORTS_PER_MESSAGE)
     reactor.acknowledged(REPORTS_PER_MESSAGE)
-    assert reactor.unacknowledged() == (REPORTS_PER_MESSAGE + 1, (Started(A, REPORTS_PER_MESSAGE),))
+    assert reactor.unacknowledged(0) == (REPORTS_PER_MESSAGE + 1, (Started(A, REPORTS_PER_MESSAGE),))
+
+
+@pytest.fixture
+def spoken(reactor):
+    """One that made a message at 1,000 ms."""
+    reactor.report(Started(C, 1), 1_000)
+    assert reactor.unacknowledged(1_000) == (1, (Started(C, 1),))
+    reactor.acknowledged(1)
+    return reactor
+
+
+def test_a_beginning_after_a_quiet_time_is_told_at_once(spoken):
+    quiet_ms = 1_000 + STARTS_WAIT_MS
+    assert spoken.report(Started(A, 1), quiet_ms) == 0
+    assert spoken.unacknowledged(quiet_ms) == (2, (Started(A, 1),))
+
+
+def test_a_beginning_among_others_is_told_with_its_end(spoken):
+    assert spoken.report(Started(A, 1), 1_100) == STARTS_WAIT_MS
+    assert spoken.unacknowledged(1_100 + STARTS_WAIT_MS - 1) == (2, ())
+    assert spoken.report(ended(A), 1_200) == 0
+    assert spoken.unacknowledged(5_000) == (2, (ended(A),))
+
+
+def test_what_others_end_does_not_tell_of_a_beginning_that_still_waits(spoken):
+    spoken.report(Started(A, 1), 1_100)
+    spoken.report(ended(B), 1_110)
+    assert spoken.unacknowledged(1_110) == (2, (ended(B),))
+    assert spoken.unacknowledged(1_100 + STARTS_WAIT_MS) == (2, (ended(B), Started(A, 1)))
+
+
+@pytest.mark.parametrize(
+    "then", [Progress(A, AssignmentState.COLLECTING), Ended(A, EndReason.EXIT_CODE, "exit code 1", 3, 1)]
+)
+def test_a_beginning_goes_before_all_but_a_good_end(spoken, then):
+    """It says which image the tag meant: another attempt must get the same."""
+    spoken.report(Started(A, 1), 1_100)
+    spoken.report(then, 1_200)
+    assert spoken.unacknowledged(1_200) == (2, (Started(A, 1), then))
 
 
 def test_a_report_of_something_unknown_is_sent_all_the_same(reactor):
-    reactor.report(ended(C))
-    assert reactor.unacknowledged() == (1, (ended(C),))
+    reactor.report(ended(C), 0)
+    assert reactor.unacknowledged(0) == (1, (ended(C),))
     assert reactor.acknowledged(1) == []

@@ -24,7 +24,7 @@ def reactor():
 
 def live_and_end(reactor, seq, order):
     reactor.take(Orders(1, seq, (order,)), TERMS, 0)
-    reactor.report(Ended(order.ref, EndReason.COMPLETED, "", 0))
+    reactor.report(Ended(order.ref, EndReason.COMPLETED, "", 0), 0)
     reactor.acknowledged(10**6)
 
 

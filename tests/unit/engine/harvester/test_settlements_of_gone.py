@@ -50,3 +50,11 @@ def test_of_each_kind_the_last_report_counts_and_an_end_counts_alone():
     step = Progress(A, AssignmentState.PULLING)
     messages = [Reports("s", 1, (first, step, Started(B, 1))), Reports("s", 4, (again, ended))]
     assert last_words(messages) == ([again], [step], [ended])
+
+
+@pytest.mark.parametrize(
+    ("image", "reason", "told"), [("", "ExitCode", 0), ("a@sha256:1", "ExitCode", 1), ("a@sha256:1", "Completed", 0)]
+)
+def test_the_image_of_an_attempt_that_failed_is_kept_for_the_next_however_quick_it_was(image, reason, told):
+    start, end = Started(A, 1, image), Ended(A, EndReason(reason), "", 3)
+    assert last_words([Reports("s", 1, (start, end))]) == ([start] * told, [], [end])

@@ -4,13 +4,12 @@
 """
 
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from typing import Any, Final
 
 from falcon.asgi import App, Request, Response
 
 from api import config as configuration
-from api import openapi, problems, scopes
+from api import problems, scopes
 from api.access import Access
 from api.config import ApiConfig
 from api.endpoint import Resource, declared
@@ -185,7 +184,7 @@ def create_app(config: ApiConfig) -> Api:
         entries += _entries(path, resource, suffix)
     description = made[health.OpenApi]
     assert isinstance(description, health.OpenApi)
-    description.document = openapi.document(entries, version("swarmsync"))
+    description.routes = tuple(entries)
     return app
 
 

@@ -1,7 +1,9 @@
 """The OpenAPI document, made from what the routes declare."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
 from types import UnionType
 from typing import Any, Final, get_args, get_origin
 
@@ -36,9 +38,9 @@ class RouteEntry(Struct, frozen=True):
     endpoint: Endpoint
 
 
-def document(entries: Iterable[RouteEntry], version: str) -> bytes:
+@cache
+def document(routes: tuple[RouteEntry, ...]) -> bytes:
     """Return the whole document as JSON."""
-    routes = list(entries)
     kinds: list[Any] = [Problem]
     for route in routes:
         kinds += [*_kinds(route.endpoint.body), *_kinds(route.endpoint.answer)]
@@ -50,7 +52,7 @@ def document(entries: Iterable[RouteEntry], version: str) -> bytes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, known)
     whole = {
         "openapi": "3.1.0",
-        "info": {"title": "SwarmSync", "version": version},
+        "info": {"title": "SwarmSync", "version": version("swarmsync")},
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from api import openapi
 from api.access import Access
 from api.answers.system import Health, Readiness
 from api.endpoint import Call, Resource, endpoint
@@ -52,9 +53,13 @@ async def _check(check: Callable[[], Awaitable[Any]]) -> str:
 
 
 class OpenApi(Resource):
-    """`document` is made once all routes are known."""
+    """`routes` are given once all are known. The description is made for the first who asks: no start waits for it."""
 
-    document: bytes = b"{}"
+    routes: tuple[openapi.RouteEntry, ...] = ()
+
+    @property
+    def document(self) -> bytes:
+        return openapi.document(self.routes)
 
     @endpoint(Access.USER, "This description of the API", answer="OpenAPI 3.1")
     async def on_get(self, call: Call) -> Any:  # noqa: ARG002 a handler's form

@@ -8,7 +8,7 @@ from diagrams import table
 from documents import documents
 from golden import PROJECT, settle
 
-from api import app as application
+from api.app import create_app
 from api.config import ApiConfig
 
 REFERENCE = PROJECT / "docs" / "http.md"
@@ -16,12 +16,10 @@ START, END = "<!-- generated: http -->", "<!-- end -->"
 
 
 @pytest.fixture
-def described(monkeypatch):
-    made = []
-    document = application.openapi.document
-    monkeypatch.setattr(application.openapi, "document", lambda *given: made.append(document(*given)) or made[-1])
-    application.create_app(ApiConfig("postgresql://nowhere", "nats://nowhere", "redis://nowhere"))
-    return json.loads(made[0])
+def described():
+    app = create_app(ApiConfig("postgresql://nowhere", "nats://nowhere", "redis://nowhere"))
+    resource, _, _, _ = app._router.find("/v1/openapi.json")
+    return json.loads(resource.document)
 
 
 def test_the_reference_is_current(described):

@@ -131,10 +131,9 @@ class LiveAnswer:
                     yield json.loads(line)
 
 
-@functools.lru_cache(maxsize=4)
-def published(app: Any) -> Published:
-    resource, _, _, _ = app._router.find("/v1/openapi.json")
-    return Published(resource.document)
+@functools.cache
+def published(document: bytes) -> Published:
+    return Published(document)
 
 
 class Api:
@@ -189,9 +188,9 @@ class Api:
         given = {name: value for name, value in (sent | (headers or {})).items() if value is not None}
         async with self.stream(target, method, content or b"", given) as answer:
             whole = await answer.read()
-        wrong = published(self._app).wrong_answer(
-            method, target, answer.status, answer.headers.get("content-type", ""), whole
-        )
+        description, _, _, _ = self._app._router.find("/v1/openapi.json")
+        media = answer.headers.get("content-type", "")
+        wrong = published(description.document).wrong_answer(method, target, answer.status, media, whole)
         assert not wrong, wrong
         return Answer(answer.status, answer.headers, whole)
 

@@ -83,9 +83,7 @@ class Services:
     async def id_source(self, caller: Caller) -> Callable[[], int]:
         """Return what makes ids; its generator number is fetched at first use. Raises Unavailable."""
         if self._ids is None:
-            number = await self.store.run(
-                lambda c: c.fetchval("SELECT nextval('generator_numbers')"), **caller.settings
-            )
+            number = await self.store.fetchval("SELECT nextval('generator_numbers')", **caller.settings)
             self._ids = self._ids or IdSource(number, self.clock.wall_ms)
         return self._ids.next
 

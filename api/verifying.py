@@ -45,7 +45,7 @@ def _go_on(call: Call) -> None:
 
 
 async def _spec(call: Call, job_id: int) -> Finding:
-    found: Any = await call.services.store.run(lambda c: c.fetchrow(_SPEC, job_id), **call.caller.settings)
+    found: Any = await call.services.store.fetchrow(_SPEC, job_id, **call.caller.settings)
     document = found["document"].encode()
     return _item("spec", "spec", (len(document), found["sha256"].hex()), (len(document), sha256(document).hexdigest()))
 

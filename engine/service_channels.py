@@ -131,8 +131,9 @@ class ChannelWriter:
         self.ring = end.ring
         self._bell = bell
 
-    def offer(self, words: Sequence[Any]) -> int:
-        """Put as many leading words as fit; return how many. Never waits."""
+    def offer(self, words: Sequence[Any], *, wakes: bool = True) -> int:
+        """Put as many leading words as fit; return how many. Never waits. A reader that sleeps is woken, or not."""
+        put_frame = self.end.put_frame if wakes else self.ring.put_frame
         done = 0
         while done < len(words):
             part = words[done : done + WORDS_PER_FRAME]
@@ -140,7 +141,7 @@ class ChannelWriter:
             if len(payload) > self.ring.payload_bytes_max and len(part) > 1:
                 part = part[: max(1, len(part) // 8)]
                 payload = codec.encode(part)
-            if not self.end.put_frame(payload, len(part)):
+            if not put_frame(payload, len(part)):
                 break
             done += len(part)
         return done
@@ -153,10 +154,10 @@ class ChannelWriter:
             return False
         return True
 
-    async def put(self, words: Sequence[Any]) -> None:
+    async def put(self, words: Sequence[Any], *, wakes: bool = True) -> None:
         """Put all, waiting for room: only towards a reader that never waits for us."""
         while words:
-            words = words[self.offer(words) :]
+            words = words[self.offer(words, wakes=wakes) :]
             if words:
                 self._bell.ring()
                 await asyncio.sleep(0.002)

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Final
 
-import asyncpg
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -46,7 +45,8 @@ class JobChanges(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
     """Return the job. Raises NotFound, also for somebody else's."""
-    found = await call.services.store.run(lambda c: lists.detail(c, job_id), **call.caller.settings)
+    async with call.services.store.connection(**call.caller.settings) as connection:
+        found = await lists.detail(connection, job_id)
     if found is None:
         raise missing(text)
     return found
@@ -54,15 +54,11 @@ async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
 
 async def read_past(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past]:
     """Return the job and where its time went. Raises NotFound, also for somebody else's."""
-
-    async def work(connection: asyncpg.Connection) -> tuple[JobDetail, Past] | None:
+    async with call.services.store.connection(**call.caller.settings) as connection:
         found = await lists.detail(connection, job_id)
-        return None if found is None else (found, await ledgers.read(connection, found.job, found.every_assignment))
-
-    whole = await call.services.store.run(work, **call.caller.settings)
-    if whole is None:
-        raise missing(text)
-    return whole
+        if found is None:
+            raise missing(text)
+        return found, await ledgers.read(connection, found.job, found.every_assignment)
 
 
 class OneJob(Resource):

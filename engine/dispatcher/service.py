@@ -190,7 +190,8 @@ class DispatcherService(Service):
         offered = [
             Offered(entry.ref, entry.worker_id, entry.need, entry.grace_ms, epoch, entry.orders_seq) for entry in won
         ]
-        await self._bounces.put([*void, *offered])
+        # Who reads this need not wake for what is on its way: it reads the ring before it reads a worker's answer.
+        await self._bounces.put([*void, *offered], wakes=bool(void))
         await self._know_workers({entry.worker_id for entry in won})
         await self._know_specs(won)
         secrets = await self._secrets.of(won, self._specs)

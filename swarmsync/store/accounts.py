@@ -19,16 +19,14 @@ _END_SESSIONS: Final = "UPDATE users SET session_epoch = session_epoch + 1 WHERE
 async def page(store: Store, caller: Caller, *, after: str, limit: int) -> list[Row]:
     """Return up to `limit` + 1 users by name, as far as the caller sees them."""
     query = f"{_SELECT} WHERE username > $1 AND (id = $3 OR $4) ORDER BY username LIMIT $2"
-    rows: list[Row] = await store.run(
-        lambda c: c.fetch(query, after, limit + 1, caller.user_id, caller.is_operator), **caller.settings
-    )
+    rows: list[Row] = await store.fetch(query, after, limit + 1, caller.user_id, caller.is_operator, **caller.settings)
     return rows
 
 
 async def one(store: Store, caller: Caller, *, user_id: int | None, username: str) -> Row | None:
     query = f"{_SELECT} WHERE (id = $1 OR username = $2) AND (id = $3 OR $4) ORDER BY username = $2 DESC LIMIT 1"
-    row: Row | None = await store.run(
-        lambda c: c.fetchrow(query, user_id, username, caller.user_id, caller.is_operator), **caller.settings
+    row: Row | None = await store.fetchrow(
+        query, user_id, username, caller.user_id, caller.is_operator, **caller.settings
     )
     return row
 

@@ -15,7 +15,7 @@ from swarmsync.store.users import Caller
 async def find(store: Store, caller: Caller, text: str, body_hash: bytes) -> Answer | None:
     """Return the first answer of this key. Raises Conflict where the key came with another request."""
     query = "SELECT body_hash, status, response FROM idempotency_keys WHERE user_id = $1 AND key = $2"
-    row = await store.run(lambda c: c.fetchrow(query, caller.user_id, text), **caller.settings)
+    row = await store.fetchrow(query, caller.user_id, text, **caller.settings)
     if row is None:
         return None
     if row["body_hash"] != body_hash:

@@ -51,7 +51,7 @@ async def page(store: Store, caller: Caller, wanted: AuditFilter) -> list[Row]:
     where.add("a.action = $", wanted.action)
     where.add("a.at >= $", wanted.since)
     query = f"{_SELECT} {where.clause} ORDER BY a.seq DESC LIMIT {wanted.limit + 1:d}"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, *where.values), **caller.settings)
+    rows: list[Row] = await store.fetch(query, *where.values, **caller.settings)
     return rows
 
 

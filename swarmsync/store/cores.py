@@ -151,5 +151,5 @@ async def leave(connection: asyncpg.Connection, core_id: str, term: int) -> None
 
 async def listed(store: Store, caller: Caller) -> list[Mapping[str, Any]]:
     """Return all Cores, the leading one first."""
-    rows: list[Mapping[str, Any]] = await store.run(lambda c: c.fetch(_ALL, AWAY_S), **caller.settings)
+    rows: list[Mapping[str, Any]] = await store.fetch(_ALL, AWAY_S, **caller.settings)
     return rows

@@ -25,18 +25,14 @@ _MINE: Final = "(u.id = $1 OR $2)"
 async def tokens(store: Store, caller: Caller, *, before: int, limit: int) -> list[Row]:
     """Return up to `limit` + 1 tokens, newest first."""
     query = f"{_TOKENS} WHERE {_MINE} AND t.id < $3 ORDER BY t.id DESC LIMIT $4"
-    rows: list[Row] = await store.run(
-        lambda c: c.fetch(query, caller.user_id, _all(caller), before, limit + 1), **caller.settings
-    )
+    rows: list[Row] = await store.fetch(query, caller.user_id, _all(caller), before, limit + 1, **caller.settings)
     return rows
 
 
 async def token(store: Store, caller: Caller, *, token_id: int | None, name: str) -> Row | None:
     """Find a token by its id, or one of the caller's own by its name."""
     query = f"{_TOKENS} WHERE {_MINE} AND (t.id = $3 OR (t.name = $4 AND u.id = $1))"
-    row: Row | None = await store.run(
-        lambda c: c.fetchrow(query, caller.user_id, _all(caller), token_id, name), **caller.settings
-    )
+    row: Row | None = await store.fetchrow(query, caller.user_id, _all(caller), token_id, name, **caller.settings)
     return row
 
 
@@ -73,18 +69,14 @@ async def remove_token(store: Store, caller: Caller, token_id: int) -> None:
 async def keys(store: Store, caller: Caller, *, before: int, limit: int) -> list[Row]:
     """Return up to `limit` + 1 keys, newest first."""
     query = f"{_KEYS} WHERE {_MINE} AND k.id < $3 ORDER BY k.id DESC LIMIT $4"
-    rows: list[Row] = await store.run(
-        lambda c: c.fetch(query, caller.user_id, _all(caller), before, limit + 1), **caller.settings
-    )
+    rows: list[Row] = await store.fetch(query, caller.user_id, _all(caller), before, limit + 1, **caller.settings)
     return rows
 
 
 async def key(store: Store, caller: Caller, *, row_id: int | None, text: str) -> Row | None:
     """Find a key by its id, or one of the caller's own by its name or fingerprint."""
     query = f"{_KEYS} WHERE {_MINE} AND (k.id = $3 OR (u.id = $1 AND (k.name = $4 OR k.key_id = $4)))"
-    row: Row | None = await store.run(
-        lambda c: c.fetchrow(query, caller.user_id, _all(caller), row_id, text), **caller.settings
-    )
+    row: Row | None = await store.fetchrow(query, caller.user_id, _all(caller), row_id, text, **caller.settings)
     return row
 
 

@@ -62,7 +62,7 @@ BEGINNING: Final = Place(0, 0)
 async def now(store: Store, caller: Caller) -> Place:
     """Return the place before everything that is not committed yet."""
     query = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
-    return Place(int(await store.run(lambda c: c.fetchval(query), **caller.settings)), 0)
+    return Place(int(await store.fetchval(query, **caller.settings)), 0)
 
 
 async def resumed(store: Store, caller: Caller, place: Place) -> tuple[Place, datetime | None]:
@@ -72,7 +72,7 @@ async def resumed(store: Store, caller: Caller, place: Place) -> tuple[Place, da
     restore. Without that it would get nothing for a long time.
     """
     query = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xid, restored_at FROM engine_epoch"
-    row = await store.run(lambda c: c.fetchrow(query), **caller.settings)
+    row = await store.fetchrow(query, **caller.settings)
     if place.xid <= int(row["xid"]):
         return place, None
     return (Place(int(row["xid"]), 0), None) if row["restored_at"] is None else (BEGINNING, row["restored_at"])
@@ -90,9 +90,7 @@ async def read(
 ) -> list[Row]:
     """Return up to `limit` events behind `place`; `oldest` and `newest` spare the day partitions outside of them."""
     values = (str(place.xid), place.seq, oldest, job_id, limit, newest)
-    rows: list[Row] = await store.run(
-        lambda c: c.fetch(_READ, *values), **caller.settings, plan_cache_mode="force_custom_plan"
-    )
+    rows: list[Row] = await store.fetch(_READ, *values, **caller.settings, plan_cache_mode="force_custom_plan")
     return rows
 
 

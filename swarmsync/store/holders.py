@@ -99,25 +99,25 @@ class Standing(Struct, frozen=True):
 
 
 async def standing(store: Store, caller: Caller, kind: Kind, name: str | int) -> Standing:
-    row = await store.run(lambda c: c.fetchrow(_STANDING[kind], name), **caller.settings)
+    row = await store.fetchrow(_STANDING[kind], name, **caller.settings)
     return Standing(row["most"], row["held"], row["waiting"])
 
 
 async def holders(store: Store, caller: Caller, kind: Kind, name: str | int, after: int, limit: int) -> list[Row]:
     """Return up to `limit` + 1 jobs that hold a slot, the oldest job first."""
     query = _HOLDERS.replace("COLUMN", _COLUMNS[kind])
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, name, after, limit + 1), **caller.settings)
+    rows: list[Row] = await store.fetch(query, name, after, limit + 1, **caller.settings)
     return rows
 
 
 async def in_use(store: Store, caller: Caller, kind: Literal["key", "queue", "user"], after: str, limit: int) -> Any:
     """Return up to `limit` + 1 limits of this kind by name."""
-    return await store.run(lambda c: c.fetch(_LISTS[kind], after, limit + 1), **caller.settings)
+    return await store.fetch(_LISTS[kind], after, limit + 1, **caller.settings)
 
 
 async def user_limits(store: Store, caller: Caller, user_id: int) -> Row:
     """Return a user's limits, with what is used of them."""
-    row: Row = await store.run(lambda c: c.fetchrow(_USER_LIMITS, user_id), **caller.settings)
+    row: Row = await store.fetchrow(_USER_LIMITS, user_id, **caller.settings)
     return row
 
 

@@ -51,7 +51,7 @@ class JobFilter(Struct, frozen=True):
 async def page(store: Store, caller: Caller, wanted: JobFilter) -> list[Row]:
     """Return up to `limit` + 1 jobs, newest first; the one too many says that there are more."""
     query, values = statement(caller, wanted)
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, *values), **caller.settings, **PLANS)
+    rows: list[Row] = await store.fetch(query, *values, **caller.settings, **PLANS)
     return rows
 
 

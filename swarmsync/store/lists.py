@@ -118,20 +118,20 @@ async def state_of(store: Store, caller: Caller, job_id: int) -> Row | None:
         "SELECT state, reason, message, fence, exit_code, submitted_at, array_size, array_id, result"
         " FROM jobs WHERE id = $1"
     )
-    row: Row | None = await store.run(lambda c: c.fetchrow(query, job_id), **caller.settings)
+    row: Row | None = await store.fetchrow(query, job_id, **caller.settings)
     return row
 
 
 async def candidates(store: Store, caller: Caller, low: int, high: int) -> list[int]:
     """Return the first few jobs whose ids lie in this range, newest first."""
     query = "SELECT id FROM jobs WHERE id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $3"
-    rows = await store.run(lambda c: c.fetch(query, low, high, CANDIDATES_MAX), **caller.settings)
+    rows = await store.fetch(query, low, high, CANDIDATES_MAX, **caller.settings)
     return [row["id"] for row in rows]
 
 
 async def member(store: Store, caller: Caller, array_id: int, index: int) -> int | None:
     query = "SELECT id FROM jobs WHERE array_id = $1 AND array_index = $2"
-    found: int | None = await store.run(lambda c: c.fetchval(query, array_id, index), **caller.settings)
+    found: int | None = await store.fetchval(query, array_id, index, **caller.settings)
     return found
 
 
@@ -141,7 +141,7 @@ async def unsuccessful(store: Store, caller: Caller, array_id: int) -> list[int]
         "SELECT array_index FROM jobs"
         " WHERE array_id = $1 AND finished_at IS NOT NULL AND state <> $2 ORDER BY array_index"
     )
-    rows = await store.run(lambda c: c.fetch(query, array_id, JobState.SUCCEEDED.value), **caller.settings)
+    rows = await store.fetch(query, array_id, JobState.SUCCEEDED.value, **caller.settings)
     return [row["array_index"] for row in rows]
 
 
@@ -153,5 +153,5 @@ async def ahead(store: Store, caller: Caller, job_id: int) -> int | None:
         WHERE o.state = 'queued' AND o.queue = j.queue AND (o.array_size IS NULL OR o.array_id IS NOT NULL)
           AND (o.priority > j.priority OR (o.priority = j.priority AND o.id < j.id)) LIMIT $2) AS front
     """
-    found: int = await store.run(lambda c: c.fetchval(query, job_id, AHEAD_MAX), **caller.settings)
+    found: int = await store.fetchval(query, job_id, AHEAD_MAX, **caller.settings)
     return found

@@ -97,18 +97,18 @@ def _in_order(chunks: list[Chunk], offset: int) -> list[Chunk]:
 async def backward(store: Store, caller: Caller, output: Output, stream: int, before: int) -> list[Chunk]:
     """Return the last chunks that begin before an offset, last first, within the bounds of one read."""
     values = (output.job_id, output.fence, stream, output.oldest, before, CHUNKS_MAX, BYTES_MAX)
-    rows = await store.run(lambda c: c.fetch(_BACKWARD, *values), **caller.settings)
+    rows = await store.fetch(_BACKWARD, *values, **caller.settings)
     return [Chunk(*row) for row in rows]
 
 
 async def offset_since(store: Store, caller: Caller, output: Output, stream: int, since: datetime) -> int | None:
     """Return where the output written since then begins; None when there is none yet."""
     values = (output.job_id, output.fence, stream, output.oldest, since)
-    found: int | None = await store.run(lambda c: c.fetchval(_SINCE, *values), **caller.settings)
+    found: int | None = await store.fetchval(_SINCE, *values, **caller.settings)
     return found
 
 
 async def latest_attempt(store: Store, caller: Caller, job_id: int, oldest: datetime) -> int | None:
     """Return the newest attempt that has written something."""
-    found: int | None = await store.run(lambda c: c.fetchval(_LATEST, job_id, oldest), **caller.settings)
+    found: int | None = await store.fetchval(_LATEST, job_id, oldest, **caller.settings)
     return found

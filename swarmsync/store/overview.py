@@ -136,13 +136,13 @@ async def workers(
     wanted = None if labels is None else msgspec.json.encode(labels).decode()
     labelled = "($3::jsonb IS NULL OR (w.labels || w.set_labels) @> $3::jsonb)"
     query = f"{_WORKERS} WHERE w.name > $1 AND {labelled} ORDER BY w.name LIMIT $2"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, after, limit + 1, wanted), **caller.settings)
+    rows: list[Row] = await store.fetch(query, after, limit + 1, wanted, **caller.settings)
     return rows
 
 
 async def worker(store: Store, caller: Caller, *, worker_id: int | None, name: str) -> Row | None:
     query = f"{_WORKERS} WHERE w.id = $1 OR w.name = $2 ORDER BY w.name = $2 DESC LIMIT 1"
-    row: Row | None = await store.run(lambda c: c.fetchrow(query, worker_id, name), **caller.settings)
+    row: Row | None = await store.fetchrow(query, worker_id, name, **caller.settings)
     return row
 
 
@@ -167,7 +167,7 @@ async def set_eligibility(
 
 
 async def queue_names(store: Store, caller: Caller) -> frozenset[str]:
-    rows = await store.run(lambda c: c.fetch("SELECT name FROM queues"), **caller.settings)
+    rows = await store.fetch("SELECT name FROM queues", **caller.settings)
     return frozenset(row["name"] for row in rows)
 
 
@@ -232,17 +232,17 @@ async def fleet(store: Store, caller: Caller) -> Fleet:
 
 async def curve(store: Store, caller: Caller, *, step_s: int, from_s: int) -> list[Row]:
     """Return (at, ended, failed, ms) of each step in which jobs ended; `ms` is the median and the 99th percentile."""
-    rows: list[Row] = await store.run(lambda c: c.fetch(_CURVE, step_s, from_s), **caller.settings)
+    rows: list[Row] = await store.fetch(_CURVE, step_s, from_s, **caller.settings)
     return rows
 
 
 async def durability(store: Store, caller: Caller) -> Judgement:
     """Judge the settings as a transaction of the engine has them."""
     query = f"SELECT {', '.join(f'current_setting({name!r})' for name in SETTINGS)}"
-    return judge(*await store.run(lambda c: c.fetchrow(query), **caller.settings))
+    return judge(*await store.fetchrow(query, **caller.settings))
 
 
 async def last_errors(store: Store, caller: Caller, sources: Sequence[str]) -> list[Row]:
     """Return (source, at, message) for each source that has logged an error lately; for operators."""
-    rows: list[Row] = await store.run(lambda c: c.fetch(_LAST_ERRORS, list(sources)), **caller.settings)
+    rows: list[Row] = await store.fetch(_LAST_ERRORS, list(sources), **caller.settings)
     return rows

@@ -20,7 +20,7 @@ async def allowances(store: Store) -> dict[tuple[str, str], Allowance]:
 
 
 async def page(store: Store, caller: Caller) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = await store.run(lambda c: c.fetch(_ALL), **caller.settings)
+    rows: list[Mapping[str, Any]] = await store.fetch(_ALL, **caller.settings)
     return rows
 
 

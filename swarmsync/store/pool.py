@@ -6,12 +6,13 @@ whole transaction again" (serialization, deadlock), "come back later" (Unavailab
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
+from msgspec import Struct
 
 from swarmsync.errors import StaleEpoch, Unavailable
 
@@ -49,19 +50,31 @@ ENGINE_PLANS: Final = {
 
 #: A connection is closed after so many uses: its process in PostgreSQL has grown by then.
 USES_MAX: Final = 50_000
+#: So many are opened before one is made to act as somebody else.
+OPEN_MIN: Final = 3
+
+
+class _Idle(Struct, frozen=True):
+    """A connection that nobody uses: the statements that made it act as its last borrower, how often it was lent."""
+
+    connection: asyncpg.Connection
+    acts_as: str
+    uses: int
 
 
 class Store:
     """A pool as one role. `connection` and `transaction` raise Unavailable instead of waiting or failing oddly.
 
     Connections that were given back in good order stay here, above asyncpg's pool, whose ways of lending and taking
-    back cost a coroutine of their own each; a lone statement feels that.
+    back cost a coroutine of their own each; a lone statement feels that. Each stays whom it acted as: the next who acts
+    as the same finds it ready, anybody else's first step is to make it theirs (decision 0051).
     """
 
     def __init__(self, pool: asyncpg.Pool, size: int, acquire_timeout_s: float) -> None:
         self._pool = pool
         self._places = asyncio.Semaphore(size)
-        self._idle: list[tuple[asyncpg.Connection, int]] = []
+        self._idle: list[_Idle] = []
+        self._size, self._held = size, 0  # what we have of asyncpg's pool: lent, idle, or being opened
         self._acquire_timeout_s = acquire_timeout_s
 
     @classmethod
@@ -106,27 +119,34 @@ class Store:
     async def close(self) -> None:
         try:
             while self._idle:
-                await self._pool.release(self._idle.pop()[0])
+                await self._give_up(self._idle.pop().connection)
             await asyncio.wait_for(self._pool.close(), 3)
         except (TimeoutError, *_AWAY):
             self._pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection. Raises Unavailable when PostgreSQL is away or all are in use for too long."""
+    async def connection(self, **settings: str) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection with these `settings` (dots as `__`), and beside them what the pool was opened with.
+
+        Raises Unavailable when PostgreSQL is away or all are in use for too long. Whoever borrows it must not SET what
+        outlives a transaction.
+        """
+        acting = _set_all(settings)
         try:
             await self._take_place()
             try:
-                connection, uses = await self._lend()
+                connection, acts_as, uses = await self._lend(acting)
                 try:
+                    if acts_as != acting:
+                        await connection.execute(acting)
                     yield connection
                 except BaseException:
-                    await self._pool.release(connection)  # which cleans up after whatever it was
+                    await self._give_up(connection)
                     raise
                 if uses < USES_MAX and not connection.is_closed() and not connection.is_in_transaction():
-                    self._idle.append((connection, uses + 1))
+                    self._idle.append(_Idle(connection, acting, uses + 1))
                 else:
-                    await self._pool.release(connection)
+                    await self._give_up(connection)
             finally:
                 self._places.release()
         except _AWAY as error:
@@ -145,20 +165,37 @@ class Store:
         else:
             await self._places.acquire()
 
-    async def _lend(self) -> tuple[asyncpg.Connection, int]:
-        """Return a connection that is open as far as one can know, and how often it was lent."""
+    async def _lend(self, acting: str) -> tuple[asyncpg.Connection, str, int]:
+        """Return a connection that is open as far as one can know, whom it acts as, and how often it was lent.
+
+        The newest that acts as wished, else a new one while there are few, else the one that was not used for longest.
+        """
         while self._idle:
-            connection, uses = self._idle.pop()
-            if not connection.is_closed():
-                return connection, uses
-            await self._pool.release(connection)
-        return await self._pool.acquire(timeout=self._acquire_timeout_s), 0
+            places = range(len(self._idle) - 1, -1, -1)
+            place = next((place for place in places if self._idle[place].acts_as == acting), None)
+            if place is None and self._held < min(OPEN_MIN, self._size):
+                break
+            idle = self._idle.pop(place or 0)
+            if not idle.connection.is_closed():
+                return idle.connection, idle.acts_as, idle.uses
+            await self._give_up(idle.connection)
+        self._held += 1
+        try:
+            return await self._pool.acquire(timeout=self._acquire_timeout_s), "", 0
+        except BaseException:
+            self._held -= 1
+            raise
+
+    async def _give_up(self, connection: asyncpg.Connection) -> None:
+        """Leave a connection to asyncpg's pool, which cleans up after whatever it was, or closes it."""
+        self._held -= 1
+        await self._pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self, **settings: str) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection inside a transaction, with `settings` (dots as `__`) set for its length only."""
-        async with self.connection() as connection:
-            await connection.execute(f"BEGIN{set_local(**settings)}")
+        """Lend a connection inside a transaction, with `settings` as `connection` has them."""
+        async with self.connection(**settings) as connection:
+            await connection.execute("BEGIN")
             try:
                 yield connection
             except BaseException:
@@ -180,19 +217,25 @@ class Store:
                 await _pause(attempt, error)
         raise AssertionError("unreachable")
 
-    async def change(self, query: str, *values: Any) -> list[asyncpg.Record]:
+    async def change(self, query: str, *values: Any, **settings: str) -> list[asyncpg.Record]:
         """Run one statement, which is a transaction of its own and one round trip; again as `run` does."""
         for attempt in range(TRIES):
             try:
-                return await self.fetch(query, *values)
+                return await self.fetch(query, *values, **settings)
             except _AGAIN as error:
                 await _pause(attempt, error)
         raise AssertionError("unreachable")
 
-    async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
-        async with self.connection() as connection:
+    async def fetch(self, query: str, *values: Any, **settings: str) -> list[asyncpg.Record]:
+        """Run one statement with these settings, which is a transaction of its own, and one round trip as a rule."""
+        async with self.connection(**settings) as connection:
             rows: list[asyncpg.Record] = await connection.fetch(query, *values)
             return rows
+
+    async def fetchrow(self, query: str, *values: Any, **settings: str) -> Any:
+        """Return the first row, or None."""
+        async with self.connection(**settings) as connection:
+            return await connection.fetchrow(query, *values)
 
     async def stream(self, query: str, *values: Any, rows_at_once: int = 5_000) -> AsyncIterator[asyncpg.Record]:
         """Yield the rows as of one moment, never holding more of them than so many; for what may be millions."""
@@ -200,20 +243,33 @@ class Store:
             async for row in connection.cursor(query, *values, prefetch=rows_at_once):
                 yield row
 
-    async def fetchval(self, query: str, *values: Any) -> Any:
-        async with self.connection() as connection:
+    async def fetchval(self, query: str, *values: Any, **settings: str) -> Any:
+        async with self.connection(**settings) as connection:
             return await connection.fetchval(query, *values)
 
-    async def execute(self, query: str, *values: Any) -> str:
-        async with self.connection() as connection:
+    async def execute(self, query: str, *values: Any, **settings: str) -> str:
+        async with self.connection(**settings) as connection:
             status: str = await connection.execute(query, *values)
             return status
 
 
 def set_local(**settings: str) -> str:
-    """Return the statements that set these (dots as `__`) until the transaction ends, each behind a semicolon."""
+    """Return the statements that set these (dots as `__`) until the transaction ends."""
+    return "; ".join(_assignments("SET LOCAL", settings))
+
+
+def _set_all(settings: Mapping[str, str]) -> str:
+    """Return the statements that set these for good, and all else to what it was at first.
+
+    RESET ALL leaves the role as it is (PostgreSQL's manual, RESET). Sent as one message they are one transaction: all
+    of them count or none.
+    """
+    return "; ".join(("RESET ALL", "RESET ROLE", *_assignments("SET", settings)))
+
+
+def _assignments(verb: str, settings: Mapping[str, str]) -> list[str]:
     names = {key.replace("__", "."): value.replace("'", "''") for key, value in settings.items()}
-    return "".join(f"; SET LOCAL {name} = '{value}'" for name, value in names.items())
+    return [f"{verb} {name} = '{value}'" for name, value in names.items()]
 
 
 async def _pause(attempt: int, error: Exception) -> None:

@@ -36,7 +36,7 @@ FROM queues q
 async def page(store: Store, caller: Caller, *, after: str, limit: int) -> list[Row]:
     """Return up to `limit` + 1 queues by name; jobs are counted as far as the caller sees them."""
     query = f"{_SELECT} WHERE q.name > $1 ORDER BY q.name LIMIT $2"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, after, limit + 1), **caller.settings)
+    rows: list[Row] = await store.fetch(query, after, limit + 1, **caller.settings)
     return rows
 
 

@@ -52,13 +52,13 @@ async def page(store: Store, caller: Caller, wanted: RecordFilter) -> list[Row]:
     where.add("strpos(lower(message), lower($)) > 0", wanted.text)
     where.add("at >= $", wanted.since)
     query = f"{_SELECT} {where.clause} ORDER BY id DESC LIMIT {wanted.limit + 1:d}"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, *where.values), **caller.settings)
+    rows: list[Row] = await store.fetch(query, *where.values, **caller.settings)
     return rows
 
 
 async def one(store: Store, caller: Caller, record_id: int) -> Row | None:
     query = f"{_SELECT} WHERE id = $1"
-    row: Row | None = await store.run(lambda c: c.fetchrow(query, record_id), **caller.settings)
+    row: Row | None = await store.fetchrow(query, record_id, **caller.settings)
     return row
 
 

@@ -14,7 +14,7 @@ LOGINS_MAX: Final = 1_000
 
 async def page(store: Store, caller: Caller) -> list[Row]:
     query = "SELECT registry, username, changed_at FROM registry_logins ORDER BY registry LIMIT $1"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, LOGINS_MAX), **caller.settings)
+    rows: list[Row] = await store.fetch(query, LOGINS_MAX, **caller.settings)
     return rows
 
 

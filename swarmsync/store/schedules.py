@@ -91,7 +91,7 @@ async def list_page(
     else:
         where.add("s.name = $", filters.name)
     query = f"{_SELECT} {where.clause} ORDER BY s.id DESC LIMIT {limit + 1:d}"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, *where.values), **caller.settings)
+    rows: list[Row] = await store.fetch(query, *where.values, **caller.settings)
     return rows
 
 

@@ -45,7 +45,7 @@ async def put(store: Store, caller: Caller, sealer: Sealer, new_id: int, name: s
 async def page(store: Store, caller: Caller, *, after: str, limit: int) -> list[Row]:
     """Return up to `limit` + 1 of the caller's own secrets by name: names and dates."""
     query = "SELECT name, created_at, updated_at FROM secrets WHERE user_id = $1 AND name > $2 ORDER BY name LIMIT $3"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, caller.user_id, after, limit + 1), **caller.settings)
+    rows: list[Row] = await store.fetch(query, caller.user_id, after, limit + 1, **caller.settings)
     return rows
 
 
@@ -58,7 +58,7 @@ async def remove(store: Store, caller: Caller, name: str) -> None:
 
 async def known(store: Store, caller: Caller, names: Sequence[str]) -> frozenset[str]:
     """Return which of these names are secrets of the caller."""
-    rows = await store.run(lambda c: c.fetch(_NAMED, caller.user_id, list(names)), **caller.settings)
+    rows = await store.fetch(_NAMED, caller.user_id, list(names), **caller.settings)
     return frozenset(row["name"] for row in rows)
 
 

@@ -19,7 +19,7 @@ WHERE job_id = $1 AND fence = $2 AND stream = $3 AND start >= $4 ORDER BY start 
 
 
 async def listed(store: Store, caller: Caller, job_id: int) -> list[Row]:
-    rows: list[Row] = await store.run(lambda c: c.fetch(_LIST, job_id), **caller.settings)
+    rows: list[Row] = await store.fetch(_LIST, job_id, **caller.settings)
     return rows
 
 
@@ -36,5 +36,5 @@ async def read(store: Store, caller: Caller, job_id: int, tar: Row) -> AsyncIter
 
 
 async def _rows(store: Store, caller: Caller, values: tuple[int, ...]) -> list[Any]:
-    rows: list[Any] = await store.run(lambda c: c.fetch(_READ, *values), **caller.settings)
+    rows: list[Any] = await store.fetch(_READ, *values, **caller.settings)
     return rows

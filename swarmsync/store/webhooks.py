@@ -61,7 +61,7 @@ async def page(store: Store, caller: Caller, *, limit: int, before: int | None) 
     where = Conditions()
     where.add("w.id < $", before)
     query = f"{_SELECT} {where.clause} ORDER BY w.id DESC LIMIT {limit + 1:d}"
-    rows: list[Row] = await store.run(lambda c: c.fetch(query, *where.values), **caller.settings)
+    rows: list[Row] = await store.fetch(query, *where.values, **caller.settings)
     return rows
 
 

@@ -28,20 +28,18 @@ def view_of(row: asyncpg.Record) -> WorkerView:
 async def join(store: Store, new_id: int, offer: WorkerOffer, session: str) -> WorkerView:
     """Register the worker of this name, or begin its next session; a cordon survives."""
     capacity = offer.capacity
-    rows = await store.run(
-        lambda c: c.fetch(
-            sql("join_worker"),
-            new_id,
-            offer.name,
-            capacity.cpus_milli,
-            capacity.memory_bytes,
-            capacity.gpus,
-            capacity.disk_bytes,
-            msgspec.json.encode(offer.labels).decode(),
-            offer.runtime,
-            offer.version,
-            session,
-        )
+    rows = await store.fetch(
+        sql("join_worker"),
+        new_id,
+        offer.name,
+        capacity.cpus_milli,
+        capacity.memory_bytes,
+        capacity.gpus,
+        capacity.disk_bytes,
+        msgspec.json.encode(offer.labels).decode(),
+        offer.runtime,
+        offer.version,
+        session,
     )
     row = rows[0]
     return WorkerView(

@@ -137,7 +137,7 @@ class DispatcherShell(Shell):
     def _send(self, won: Sequence[Dispatched], void: Sequence[PlacementVoid]) -> Program:
         epoch = self.inflight.epoch
         offered = [Offered(e.ref, e.worker_id, e.need, e.grace_ms, epoch, e.orders_seq) for e in won]
-        yield from self.rings["bounces"].put([*void, *offered])
+        yield from self.rings["bounces"].put([*void, *offered], wakes=bool(void))
         yield from self._know_workers({entry.worker_id for entry in won})
         if won:
             yield from self.call("specs")

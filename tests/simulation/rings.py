@@ -26,12 +26,12 @@ class FakeRing:
     def room(self) -> int:
         return self.slots - len(self.words)
 
-    def offer(self, words: Sequence[Any]) -> int:
+    def offer(self, words: Sequence[Any], *, wakes: bool = True) -> int:
         taken = min(len(words), self.room())
         self.put_ever |= taken > 0
         self.words.extend(_as_sent(word) for word in words[:taken])
         self.highest = max(self.highest, len(self.words))
-        if taken and self.bell is not None:
+        if taken and wakes and self.bell is not None:
             self.bell.ring()
         return taken
 
@@ -40,11 +40,13 @@ class FakeRing:
         self.dropped += len(words) - taken
         return taken == len(words)
 
-    def put(self, words: Sequence[Any]) -> Any:
+    def put(self, words: Sequence[Any], *, wakes: bool = True) -> Any:
         """A program: wait for room, towards a reader that never waits for us."""
         while words:
-            words = words[self.offer(words) :]
+            words = words[self.offer(words, wakes=wakes) :]
             if words:
+                if self.bell is not None:
+                    self.bell.ring()
                 yield 2
 
     def take(self, words_max: int = 8_192) -> list[Any]:

@@ -6,10 +6,16 @@
 -- $15 reasons, $16 messages, $17 priorities, $18 labels, $19 shapes, $20 cpus, $21 memory, $22 gpus, $23 disk,
 -- $24 grace ms, $25 run at, $26 expires at, $27 array sizes, $28 rules, $29 concurrency keys, $30 deadlines
 -- per job: $31 ids, $32 spec ids, $33 array ids, $34 array indexes, $35 lines
-WITH key AS (
+-- $36 whether this is all of the transaction: then nothing happens where a queue has a bound, which is looked at after it
+WITH bounded AS MATERIALIZED (
+    SELECT name FROM queues WHERE name = ANY ($12::text[]) AND max_waiting IS NOT NULL
+), go AS MATERIALIZED (
+    SELECT WHERE NOT ($36::boolean AND EXISTS (SELECT FROM bounded))
+), key AS (
     INSERT INTO idempotency_keys (user_id, key, body_hash, status, response)
     SELECT $1::bigint, i.key, i.body_hash, i.status, i.response
     FROM unnest($3::text[], $4::bytea[], $5::int[], $6::text[]) AS i (key, body_hash, status, response)
+    WHERE EXISTS (SELECT FROM go)
     ORDER BY i.key
     ON CONFLICT (user_id, key) DO NOTHING
     RETURNING key
@@ -20,7 +26,7 @@ WITH key AS (
                            $27::int[], $28::text[], $29::text[], $30::timestamptz[])
         AS i (id, key, now, document, sha256, queue, name, state, reason, message, priority, labels, shape, cpus_milli,
               memory_bytes, gpus, disk_bytes, grace_ms, run_at, expires_at, array_size, rules, concurrency_key, deadline_at)
-    WHERE i.key IS NULL OR i.key IN (SELECT key FROM key)
+    WHERE (i.key IS NULL OR i.key IN (SELECT key FROM key)) AND EXISTS (SELECT FROM go)
 ), kept AS (
     INSERT INTO specs (id, user_id, document, sha256) SELECT id, $1, document, sha256 FROM s
 ), made AS (
@@ -38,4 +44,4 @@ WITH key AS (
     INSERT INTO job_events (job_id, user_id, state, reason, message) SELECT id, $1, state, reason, message FROM made
 )
 SELECT ARRAY(SELECT key FROM key) AS keys,
-    ARRAY(SELECT name FROM queues WHERE name = ANY ($12::text[]) AND max_waiting IS NOT NULL ORDER BY name) AS bounded
+    ARRAY(SELECT name FROM bounded ORDER BY name) AS bounded

@@ -115,13 +115,49 @@ async def test_a_bug_is_neither_hidden_nor_repeated_and_leaves_nothing(open_stor
     assert await store.fetchval("SELECT count(*) FROM queues WHERE name = 'desk-bug'") == 0
 
 
-async def test_settings_hold_for_one_transaction_only(open_store):
+async def test_settings_hold_for_one_borrower_only(open_store):
     store = await open_store(size=1)
     async with store.transaction(swarmsync__user_id="7", work_mem="1MB") as connection:
         assert await connection.fetchval("SELECT current_setting('swarmsync.user_id')") == "7"
         assert await connection.fetchval("SELECT current_setting('work_mem')") == "1MB"
     assert await store.fetchval("SELECT current_setting('swarmsync.user_id', true)") == ""
     assert await store.fetchval("SELECT current_setting('work_mem')") != "1MB"
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+async def test_everybody_acts_as_they_asked_and_never_as_who_had_the_connection_before(servers, size):
+    """Twelve callers of three roles, nobody among them, at the same time; every fifth ends in an error."""
+    store = await Store.open(servers.api_url, size=size, application="tests")
+    roles = ("swarmsync_member", "swarmsync_operator", "swarmsync_admin")
+    seen = "SELECT current_user::text, coalesce(current_setting('swarmsync.user_id', true), ''), 60 / $1::int"
+
+    async def call(number):
+        acting = {"role": roles[number % 3], "swarmsync__user_id": str(number)} if number % 4 else {}
+        wanted = (acting.get("role", "swarmsync_api"), acting.get("swarmsync__user_id", ""), 60)
+        for turn in range(20):
+            if (number + turn) % 5 == 0:
+                with pytest.raises(asyncpg.DivisionByZeroError):
+                    await store.fetchrow(seen, 0, **acting)
+            if turn % 2:
+                assert tuple(await store.fetchrow(seen, 1, **acting)) == wanted
+            else:
+                assert tuple(await store.run(lambda c: c.fetchrow(seen, 1), **acting)) == wanted
+
+    await asyncio.gather(*(call(number) for number in range(12)))
+    await store.close()
+
+
+async def test_who_is_stopped_on_the_way_to_acting_as_somebody_leaves_no_trace(servers):
+    store = await Store.open(servers.api_url, size=1, application="tests")
+    await store.fetchval("SELECT 1")
+    for turns in range(6):
+        begun = asyncio.create_task(store.fetchval("SELECT 1", role="swarmsync_admin", swarmsync__user_id="7"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        begun.cancel()
+        await asyncio.gather(begun, return_exceptions=True)
+        assert await store.fetchval("SELECT current_user::text") == "swarmsync_api"
+    await store.close()
 
 
 async def test_a_setting_is_a_value_and_never_sql(open_store):

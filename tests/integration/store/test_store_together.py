@@ -50,7 +50,7 @@ async def test_no_place_in_a_shared_transaction_gives_a_caller_the_rights_of_the
     theirs, mine = wanted(operator), wanted(member)
     await submit.insert_all(desk.api, [theirs, mine])
     async with desk.api.transaction(**operator.settings) as connection:
-        await connection.execute(submit.set_local(**member.settings).removeprefix("; "))
+        await connection.execute(submit.set_local(**member.settings))
         assert await connection.fetchval("SELECT current_user") == "swarmsync_member"
         seen = await connection.fetch("SELECT id FROM jobs")
         assert [row["id"] for row in seen] == [mine.submission.jobs[0].job_id]

@@ -65,7 +65,7 @@ class End:
     def offer_or_drop(self, words):
         return self.offer(words) == len(words)
 
-    async def put(self, words):
+    async def put(self, words, *, wakes=True):
         self.words += words
 
     def take(self, _frames_max=16):

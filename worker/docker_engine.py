@@ -1,8 +1,9 @@
 """The HTTP conversation with a Docker engine: one call, one stream, both with limits of time.
 
-aiodocker finds the engine (socket, DOCKER_HOST, context, TLS, ssh) and owns the session. The requests are made here:
-its own ones inspect a container before every log and decode output as text. Its pool of 100 connections would stop a
-worker at 50 containers, each of which holds two for as long as it runs; so on a socket ours has no limit.
+aiodocker finds the engine (socket, DOCKER_HOST, context, TLS, ssh) and owns the session. On a socket, whole requests go
+over `docker_wire.py`. All others are made here: aiodocker's own ones inspect a container before every log and decode
+output as text. Its pool of 100 connections would stop a worker at 50 containers, each of which holds two for as long as
+it runs; so on a socket ours has no limit.
 """
 
 import asyncio
@@ -11,13 +12,17 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeAlias
+from urllib.parse import quote, urlencode
 
 import aiodocker
 import aiohttp
+import msgspec
 from aiohttp import ClientTimeout
 from yarl import URL
 
+from worker.docker_answer import AnswerBroken, AnswerTooLarge
 from worker.docker_config import api_version
+from worker.docker_wire import DockerWire
 
 CALL_TIMEOUT_S: Final = 60.0
 Query: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -35,7 +40,7 @@ class Answer(NamedTuple):
 
     @property
     def document(self) -> Any:
-        return json.loads(self.body)
+        return msgspec.json.decode(self.body)
 
     @property
     def ok(self) -> bool:
@@ -87,7 +92,8 @@ class DockerEngine:
         self._url = url
         self._docker: aiodocker.Docker | None = None
         self._own_connector: aiohttp.UnixConnector | None = None
-        self._base = ""
+        self._wire: DockerWire | None = None
+        self._base = self._version = ""
         self.unlimited = False
 
     async def open(self) -> Mapping[str, Any]:
@@ -102,6 +108,7 @@ class DockerEngine:
             await docker.close()
             self._own_connector = aiohttp.UnixConnector(path, limit=0)
             docker = aiodocker.Docker(f"unix://{path}", connector=self._own_connector)
+            self._wire = DockerWire(path)
             self.unlimited = True
         self._docker = docker
         self._base = "http://docker" if self.unlimited else docker.docker_host
@@ -114,15 +121,19 @@ class DockerEngine:
             await self.close()
             raise EngineAway(answer.message)
         version: Mapping[str, Any] = answer.document
-        self._base += "/v" + api_version(version["ApiVersion"], version.get("MinAPIVersion", ""))
+        self._version = "/v" + api_version(version["ApiVersion"], version.get("MinAPIVersion", ""))
+        self._base += self._version
         return version
 
     async def close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
         if self._docker is not None:
             await self._docker.close()
         if self._own_connector is not None:
             await self._own_connector.close()
-        self._docker = self._own_connector = None
+        self._docker = self._own_connector = self._wire = None
+        self._version = ""
 
     async def accepts(self) -> bool:
         """Whether it takes new connections: one that is being stopped answers on those that it has."""
@@ -146,16 +157,45 @@ class DockerEngine:
         timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> Answer:
         """Make one request and read its whole answer. `timeout_s` None waits for as long as it takes."""
-        sent = io.BytesIO(data) if data is not None else json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": "application/json" if data is None else "application/x-tar"}
+        sent = data if data is not None else msgspec.json.encode(body) if body is not None else b""
+        kind = "application/json" if data is None else "application/x-tar"
+        if self._wire is not None:
+            try:
+                return await self._ask_wire(method, path, query, body=sent, kind=kind, timeout_s=timeout_s)
+            except AnswerTooLarge as error:
+                raise EngineAway(str(error)) from None
         limits = ClientTimeout(total=timeout_s, sock_connect=10)
+        headers = {"Content-Type": kind}
         try:
             async with self._session.request(
-                method, self._address(path, query), data=sent, headers=headers, timeout=limits
+                method,
+                self._address(path, query),
+                data=io.BytesIO(sent) if sent else None,
+                headers=headers,
+                timeout=limits,
             ) as response:
                 return Answer(response.status, await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise EngineAway(_sentence(error, timeout_s)) from None
+
+    async def small(self, path: str, query: Query, body_max: int) -> Answer | None:
+        """GET what is mostly small; None where it is not, or its size cannot be limited: then it must be streamed."""
+        if self._wire is None:
+            return None
+        try:
+            return await self._ask_wire("GET", path, query, body_max=body_max)
+        except AnswerTooLarge:
+            return None
+
+    async def _ask_wire(self, method: str, path: str, query: Query | None, **how: Any) -> Answer:
+        assert self._wire is not None
+        target = self._version + (f"{path}?{urlencode(query, quote_via=quote)}" if query else path)
+        try:
+            return Answer(*await self._wire.request(method, target, **how))
+        except AnswerTooLarge:
+            raise
+        except (AnswerBroken, OSError, TimeoutError) as error:
+            raise EngineAway(_sentence(error, how.get("timeout_s"))) from None
 
     @asynccontextmanager
     async def stream(

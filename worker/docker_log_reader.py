@@ -12,13 +12,17 @@ from typing import Final
 
 from worker import docker_errors
 from worker.container_runtime import LogPiece, RuntimeProblem, Seen
-from worker.docker_engine import DockerEngine, EngineAway, EngineStream
+from worker.docker_engine import Answer, DockerEngine, EngineAway, EngineStream
 from worker.docker_logs import LogFrames, LogStreamBroken
 from worker.docker_looks import PAUSE_MIN_S, TRIES_MAX, DockerLooks, expect_ok
 
 PAUSE_MAX_S: Final = 5.0
 #: A stream that is still open this long after its container ended is cut and read again without following.
 CUT_AFTER_S: Final = 10.0
+#: Output is followed from so long after the start on; most containers that write little have ended by then.
+FOLLOW_AFTER_S: Final = 0.2
+#: A whole log up to this size is read in one answer.
+SMALL_BYTES: Final = 256 << 10
 _QUERY: Final = {"stdout": "1", "stderr": "1", "timestamps": "1"}
 
 
@@ -28,10 +32,14 @@ class DockerLogReader:
         self._looks = looks
         self._pause = pause
         self._following: dict[str, EngineStream] = {}
+        self._starting: dict[str, asyncio.Future[None]] = {}  # ends here are waited for
         self.newlines_lost = False
 
     def ended(self, container_id: str) -> None:
         """`wait` saw the end: from now on following must end soon."""
+        starting = self._starting.get(container_id)
+        if starting is not None:
+            _resolve(starting)
         stream = self._following.get(container_id)
         if stream is not None:
             asyncio.get_running_loop().call_later(CUT_AFTER_S, self._cut, container_id, stream)
@@ -44,6 +52,8 @@ class DockerLogReader:
         """As ContainerRuntime.logs. Raises RuntimeProblem when the engine cannot read the log any more."""
         given: dict[str, int] = {"stdout": 0, "stderr": 0, **skip}
         breaks, pause_s, at = 0, PAUSE_MIN_S, 0.0
+        if not self._looks.has_exited(container_id):
+            await self._first_moment(container_id)
         while True:
             follow = not self._looks.has_exited(container_id)
             frames = LogFrames(given, newlines_lost=self.newlines_lost)
@@ -70,12 +80,28 @@ class DockerLogReader:
             await self._pause(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
+    async def _first_moment(self, container_id: str) -> None:
+        """Let a container end that ends at once: its output is then read once, and neither followed nor proven."""
+        loop = asyncio.get_running_loop()
+        starting = self._starting[container_id] = loop.create_future()
+        timer = loop.call_later(FOLLOW_AFTER_S, _resolve, starting)
+        try:
+            await starting
+        finally:
+            timer.cancel()
+            self._starting.pop(container_id, None)
+
     async def _pieces(self, container_id: str, frames: LogFrames, *, follow: bool) -> AsyncGenerator[LogPiece, None]:
+        if not follow and not frames.skips:
+            whole = await self._engine.small(f"/containers/{container_id}/logs", _QUERY, SMALL_BYTES)
+            if whole is not None:
+                _expect_log(whole)
+                for piece in frames.feed(whole.body):
+                    yield piece
+                return
         query = _QUERY | {"follow": "1"} if follow else _QUERY
         async with self._engine.stream("GET", f"/containers/{container_id}/logs", query) as answer:
-            if answer.refusal is not None and answer.refusal.status in (404, 409):
-                raise _NothingLeft
-            expect_ok(answer.refusal, "read a container's output")
+            _expect_log(answer.refusal)
             if follow:
                 self._following[container_id] = answer
             try:
@@ -102,3 +128,14 @@ class DockerLogReader:
 
 class _NothingLeft(Exception):
     """The container and its log are gone."""
+
+
+def _expect_log(answer: Answer | None) -> None:
+    if answer is not None and answer.status in (404, 409):
+        raise _NothingLeft
+    expect_ok(answer, "read a container's output")
+
+
+def _resolve(starting: asyncio.Future[None]) -> None:
+    if not starting.done():
+        starting.set_result(None)

@@ -98,6 +98,11 @@ class LogFrames:
         return pieces
 
     @property
+    def skips(self) -> bool:
+        """Whether something is left out that was given before."""
+        return any(line.skip for line in self._lines.values())
+
+    @property
     def complete(self) -> bool:
         """Whether nothing is left of a frame that had begun."""
         return not self._rest

@@ -1,7 +1,8 @@
 """Five services, one anatomy. A module is a process: one uvloop, one `duty` in a loop, a pulse after each turn.
 
 The pulse is written by the loop itself, so a loop that is stuck stops beating. Between turns the module sleeps until a
-ring it reads gets a frame, somebody pokes it (a NATS message arrived), or the fast pulse is over.
+ring it reads gets a frame, somebody pokes it (a NATS message arrived), or the medium pulse is over; and at each fast
+pulse where it has something to look after.
 """
 
 import asyncio
@@ -44,12 +45,12 @@ class Service(ABC):
         if self.role is not Role.LOGGER:
             self._journal = wiring.writer(f"journal.{self.role}")
         self._bell = wiring.bells[self.role]
-        self._fast_s = pulse.fast_ms / 1000
+        self._medium_s = pulse.medium_ms / 1000
         self._beat = beat
         self._leads = leads
         self._pulses = Pulses(pulse, tell_lag=tell_lag)
         self._due: set[Beat] = set(Beat)
-        for each in Beat:
+        for each in (Beat.MEDIUM, Beat.SLOW):
             self._pulses.wake_every(each, partial(self._on_beat, each))
         self._pulses.wake_every(Beat.SLOW, wiring.let_go)
         self._poked = False
@@ -82,6 +83,21 @@ class Service(ABC):
         self._due.discard(beat)
         return True
 
+    def restless(self) -> bool:
+        """Whether it must take a turn at this fast pulse though nobody woke it."""
+        return True
+
+    def _on_fast(self) -> None:
+        """Beat, and wake the loop where there is a reason: an idle module costs little more than its pulse."""
+        self._beat()
+        self._due.add(Beat.FAST)
+        if self._sleeping and (self._frames_wait() or not self._leads() or self.restless()):
+            self._bell.wake()
+
+    def _frames_wait(self) -> bool:
+        """Whether a ring has frames although nobody rang: see `doorbell.py`."""
+        return any(reader.end.ring.has_frames() for reader in self.readers.values())
+
     def _on_beat(self, beat: Beat) -> None:
         self._due.add(beat)
         self.poke()
@@ -105,7 +121,7 @@ class Service(ABC):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        self._pulses.wake_every(Beat.FAST, self._beat)  # a turn that waits for PostgreSQL is not stuck
+        self._pulses.wake_every(Beat.FAST, self._on_fast)  # a turn that waits for PostgreSQL is not stuck
         beating = asyncio.create_task(self._pulses.run())
         try:
             await self._start()
@@ -158,7 +174,7 @@ class Service(ABC):
         try:
             if not self._poked:
                 ends = [reader.end for reader in self.readers.values()]
-                await wait_any(ends, self._fast_s, also={self._bell})
+                await wait_any(ends, self._medium_s, self._medium_s, also={self._bell})
         finally:
             self._sleeping = False
 

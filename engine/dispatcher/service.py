@@ -148,6 +148,9 @@ class DispatcherService(Service):
                 found.setdefault(row["worker_id"], []).append(ref)
         return found
 
+    def restless(self) -> bool:
+        return bool(self._words) or self._in_doubt or len(self._inflight) > 0
+
     async def on_stop(self) -> None:
         await self._bus.close()
         await self._store.close()

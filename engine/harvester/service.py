@@ -58,6 +58,7 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 FEED_MAX = 5_000
+FEED_EVERY_MS = 500
 REPORTS_PER_TURN = 4_000
 MESSAGES_WAITING_MAX = 100_000
 _decode_changed = codec.decoder_of(Changed)
@@ -88,6 +89,7 @@ class HarvesterService(Service):
         self._arrived: list[tuple[Msg, Any]] = []
         self._questions = Questions(self._inbox, self.poke)
         self._look_at_feed = True
+        self._feed_at_ms = 0
         self._check_workers = False
         self._check_limits = True
         self._limits_told: AllLimits | None = None
@@ -143,7 +145,7 @@ class HarvesterService(Service):
         try:
             by = _decode_changed(message.data).by
         except codec.DecodeError:
-            return  # the feed is read at the next fast pulse all the same
+            return  # the feed is read soon all the same
         if by in (By.API, By.SUBMISSION):
             self._look_at_feed = True
             self.poke()
@@ -204,6 +206,10 @@ class HarvesterService(Service):
             await self._hint()
         return len(bounced) + len(arrived) + fed
 
+    def restless(self) -> bool:
+        waits = self._look_at_feed or self._must_resync or bool(self._hints.begun)
+        return waits or self.clock.monotonic_ms() >= self._feed_at_ms
+
     async def on_stop(self) -> None:
         await self._bus.close()
         await self._store.close()
@@ -260,7 +266,9 @@ class HarvesterService(Service):
     # ------------------------------------------------ ends
 
     async def _reports(self, messages: Sequence[tuple[Msg, Reports]]) -> None:
-        starts, steps, ends = settlements.last_words([self._own(message, word) for message, word in messages])
+        starts, steps, ends = settlements.last_words(
+            [self._standing.own(subjects.worker_of(message.subject), word) for message, word in messages]
+        )
         now_ms = self.clock.wall_ms()
         self._standing.began(starts)
         if starts:
@@ -275,21 +283,12 @@ class HarvesterService(Service):
             if not self._registry.has_open_end(subjects.worker_of(message.subject), word):
                 await self._reply(message, ReportsAck(word.first_seq + len(word.reports) - 1))
 
-    def _own(self, message: Msg, word: Reports) -> Reports:
-        name = subjects.worker_of(message.subject)
-        own = self._registry.own(name, word)
-        strange = len(word.reports) - len(own.reports)
-        if strange:
-            if name in self._registry.workers:
-                self._standing.forged(self._registry.workers[name].view.worker_id, strange)
-            self.journal("warning", f"worker {name} reported on {strange} assignments of other workers; not believed")
-        return own
-
     # ------------------------------------------------ the feed of committed changes
 
     async def _feed(self) -> int:
-        if not (self._look_at_feed or self._ends.requeued) and not self.due(Beat.FAST):
-            return 0  # hints may be lost: each fast pulse looks all the same
+        now_ms = self.clock.monotonic_ms()
+        if not (self._look_at_feed or self._ends.requeued) and now_ms < self._feed_at_ms:
+            return 0  # hints may be lost: it looks twice a second all the same, and more often without NATS
         self._look_at_feed = self._ends.requeued = False
         cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
@@ -307,6 +306,7 @@ class HarvesterService(Service):
         if blocked:
             self._ends.over.update(await dependencies.overlooked(self._store, blocked))
         self._cursor = cursor  # only now: where a call fails, all of these are read again
+        self._feed_at_ms = now_ms + (FEED_EVERY_MS if self._bus.connected else 0)
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:

@@ -11,7 +11,7 @@ from engine.harvester.quarantine import EARLY, Began, Failed, News, Quarantine
 from engine.harvester.registry import Effect, ImagesChanged, Probed, Registry
 from swarmsync.model.job import Settlement
 from swarmsync.model.lifecycle import Eligibility, EndReason
-from swarmsync.protocol.messages import Started, ToScheduler, WorkerChanged
+from swarmsync.protocol.messages import Reports, Started, ToScheduler, WorkerChanged
 from swarmsync.store import workers as worker_store
 from swarmsync.store.jobs import Settled
 from swarmsync.store.pool import Store
@@ -41,10 +41,14 @@ class Standing:
     # ------------------------------------------------ what is heard
 
     def ended(self, written: Iterable[tuple[Settlement, Settled]]) -> None:
-        """Verdicts that were committed."""
+        """Verdicts that were committed. What was over quickly is not told as begun before."""
         for row, won in written:
             reason = row.assignment_reason
-            if row.ran_ms is None and reason in EARLY and len(self._news) < NEWS_MAX:
+            if len(self._news) >= NEWS_MAX:
+                return
+            if row.ran_ms is not None:
+                self._news.append(Began(won.worker_id, row.ref.job_id))
+            elif reason in EARLY:
                 group = won.array_id or row.ref.job_id
                 failed = Failed(won.worker_id, row.ref.job_id, group, EndReason(reason), row.assignment_message)
                 self._news.append(failed)
@@ -55,9 +59,15 @@ class Standing:
             if live is not None and live.ref == start.ref and len(self._news) < NEWS_MAX:
                 self._news.append(Began(live.worker_id, start.ref.job_id))
 
-    def forged(self, worker_id: int, reports: int) -> None:
-        """It told of assignments that others have; none of it was believed."""
-        self._forged[worker_id] += reports
+    def own(self, name: str, word: Reports) -> Reports:
+        """Return what a worker may report on; of assignments that others have nothing is believed."""
+        own = self._registry.own(name, word)
+        strange = len(word.reports) - len(own.reports)
+        if strange:
+            if name in self._registry.workers:
+                self._forged[self._registry.workers[name].view.worker_id] += strange
+            self._journal("warning", f"worker {name} reported on {strange} assignments of other workers; not believed")
+        return own
 
     def note(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

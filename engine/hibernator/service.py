@@ -72,5 +72,8 @@ class HibernatorService(Service):
             self._alarm.cancel()
         self._alarm = asyncio.get_running_loop().call_later((wait_ms + 1) / 1000, self.poke)
 
+    def restless(self) -> bool:
+        return False  # it has an alarm, and looks at the medium pulse
+
     async def on_stop(self) -> None:
         await self._store.close()

@@ -143,6 +143,9 @@ class LoggerService(Service):
             await self._keep_house()
         return lines + len(arrived)
 
+    def restless(self) -> bool:
+        return bool(self._arrived or self._lines or self._keeping)
+
     async def on_stop(self) -> None:
         await self._webhook_sink.close()
         for reader in self.readers.values():

@@ -72,6 +72,11 @@ class Scheduler:
         return self._decision.keeping.reserved
 
     @property
+    def restless(self) -> bool:
+        """Whether time alone may change something: jobs wait, or there is more to tell or to read."""
+        return len(self.backlog) > 0 or self.wants_resync or self._telling.unfinished
+
+    @property
     def cluster(self) -> ClusterView:
         return self.books.cluster
 

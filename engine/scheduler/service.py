@@ -74,6 +74,10 @@ class SchedulerService(Service):
             return 1
         return len(events) + sent
 
+    def restless(self) -> bool:
+        replaced = self._placements.ring.reader_epoch != self._dispatcher
+        return replaced or bool(self._unsent) or self._core.restless
+
     async def on_stop(self) -> None:
         await self._store.close()
 

@@ -43,6 +43,10 @@ class Telling:
         self._crowd = _Crowd(-REPORT_MS)
         self._reserved: dict[Line, None] = {}  # told that the room for them is kept for another
 
+    @property
+    def unfinished(self) -> bool:
+        return bool(self._told or self._stale or self._all)
+
     def may_have_changed(self, line: Line) -> None:
         self._stale[line] = None
 

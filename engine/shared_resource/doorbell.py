@@ -19,7 +19,7 @@ from typing import Final, Self
 from engine.shared_resource.layout import SLEEPING
 from engine.shared_resource.ring import Ring
 
-#: The longest delay of a missed ring: as long as the fast pulse, which wakes an idle module anyway.
+#: The longest delay of a missed ring: as long as the fast pulse, at which a module looks by itself.
 BACKSTOP_S: Final = 0.1
 
 

@@ -75,7 +75,7 @@ class End:
 
 class Bus:
     def __init__(self):
-        self.said = []
+        self.said, self.connected = [], True
 
     async def publish(self, subject, payload, reply=""):
         self.said.append((subject, payload))

@@ -60,7 +60,7 @@ def harvester():
     service._ids = SimpleNamespace(next=lambda: 1)
     service._cursor = SimpleNamespace(xid="1", seq=0)
     service._due.clear()
-    service._look_at_feed = False
+    service._look_at_feed, service._feed_at_ms = False, service.clock.monotonic_ms() + 3_600_000
     return rig
 
 
@@ -279,7 +279,7 @@ async def test_what_was_read_beside_a_blocked_job_is_read_again_when_a_look_at_i
     harvester.service._look_at_feed = True
     with pytest.raises(Unavailable):
         await harvester.service.duty()
-    harvester.service._due = {Beat.FAST}
+    harvester.service._feed_at_ms = 0
     await harvester.service.duty()
     assert [word.jobs[0].job_id for word in harvester.told("inbox", JobsSubmitted)] == [A.job_id]
 
@@ -313,3 +313,34 @@ async def test_a_drain_that_is_too_late_is_looked_at_each_medium_pulse(harvester
         harvester.service._due.add(Beat.MEDIUM)
         await harvester.service.duty()
         assert "drain_late" in harvester.store.calls
+
+
+@pytest.mark.parametrize(
+    ("frames", "leads", "restless", "wakes"),
+    [(False, True, False, 0), (True, True, False, 1), (False, False, False, 1), (False, True, True, 1)],
+)
+def test_a_fast_pulse_wakes_a_module_for_a_reason_only(harvester, monkeypatch, frames, leads, restless, wakes):
+    """A ring that was missed is one: nobody else would look before the medium pulse."""
+    service, woken, beats = harvester.service, [], []
+    ring = SimpleNamespace(has_frames=lambda: frames)
+    monkeypatch.setattr(service, "readers", {"any": SimpleNamespace(end=SimpleNamespace(ring=ring))})
+    monkeypatch.setattr(service, "restless", lambda: restless)
+    monkeypatch.setattr(service, "_leads", lambda: leads)
+    monkeypatch.setattr(service, "_bell", SimpleNamespace(wake=lambda: woken.append(1)))
+    monkeypatch.setattr(service, "_beat", lambda: beats.append(1))
+    for sleeping in (False, True):  # who works looks for itself when the turn is over
+        service._sleeping = sleeping
+        service._on_fast()
+    assert (len(woken), len(beats)) == (wakes, 2)
+
+
+async def test_the_feed_is_looked_at_twice_a_second_and_more_often_without_nats(harvester, monkeypatch):
+    now = [10_000]
+    monkeypatch.setattr(harvester.service.clock, "monotonic_ms", lambda: now[0])
+    harvester.service._feed_at_ms = 0
+    for connected, later_ms, looks in ((True, 0, 1), (True, 400, 1), (False, 100, 2), (False, 100, 3), (True, 100, 4)):
+        harvester.bus.connected = connected
+        now[0] += later_ms
+        assert harvester.service.restless() is (harvester.store.calls.count("feed") < looks)
+        await harvester.service.duty()
+        assert harvester.store.calls.count("feed") == looks

@@ -2,13 +2,14 @@
 
 import pytest
 
+from engine.harvester import settlements
 from engine.harvester.registry import ImagesChanged, Limits, Probed, Registry
 from engine.harvester.standing import FORGED_MAX, Standing
 from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import Eligibility, EndReason, JobState, Liveness
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerView
-from swarmsync.protocol.messages import Pulse, WorkerChanged
+from swarmsync.protocol.messages import Ended, Offered, Pulse, Reports, Started, WorkerChanged
 from swarmsync.store import workers
 from swarmsync.store.jobs import Settled
 
@@ -42,6 +43,17 @@ class Rig:
         )  # fmt: skip
         self.standing.ended([(row, Settled(JobRef(job_id, 1), 1, JobState.QUEUED, None))])
 
+    def succeeds(self, job_id):
+        """So quickly that its beginning was never told."""
+        self.standing.ended(
+            [
+                (
+                    settlements.succeeded(Ended(JobRef(job_id, 1), EndReason.COMPLETED, "", 9, 0, 5)),
+                    Settled(JobRef(job_id, 1), 1, JobState.SUCCEEDED, None),
+                )
+            ]
+        )
+
     def pulse(self, **how):
         answer, effects = self.registry.pulse("w1", Pulse("s", 1, 0, 0, (), **how), 1_000)
         self.standing.note(effects)
@@ -51,6 +63,15 @@ class Rig:
 @pytest.fixture
 def rig(monkeypatch):
     return Rig(monkeypatch)
+
+
+async def test_what_ran_in_between_clears_the_worker_however_quickly_it_was_over(rig):
+    for job_id in (11, 12):
+        rig.fails(job_id)
+    rig.succeeds(20)
+    rig.fails(13)
+    await rig.standing.act(0)
+    assert rig.written == []
 
 
 async def test_the_whole_way_into_quarantine_and_back(rig):
@@ -97,14 +118,16 @@ def test_a_pulse_tells_once_what_is_new(rig):
 
 
 async def test_a_worker_that_tells_of_others_assignments_is_cordoned_for_people_to_look(rig):
-    rig.standing.forged(1, FORGED_MAX - 1)
+    rig.registry.offered(Offered(JobRef(7, 1), 2, Need(1_000, 1 << 20), 10_000, 1, 1))
+    strange, own = Started(JobRef(7, 1), 1), Started(JobRef(8, 1), 1)
+    assert rig.standing.own("w1", Reports("s", 1, (own, *[strange] * (FORGED_MAX - 1)))).reports == (own,)
     await rig.standing.act(0)
     assert rig.written == []
-    rig.standing.forged(1, 1)
+    assert rig.standing.own("w1", Reports("s", 11, (strange,))).reports == ()
     await rig.standing.act(0)
     await rig.standing.act(0)
     assert [entry[:2] for entry in rig.written] == [("distrust", 1)]
     assert rig.said == [WorkerChanged(1, Liveness.READY, Eligibility.CORDONED)]
-    assert [level for level, _ in rig.journal] == ["error"]
+    assert [level for level, _ in rig.journal] == ["warning", "warning", "error"]
     await rig.standing.ask_for_probes()
     assert rig.pulse().probe == "", "no probe lets it in again"

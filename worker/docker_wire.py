@@ -11,6 +11,7 @@ from worker.docker_answer import BODY_MAX, AnswerBroken, AnswerReader
 
 CONNECT_S: Final = 10.0
 IDLE_MAX: Final = 16
+_KIND: Final = b"HTTP/1.1\r\nHost: docker\r\nContent-Type: "
 
 
 class DockerWire:
@@ -32,14 +33,18 @@ class DockerWire:
         body_max: int = BODY_MAX,
     ) -> tuple[int, bytes]:
         """Return the status and the whole body of the answer."""
-        head = (
-            f"{method} {target} HTTP/1.1\r\nHost: docker\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = b"%b %b %b%b\r\nContent-Length: %d\r\n\r\n" % (
+            method.encode(),
+            target.encode(),
+            _KIND,
+            kind.encode(),
+            len(body),
         )
         connection = await self._connection()
         reader = AnswerReader(body_max)
         self._busy.add(connection)
         try:
-            await connection.ask(head.encode() + body, reader, timeout_s)
+            await connection.ask(head + body, reader, timeout_s)
         finally:
             self._busy.discard(connection)
             if reader.done and reader.reusable and connection.open and len(self._idle) < IDLE_MAX:
@@ -72,17 +77,18 @@ class _Connection(asyncio.Protocol):
         self.open = False
         self._transport: asyncio.Transport | None = None
         self._reader: AnswerReader | None = None
-        self._answer: asyncio.Future[AnswerReader] | None = None
+        self._answer: asyncio.Future[None] | None = None
 
-    async def ask(self, request: bytes, reader: AnswerReader, timeout_s: float | None) -> AnswerReader:
+    async def ask(self, request: bytes, reader: AnswerReader, timeout_s: float | None) -> None:
         assert self._transport is not None
         loop = asyncio.get_running_loop()
-        answer = self._answer = loop.create_future()
+        answer: asyncio.Future[None] = loop.create_future()
+        self._answer = answer
         self._reader = reader
         timer = None if timeout_s is None else loop.call_later(timeout_s, self._fail, TimeoutError())
         try:
             self._transport.write(request)
-            return await answer
+            await answer
         finally:
             if timer is not None:
                 timer.cancel()
@@ -122,7 +128,7 @@ class _Connection(asyncio.Protocol):
 
     def _tell_if_done(self) -> None:
         if self._reader is not None and self._reader.done and self._answer is not None and not self._answer.done():
-            self._answer.set_result(self._reader)
+            self._answer.set_result(None)
 
     def _fail(self, problem: Exception) -> None:
         if self._answer is not None and not self._answer.done():

@@ -16,10 +16,11 @@ from swarmsync.store.lists import Row
 EVENTS_MAX: Final = 4_000
 REASONS_MAX: Final = 4_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: The event of the submission may be a moment older than the row's `submitted_at`, which is the API's clock.
+#: Events are looked for in the partitions of the job's life, and in one before: the row's `submitted_at` is the API's clock,
+#: and a clock may be set back.
 _EVENTS: Final = """
 SELECT at, state, reason, message, fence FROM job_events
-WHERE job_id = $1 AND at >= $2::timestamptz - interval '10 minutes' ORDER BY seq LIMIT $3
+WHERE job_id = $1 AND at >= $2::timestamptz - interval '1 day' ORDER BY seq LIMIT $3
 """
 _REASONS: Final = """
 (SELECT since, reason FROM line_reasons WHERE line = $1 AND since <= $2 ORDER BY since DESC LIMIT 1)

@@ -16,8 +16,8 @@ from swarmsync.store.lists import Row
 EVENTS_MAX: Final = 4_000
 REASONS_MAX: Final = 4_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: Events are looked for in the partitions of the job's life, and in one before: the row's `submitted_at` is the API's clock,
-#: and a clock may be set back.
+#: Events are looked for in the partitions of the job's life and in one before: the row's `submitted_at` is of the API's
+#: clock, and a clock may be set back.
 _EVENTS: Final = """
 SELECT at, state, reason, message, fence FROM job_events
 WHERE job_id = $1 AND at >= $2::timestamptz - interval '1 day' ORDER BY seq LIMIT $3

@@ -6,11 +6,19 @@ import json
 
 import pytest
 
-from tests.e2e.conftest import wait_until
+from tests.e2e.conftest import CoreProcess, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+@pytest.fixture(scope="module")
+def docker_core(make_module_core, image) -> CoreProcess:
+    """A registry that refuses is asked four times in 7 s by each attempt; two attempts are enough here."""
+    core = make_module_core('[worker]\nruntime = "docker"\nname = "e2e"\n[workers]\ncrash_limit = 2\n')
+    core.ready()
+    return core
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,4 +130,6 @@ def test_retry_delay_and_hold(docker_core, image):
 def test_an_image_that_is_nowhere_fails_with_its_reason(docker_core, nowhere):
     done = docker_core.consumer("job", "wait", "--exit-code", nowhere)
     assert done.returncode == 125
-    assert "Image" in docker_core.client().job(nowhere)["message"]
+    job = docker_core.client().job(nowhere)
+    assert "Image" in job["message"]
+    assert [entry["reason"] for entry in job["assignments"]] == ["ImagePullFailed"] * 2

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any, Final
 
 from api import openapi
@@ -57,7 +58,7 @@ class OpenApi(Resource):
 
     routes: tuple[openapi.RouteEntry, ...] = ()
 
-    @property
+    @cached_property
     def document(self) -> bytes:
         return openapi.document(self.routes)
 

@@ -85,6 +85,7 @@ def _spin_until(condition: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
+@pytest.mark.timeout(600)  # 20 s on two cores of one's own
 def test_a_writer_killed_anywhere_leaves_only_whole_records(instance):
     done = subprocess.run(
         [sys.executable, ring_writer_kills.__file__, instance, str(WRITER_KILLS)],

@@ -182,31 +182,42 @@ def test_one_of_three_networks_is_cut_off_and_comes_back(core, networks, workers
     assert client.job(jobs[lost])["attempt"] == 2
 
 
-@pytest.mark.parametrize("chain", ["OUTPUT", "INPUT"])
-def test_a_link_that_carries_one_way_only_is_as_good_as_cut(core, networks, workers, tmp_path, chain):
+def test_links_that_carry_one_way_only_are_as_good_as_cut(core, networks, workers, tmp_path):
+    """What one worker sends is lost, and what is sent to another: the third runs what they had."""
     client = workers
     command = 'exec 9>"$0/lock"; flock -n 9 || touch "$0/beside"; echo $$ > "$0/$SWARMSYNC_FENCE"; until [ -e "$0/end" ]; do sleep 0.1; done'
-    job = client.submit({
-        "image": "i", "command": ["sh", "-c", command, str(tmp_path)], "stop": {"grace": "1s"},
-        "resources": {"cpus": 1, "memory": "64MiB"},
-    })["id"]  # fmt: skip
-    wait_until((tmp_path / "1").exists, 60)
-    first = client.job(job)["worker"]
+    places = {}
+    assert core.consumer("worker", "cordon", "north").returncode == 0
+    for chain in ("OUTPUT", "INPUT"):
+        (tmp_path / chain).mkdir()
+        job = client.submit({
+            "image": "i", "command": ["sh", "-c", command, str(tmp_path / chain)], "stop": {"grace": "1s"},
+            "resources": {"cpus": 0.5, "memory": "64MiB"},
+        })["id"]  # fmt: skip
+        wait_until((tmp_path / chain / "1").exists, 60)
+        places[chain] = (job, client.job(job)["worker"])
+        assert core.consumer("worker", "cordon", places[chain][1]).returncode == 0
+    assert {first for _, first in places.values()} == {"east", "south"}
+    for name in NAMES:
+        assert core.consumer("worker", "uncordon", name).returncode == 0
 
-    networks.drop(first, chain)
-    wait_until((tmp_path / "2").exists, 90)
-    wait_until(lambda: client.job(job)["state"] == "running", 60)
-    shown = client.job(job)
-    assert shown["attempt"] == 2
-    assert shown["worker"] != first
-    assert [(a["worker"], a["reason"]) for a in shown["assignments"][:1]] == [(first, "WorkerLost")]
-    assert first not in ready(client)
+    for chain, (_, first) in places.items():
+        networks.drop(first, chain)
+    for chain, (job, first) in places.items():
+        wait_until((tmp_path / chain / "2").exists, 90)
+        wait_until(lambda job=job: client.job(job)["state"] == "running", 60)
+        shown = client.job(job)
+        assert (shown["attempt"], shown["worker"]) == (2, "north")
+        assert [(a["worker"], a["reason"]) for a in shown["assignments"][:1]] == [(first, "WorkerLost")]
+    assert ready(client) == {"north"}
 
-    networks.let_through(first, chain)
+    for chain, (_, first) in places.items():
+        networks.let_through(first, chain)
     wait_until(lambda: ready(client) == set(NAMES), 60)
-    (tmp_path / "end").touch()
-    assert client.wait(job, timeout_s=60)["state"] == "succeeded"
-    assert client.job(job)["attempt"] == 2
-    assert not (tmp_path / "beside").exists(), "two containers of one job ran at a time"
-    late = client.submit({"image": "i", "command": ["true"], "constraints": [f"worker.label.side == {first}"]})
-    assert client.wait(late["id"], timeout_s=60)["worker"] == first
+    for chain, (job, first) in places.items():
+        (tmp_path / chain / "end").touch()
+        assert client.wait(job, timeout_s=60)["state"] == "succeeded"
+        assert client.job(job)["attempt"] == 2
+        assert not (tmp_path / chain / "beside").exists(), "two containers of one job ran at a time"
+        late = client.submit({"image": "i", "command": ["true"], "constraints": [f"worker.label.side == {first}"]})
+        assert client.wait(late["id"], timeout_s=60)["worker"] == first

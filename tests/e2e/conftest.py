@@ -1,11 +1,13 @@
 """A Core as a user runs it, and `consumer` as a user types it."""
 
+import functools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +17,31 @@ import docker
 import psutil
 import pytest
 
+from swarmsync import embedded
 from swarmsync.client import Client
 
 BIN = Path(sys.executable).parent
 IMAGE = "swarmsync-demo:latest"
 
 
+@functools.cache
+def _empty_database() -> tempfile.TemporaryDirectory[str]:
+    """A data directory in which there is nothing but what initdb makes, which takes over a second of a CPU."""
+    made = tempfile.TemporaryDirectory(prefix="swarmsync-tests-", ignore_cleanup_errors=True)
+    directory = Path(made.name)
+    embedded.make_directories(directory)
+    passwords = embedded.load_secrets(directory)
+    embedded.plan_postgres(directory, passwords)
+    owner = {name: secret for name, secret in passwords.items() if name == "swarmsync_owner"}
+    (directory / "secrets.json").write_text(json.dumps(owner))  # the others are each Core's own
+    return made
+
+
 class CoreProcess:
-    """`swarmsyncd` with a data directory, a port and a profile of its own."""
+    """`swarmsyncd` with a data directory, a port and a profile of its own.
+
+    Its database is a copy of one that was made before. Cores that `bench` starts begin with nothing.
+    """
 
     def __init__(self, directory: Path, config: str) -> None:
         self.directory = directory
@@ -30,10 +49,18 @@ class CoreProcess:
         self.port = _free_port()
         self._config = directory / "core.toml"
         self._config.write_text(config)
+        if "[database]" not in config:
+            self._copy_database()
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("SWARMSYNC_") and k != "NO_COLOR"}
         self.environ["XDG_CONFIG_HOME"] = str(directory / "config")
         self.process: subprocess.Popen | None = None
         self._clients: list[Client] = []
+
+    def _copy_database(self) -> None:
+        self.data_dir.mkdir(mode=0o700)
+        empty = Path(_empty_database().name)
+        for name in ("secrets.json", "postgres"):
+            subprocess.run(["cp", "-a", empty / name, self.data_dir / name], check=True)
 
     def start(self) -> None:
         out = (self.directory / "out").open("ab")

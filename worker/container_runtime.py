@@ -97,6 +97,7 @@ class ContainerPlan(Struct, frozen=True):
     secrets: tuple[SecretFile, ...] = ()
     registry_auth: RegistryAuth | None = None
     note: str = ""  # for the agent that comes after this one: kept with the container, shown by `list`
+    user_id: int = 0  # whose job it is; 0: not known
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ has run, and waiting and reading go on by themselves when the engine comes back.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -33,6 +33,7 @@ from worker.docker_images import DockerImages
 from worker.docker_info import describe
 from worker.docker_log_reader import PAUSE_MAX_S, DockerLogReader
 from worker.docker_looks import GONE, PAUSE_MIN_S, TRIES_MAX, DockerLooks, expect_ok
+from worker.docker_sandboxes import DockerSandboxes
 from worker.secret_files import SecretFiles
 
 START_TIMEOUT_S: Final = 120.0
@@ -79,6 +80,8 @@ class DockerRuntime:
         self._usages: dict[str, Usage] = {}
         self._looks = DockerLooks(self._engine, pause)
         self._reader = DockerLogReader(self._engine, self._looks, pause)
+        network_files = SecretFiles(secrets_dir.with_name(f"{secrets_dir.name}-network") / (owner or "any"))
+        self._sandboxes = DockerSandboxes(self._engine, owner, network_files)
 
     async def open(self) -> RuntimeInfo:
         try:
@@ -92,12 +95,18 @@ class DockerRuntime:
         self._survived = bool(info.document.get("LiveRestoreEnabled"))
         await self.list()
         if self._sweeps:
-            self._secrets.forget_all_but(set(self._looks.names.values()))
+            names = set(self._looks.names.values())
+            self._secrets.forget_all_but(names)
+            try:
+                await self._sandboxes.open(info.document, names)
+            except EngineAway as away:
+                raise docker_errors.engine_away("remove what was left", str(away)) from None
         return describe(
             version, info.document, unlimited=self._engine.unlimited, secrets_in_memory=self._secrets.in_memory()
         )
 
     async def close(self) -> None:
+        await self._sandboxes.close()
         await self._images.close()
         await self._looks.close()
         await self._engine.close()
@@ -119,6 +128,13 @@ class DockerRuntime:
         body = docker_config.create_body(plan, owner=self._owner, secrets_path=secrets_path)
         if not self._storage_limits:
             body["HostConfig"].pop("StorageOpt", None)
+        try:
+            return await self._create(plan, body, joined=self._sandboxes.join(plan, body))
+        except BaseException:
+            self._sandboxes.left(plan.name)  # also where it was made after all: it will not be started
+            raise
+
+    async def _create(self, plan: ContainerPlan, body: dict[str, Any], *, joined: bool) -> str:
         cause = ""
         for _ in range(TRIES_MAX):
             try:
@@ -130,6 +146,9 @@ class DockerRuntime:
                     return self._created(answer.document["Id"], plan.name, fresh=True)
                 if "storage-opt" in answer.message and body["HostConfig"].pop("StorageOpt", None):
                     self._storage_limits = False
+                    continue
+                if joined and answer.status != 409:
+                    joined = self._sandboxes.part(plan, body)  # it may be the sandbox that is not there any more
                     continue
                 if answer.status != 409:
                     self._images.forget(plan.image)
@@ -143,6 +162,7 @@ class DockerRuntime:
 
     def _created(self, container_id: str, name: str, *, fresh: bool) -> str:
         self._looks.names[container_id] = name
+        self._sandboxes.created(name, container_id)
         if fresh:
             self._fresh.add(container_id)
         return container_id
@@ -179,9 +199,21 @@ class DockerRuntime:
                 await self._pause(PAUSE_MIN_S)
                 continue
             if not answer.ok:
-                raise docker_errors.start_problem(answer.status, answer.message)
+                problem = docker_errors.start_problem(answer.status, answer.message)
+                raise await self._blamed(container_id, problem)
             return
         raise docker_errors.engine_away("start a container", cause)
+
+    async def _blamed(self, container_id: str, problem: RuntimeProblem) -> RuntimeProblem:
+        """A start that failed is no fault of the job's when the sandbox that it was to join has gone."""
+        try:
+            lost = await self._sandboxes.lost(container_id)
+        except EngineAway:
+            lost = True
+        if not lost:
+            return problem
+        why = f"the network namespace that was kept for it has gone: {problem.message}"
+        return RuntimeProblem(EndReason.START_FAILED, why, retryable=True)
 
     async def wait(self, container_id: str) -> Exit:
         pause_s, away = PAUSE_MIN_S, False
@@ -189,6 +221,7 @@ class DockerRuntime:
             try:
                 answer = await self._engine.call("POST", f"/containers/{container_id}/wait", timeout_s=None)
                 if answer.status == 404:
+                    self._sandboxes.left(None, container_id)
                     return GONE
                 if answer.ok:
                     seen, ended = await self._looks.look(container_id)
@@ -196,6 +229,8 @@ class DockerRuntime:
                         return msgspec.structs.replace(GONE, exit_code=answer.document["StatusCode"])
                     if seen is not Seen.RUNNING:
                         self._reader.ended(container_id)
+                        if seen is Seen.EXITED:
+                            self._sandboxes.left(None, container_id)
                         return await self._with_engine(ended, away=away)
             except (EngineAway, RuntimeProblem):
                 away = True  # ask again for as long as it takes: the container may well be running
@@ -267,6 +302,7 @@ class DockerRuntime:
         self._fresh.discard(container_id)
         self._usages.pop(container_id, None)
         name = self._looks.forget(container_id)
+        self._sandboxes.removed(name, container_id)
         if name is not None:
             self._secrets.forget(name)
 

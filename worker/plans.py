@@ -110,6 +110,7 @@ def plan_of(
         privileged=spec.security.privileged,
         secrets=tuple(SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets),
         note=write_terms(terms),
+        user_id=order.user_id,
         registry_auth=None if login is None else RegistryAuth(login.username, login.password),
     )
 

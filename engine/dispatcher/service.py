@@ -316,4 +316,5 @@ def _run_job(entry: Dispatched, secrets: tuple[SecretValue, ...], missing: str) 
         secrets,
         missing,
         entry.image,
+        entry.user_id,
     )

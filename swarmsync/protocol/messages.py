@@ -247,6 +247,7 @@ class RunJob(_Word, frozen=True):
     secrets: tuple[SecretValue, ...] = ()
     missing: str = ""
     image: Word = ""  # what the first attempt's tag meant: NAME@DIGEST; empty: the spec's own
+    user_id: int = 0  # whose job it is: what is kept between containers is not kept between users
 
 
 class StopJob(_Word, frozen=True):

@@ -32,7 +32,7 @@ async def _engine_address() -> str | None:
 
 async def _docker_rig() -> Rig:
     address, owner = await _engine_address(), f"test-{UNIQUE}-{next(numbers)}"
-    return Rig("docker", lambda: DockerRuntime(address, owner=owner))
+    return Rig("docker", lambda: DockerRuntime(address, owner=owner), owner)
 
 
 @pytest.fixture(

@@ -45,8 +45,8 @@ def new_plan(**changes) -> ContainerPlan:
 class Rig:
     """One kind of runtime, and how a container is told there what to do."""
 
-    def __init__(self, kind: str, make: Callable[[], ContainerRuntime]) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, make: Callable[[], ContainerRuntime], owner: str = "") -> None:
+        self.kind, self.owner = kind, owner
         self._make = make
         self._made: list[ContainerRuntime] = []
 

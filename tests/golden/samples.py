@@ -44,8 +44,9 @@ ENDED = m.Ended(
 )
 SECRET = m.SecretValue("db-password", b"\x00not text\xff", "DB_PASSWORD")
 RUN = m.RunJob(
-    REF, 9, "nightly", 256 << 20, 7, 20, (SECRET,), "the secret x was deleted", "127.0.0.1:5000/app@sha256:77726ef6"
-)
+    REF, 9, "nightly", 256 << 20, 7, 20, (SECRET,), "the secret x was deleted", "127.0.0.1:5000/app@sha256:77726ef6",
+    77_310_000_002,
+)  # fmt: skip
 RULES = Rules(
     ("worker.label.zone == eu",), (Wish("image.local", 50),), "alpine:3.20", Slots("customer-17", 2),
     Pace("api-x", 10, 60_000), 50, 10, 7_200_000,

@@ -3,7 +3,9 @@
 *raw*: create, start, wait, read the output, delete, with exactly the body that our worker sends for such a job, so many
 at a time. *swarmsync*: as many jobs in one batch on a worker that takes so many at a time; from the request to the last
 durable verdict. CPU is what our own processes (Core, its servers, the worker) used per container; Docker's own is not
-in it. Rounds of both alternate. Networks: Docker's bridge, and none.
+in it; what they use while nothing is to be done is told apart, per second. Rounds of both alternate. Networks: Docker's
+bridge, and none. Without a network our worker keeps empty containers whose namespace the jobs join, and the raw calls
+make a namespace each.
 """
 
 import asyncio
@@ -37,24 +39,28 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
     with core("docker", config=f"cpus = {CONCURRENT}\n") as there:
         client = there.client()
         wait_until(lambda: any(w["liveness"] == "ready" for w in client.get("/v1/workers")["items"]), 30)
+        figures["idle_cpu_ms_per_s"] = _idle_cpu_ms(there, 2 if quick else 10)
         for network in networks:
             spec = _spec(network)
-            _ours(there, client, spec, CONCURRENT)  # warm
+            _ours(there, client, spec, 2 * CONCURRENT)  # warm
             asyncio.run(_raw(spec, CONCURRENT, CONCURRENT))
             raw: list[float] = []
             ours: list[float] = []
-            cpu_ms: list[float] = []
+            cpu_ms: list[dict[str, float]] = []
             for number in range(rounds):
                 say(f"network {network}, round {number + 1} of {rounds}")
                 raw.append(count / asyncio.run(_raw(spec, count, CONCURRENT)))
                 took_s, used_s = _ours(there, client, spec, count)
                 ours.append(count / took_s)
-                cpu_ms.append(used_s * 1_000 / count)
+                cpu_ms.append({name: seconds * 1_000 / count for name, seconds in used_s.items()})
+            totals = [sum(used.values()) for used in cpu_ms]
+            middle = cpu_ms[totals.index(statistics.median_low(totals))]
             figures[f"network {network}"] = {
                 "raw_per_s": round(statistics.median(raw), 2),
                 "swarmsync_per_s": round(statistics.median(ours), 2),
                 "ratio": round(statistics.median(ours) / statistics.median(raw), 3),
-                "our_cpu_ms": round(statistics.median(cpu_ms), 1),
+                "our_cpu_ms": round(statistics.median(totals), 1),
+                "our_cpu_ms_by_process": {n: round(ms, 2) for n, ms in sorted(middle.items(), key=lambda i: -i[1])},
                 "spread": {"raw": [round(x, 2) for x in raw], "swarmsync": [round(x, 2) for x in ours]},
             }
     return {"unit": "containers/s", "concurrent": CONCURRENT, "containers": count, **figures}
@@ -69,18 +75,25 @@ def _spec(network: str) -> dict[str, Any]:
     }
 
 
-def _ours(there: Core, client: Client, spec: dict[str, Any], count: int) -> tuple[float, float]:
-    """Return seconds and CPU seconds."""
-    used = sum(cpu_s(there).values())
+def _idle_cpu_ms(there: Core, seconds: float) -> float:
+    before = sum(cpu_s(there).values())
+    time.sleep(seconds)
+    return round((sum(cpu_s(there).values()) - before) * 1_000 / seconds, 1)
+
+
+def _ours(there: Core, client: Client, spec: dict[str, Any], count: int) -> tuple[float, dict[str, float]]:
+    """Return seconds, and CPU seconds by process."""
+    before = cpu_s(there)
     began = time.perf_counter()
     job_ids = client.submit_many([spec] * count)
-    client.wait(job_ids[-1], timeout_s=300)  # one request, woken by its end: looks cost CPU that is none of a container
+    for job_id in job_ids[: -CONCURRENT - 1 : -1]:  # they begin in this order, so all others have ended by then
+        client.wait(job_id, timeout_s=300)  # one request, woken by its end: looks cost CPU that is none of a container
     while client.get("/v1/jobs", {"state": "waiting,active", "limit": 1})["items"]:
         if time.perf_counter() - began > 300:
             raise TimeoutError(f"not all of {count} containers have ended after 300 s")
         time.sleep(0.1)
     took_s = time.perf_counter() - began
-    used = sum(cpu_s(there).values()) - used
+    used = {name: after - before.get(name, 0.0) for name, after in cpu_s(there).items()}
     for job_id in job_ids:
         state = client.job(job_id)["state"]
         if state != "succeeded":

@@ -3,11 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from msgspec import Struct
 
 from swarmsync import embedded
 from swarmsync.store.pool import as_login
+
+#: How long an example takes is no matter here: beside other work 0.2 s pass without anything being wrong.
+hypothesis.settings.register_profile(
+    "beside other work", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("beside other work")
 
 
 class Servers(Struct):

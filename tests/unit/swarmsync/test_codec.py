@@ -2,6 +2,7 @@
 
 import contextlib
 import typing
+from functools import cache
 
 import msgspec
 import pytest
@@ -51,6 +52,7 @@ def kinds(union):
     return typing.get_args(union) or (union,)
 
 
+@cache
 def words(kind):
     """Any value of a message type, built from its annotations."""
     hints = typing.get_type_hints(kind, include_extras=True)

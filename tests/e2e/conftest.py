@@ -22,6 +22,8 @@ from swarmsync.client import Client
 
 BIN = Path(sys.executable).parent
 IMAGE = "swarmsync-demo:latest"
+#: With these a Core has something that others take away or use again when it is to be gone: containers, servers, a network.
+SHARED = ('runtime = "docker"', "[database]", "bind = ")
 
 
 @functools.cache
@@ -117,9 +119,36 @@ class CoreProcess:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
+    def let_go(self) -> None:
+        """Stop it while the next test begins. Who was let go of before has ended then."""
+        text = self._config.read_text()
+        if any(word in text for word in SHARED):
+            self.stop()
+            return
+        _wait_for_leaving()
+        while self._clients:
+            self._clients.pop().close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            _leaving.append(self.process)
+
     def consumer(self, *words: str, **how) -> subprocess.CompletedProcess:
         how = {"capture_output": True, "text": True, "timeout": 100, **how}
         return subprocess.run([BIN / "consumer", *words], env=self.environ, check=False, **how)
+
+
+_leaving: list[subprocess.Popen] = []
+
+
+def _wait_for_leaving() -> None:
+    while _leaving:
+        _leaving.pop().wait(60)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_is_left() -> Iterator[None]:
+    yield
+    _wait_for_leaving()
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
@@ -158,7 +187,7 @@ def make_core(tmp_path: Path) -> Iterator[Callable[..., CoreProcess]]:
 
     yield make
     for core in made:
-        core.stop()
+        core.let_go()
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +202,7 @@ def make_module_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calla
 
     yield make
     for core in made:
-        core.stop()
+        core.let_go()
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +222,7 @@ def process_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProce
     core.start()
     core.ready()
     yield core
-    core.stop()
+    core.let_go()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
     core.start()
     core.ready()
     yield core
-    core.stop()
+    core.let_go()
 
 
 def test_a_docker_run_line_becomes_a_job_that_runs_the_same(core):

@@ -27,7 +27,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
     core.start()
     core.ready().call("POST", "/v1/users", {"username": "eve", "password": PASSWORD, "role": "admin"})
     yield core
-    core.stop()
+    core.let_go()
 
 
 @pytest.fixture(scope="module")

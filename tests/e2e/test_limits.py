@@ -28,7 +28,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
     made.start()
     made.ready(10)
     yield made
-    made.stop()
+    made.let_go()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def core(tmp_path_factory):
         made.ready(3)
         yield made
     finally:
-        made.stop()
+        made.let_go()
 
 
 def job_of(chance: random.Random) -> dict:

@@ -78,7 +78,7 @@ def scene(tmp_path_factory) -> Iterator[Scene]:
         core.ready(3)
         yield Scene(core)
     finally:
-        core.stop()
+        core.let_go()
 
 
 def never_anywhere(scene: Scene) -> None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make test`: every test. Brings up what they need, a Docker engine included, and takes down what it brought up.
-# Without arguments two lanes run side by side: one mostly waits for whole Cores and containers, the other computes.
+# Without arguments three lanes run side by side: one computes, one drives whole Cores, one mostly waits for them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,9 +10,9 @@ if ! engine=$(scripts/docker-up.sh); then
     echo "Going on without Docker: its tests will fail." >&2
 fi
 scratch=$(mktemp -d)
-lane=""
+declare -A lanes=()
 take_down() {
-    [ -n "$lane" ] && kill -TERM "$lane" 2>/dev/null
+    for lane in "${lanes[@]}"; do kill -TERM "$lane" 2>/dev/null; done
     rm -rf "$scratch"
     [ -n "$engine" ] && kill -TERM "$engine" 2>/dev/null || return 0
     # It holds its pid file and socket until it has ended: whoever starts the next one must find them free.
@@ -42,17 +42,28 @@ if [ $# -gt 0 ]; then
     exit $?
 fi
 
-# Tests of whole Cores that go with the lane that computes, so that both take about as long.
-lent=(bench_chaos dashboard documents failover foreign_tls json_logs namespaces worker_upgrade)
-lent=("${lent[@]/#/tests/e2e/test_}")
-lent=("${lent[@]/%/.py}")
-.venv/bin/python -m pytest --durations=15 "${lent[@]}" tests/unit tests/tidy tests/golden tests/simulation tests/integration tests/contract tests/process \
-    >"$scratch/lane" 2>&1 &
-lane=$!
-.venv/bin/python -m pytest --durations=40 tests/e2e "${lent[@]/#/--ignore=}"
+# The tests of whole Cores that run beside the others. Those that share the worker "e2e" (docker_core) stay together.
+computes=(tests/unit tests/tidy tests/golden tests/simulation tests/integration tests/contract tests/process
+    tests/e2e/test_dashboard.py)
+waits=(bench_chaos dockerd_restarts documents failover foreign_tls json_logs kills namespaces nine_deaths sick_worker stopped_agent
+    worker_upgrade)
+waits=("${waits[@]/#/tests/e2e/test_}")
+waits=("${waits[@]/%/.py}")
+
+start() {
+    local name=$1
+    shift
+    .venv/bin/python -m pytest --durations=15 "$@" >"$scratch/$name" 2>&1 &
+    lanes[$name]=$!
+}
+start computes "${computes[@]}"
+start waits "${waits[@]}"
+.venv/bin/python -m pytest --durations=40 tests/e2e "${waits[@]/#/--ignore=}" --ignore=tests/e2e/test_dashboard.py
 code=$?
-wait "$lane" || code=$?
-lane=""
-echo "The other lane:"
-cat "$scratch/lane"
+for name in waits computes; do
+    wait "${lanes[$name]}" || code=$?
+    unset "lanes[$name]"
+    echo "The lane that $name:"
+    cat "$scratch/$name"
+done
 exit "$code"

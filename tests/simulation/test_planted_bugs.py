@@ -6,7 +6,7 @@ from planting import plant
 from rows import Broken
 from settings import SimSettings
 from statements import Tables
-from test_checkers import FULL, LONG, ROUGH, SEEDS_MAX, SHORT
+from test_checkers import FULL, LONG, ROUGH, SEEDS_MAX
 from world import run_seed
 
 from engine.harvester import verdicts
@@ -16,6 +16,8 @@ from worker.reactor import Reactor
 
 #: People hold, release and cancel so often that some of it falls between a plan and its commit.
 MEDDLED = SimSettings(meddle_ms=100)
+#: Jobs are over before the news of their beginning is sent.
+BRIEF = SimSettings(workers=2, jobs=60, run_ms=20, submit_ms=60_000)
 #: name -> (owner, function, text, what it becomes, settings, faults, rates)
 BUGS = {
     "rescued by silence alone": (
@@ -24,7 +26,7 @@ BUGS = {
     ),
     "orders sent before a join are not void": (
         Registry, "joined", "high = max(high, before.orders, before.sent)", "high = (0, 0)",
-        SHORT, {"module_lag": 1_000, "kill_agent": 1_500}, {},
+        BRIEF, {"module_lag": 1_000, "kill_agent": 1_500}, {},
     ),
     "one attempt more than the retry budget": (
         verdicts, "decide", "if end.tries + 1 >= retry.attempts:", "if end.tries >= retry.attempts:", None, {}, {},

@@ -330,7 +330,8 @@ class Agent:
             report = msgspec.structs.replace(report, reason=EndReason.WORKER_LOST, message=why)
         due_ms = self._reactor.report(report, monotonic_ms())
         if due_ms:
-            asyncio.get_running_loop().call_later(due_ms / 1000, self._reports_wake.set)
+            # A loop's clock may be coarser than ours: woken a moment early, nothing would wake for this report again.
+            asyncio.get_running_loop().call_later((due_ms + 2) / 1000, self._reports_wake.set)
         else:
             self._reports_wake.set()
 

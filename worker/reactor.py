@@ -201,14 +201,14 @@ class Reactor:
         if isinstance(report, Started) and now_ms - self._spoke_ms < STARTS_WAIT_MS:
             self._young[report.ref] = now_ms + STARTS_WAIT_MS, report
             return STARTS_WAIT_MS
+        _, began = self._young.pop(report.ref, (0, None))
+        if began is not None and not (isinstance(report, Ended) and report.reason is EndReason.COMPLETED):
+            self._queue(began)  # another attempt gets the image that this one had
         held = self.held.get(report.ref.job_id)
         if held is not None and held.ref == report.ref and isinstance(report, Ended) and held.occupies:
             held.ended_seq = self._next_seq
             held.state = AssignmentState.COLLECTING
             self._used = self._used.minus(held.terms.need)
-        _, began = self._young.pop(report.ref, (0, None))
-        if began is not None and not (isinstance(report, Ended) and report.reason is EndReason.COMPLETED):
-            self._queue(began)  # another attempt gets the image that this one had
         self._queue(report)
         return 0
 

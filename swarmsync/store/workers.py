@@ -28,7 +28,7 @@ def view_of(row: asyncpg.Record) -> WorkerView:
 async def join(store: Store, new_id: int, offer: WorkerOffer, session: str) -> WorkerView:
     """Register the worker of this name, or begin its next session; a cordon survives."""
     capacity = offer.capacity
-    rows = await store.fetch(
+    rows = await store.change(
         sql("join_worker"),
         new_id,
         offer.name,
@@ -103,7 +103,7 @@ async def lift(store: Store, worker_id: int) -> bool:
 
 async def probes(store: Store) -> list[tuple[int, str]]:
     """Quarantined workers, each with the image that its probe tries."""
-    rows = await store.fetch("SELECT id, probe_image FROM workers WHERE eligibility = 'quarantined'")
+    rows = await store.change("SELECT id, probe_image FROM workers WHERE eligibility = 'quarantined'")
     return [(row["id"], row["probe_image"]) for row in rows]
 
 

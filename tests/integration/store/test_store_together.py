@@ -1,5 +1,6 @@
 """Requests of several callers in one transaction: each under its own rights, each with its own key."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -95,6 +96,50 @@ async def test_a_key_with_another_body_is_a_conflict(desk):
     with pytest.raises(Conflict, match="desk-body"):
         await submit.insert_all(desk.api, [other, wanted(desk.me, key("desk-body", b"2"))])
     assert await owners(desk, [other]) == {}
+
+
+async def test_of_two_requests_at_once_with_one_key_one_is_made_and_the_other_is_told_so(desk):
+    """Each is alone in its statement, and waits for the other at the row of the key."""
+    same = [wanted(desk.me, key("desk-twice", response=b'{"n": %d}' % number)) for number in range(4)]
+    answers = await asyncio.gather(*(submit.insert_all(desk.api, [entry]) for entry in same))
+    made = [number for number, (answer,) in enumerate(answers) if answer is None]
+    assert len(made) == 1
+    first = b'{"n": %d}' % made[0]
+    assert [answer.response for (answer,) in answers if answer is not None] == [first] * 3
+    assert list(await owners(desk, same)) == [same[made[0]].submission.jobs[0].job_id]
+
+    other = [wanted(desk.me, key("desk-else", bytes([number]))) for number in range(4)]
+    ends = await asyncio.gather(*(submit.insert_all(desk.api, [entry]) for entry in other), return_exceptions=True)
+    assert sum(end == [None] for end in ends) == 1
+    assert sum(isinstance(end, Conflict) for end in ends) == 3
+    assert len(await owners(desk, other)) == 1
+
+
+async def test_one_key_of_two_users_is_two_keys(desk):
+    entries = [wanted(desk.me, key("desk-each", b"1")), wanted(desk.user(), key("desk-each", b"2"))]
+    assert [await submit.insert_all(desk.api, [entry]) for entry in entries] == [[None], [None]]
+    assert len(await owners(desk, entries)) == 2
+
+
+async def test_a_queue_that_is_nearly_full_takes_as_many_as_fit_of_those_who_come_at_once(desk):
+    """A known key is answered as before although the queue is full by then, and a key that was refused is not used."""
+    await desk.owner.execute("INSERT INTO queues (name, max_waiting) VALUES ('desk-narrow', 3)")
+    try:
+        entries = [wanted(desk.me, key(f"desk-{number}"), queue="desk-narrow") for number in range(8)]
+        ends = await asyncio.gather(
+            *(submit.insert_all(desk.api, [entry]) for entry in entries), return_exceptions=True
+        )
+        made = [number for number, end in enumerate(ends) if end == [None]]
+        assert len(made) == 3
+        assert sum(isinstance(end, TooMany) for end in ends) == 5
+        (again,) = await submit.insert_all(desk.api, [entries[made[0]]])
+        assert again is not None
+        refused = next(number for number in range(8) if number not in made)
+        await desk.owner.execute("UPDATE queues SET max_waiting = NULL WHERE name = 'desk-narrow'")
+        assert await submit.insert_all(desk.api, [entries[refused]]) == [None]
+    finally:
+        await desk.owner.execute("DELETE FROM jobs WHERE queue = 'desk-narrow'")
+        await desk.owner.execute("DELETE FROM queues WHERE name = 'desk-narrow'")
 
 
 async def test_a_queue_that_would_be_too_full_takes_none_of_them(desk):

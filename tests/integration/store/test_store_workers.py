@@ -1,5 +1,7 @@
 """Workers as rows: names are identities, sessions come and go, and what people decided stays."""
 
+import asyncio
+
 import pytest
 
 from swarmsync.model.lifecycle import Eligibility, Liveness
@@ -74,3 +76,18 @@ async def test_only_a_draining_worker_becomes_drained(desk):
     await workers.save_drained(desk.engine, [903, 902, 901])
     found = [(await stored(desk, f"desk-{number}"))["eligibility"] for number in (901, 902, 903)]
     assert found == ["drained", "open", "cordoned"]
+
+
+async def test_a_worker_that_joins_in_a_deadlock_joins_after_it(desk):
+    await workers.join(desk.engine, 901, offer(), "desk-a")
+    async with desk.owner.transaction():
+        await desk.owner.execute("SELECT FROM worker_sessions WHERE session = 'desk-a' FOR UPDATE")
+        joins = asyncio.create_task(workers.join(desk.engine, 902, offer(capacity=LARGE), "desk-b"))
+        async with asyncio.timeout(60):
+            while not await desk.owner.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+                await desk.owner.execute("SELECT pg_stat_clear_snapshot()")
+        await desk.owner.execute(
+            "SELECT FROM workers WHERE id = 901 FOR UPDATE"
+        )  # the join is in the way, and gives way
+    assert (await joins).worker_id == 901
+    assert (await stored(desk))["session"] == "desk-b"

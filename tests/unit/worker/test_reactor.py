@@ -374,6 +374,15 @@ def test_a_beginning_goes_before_all_but_a_good_end(spoken, then):
     assert spoken.unacknowledged(1_200) == (2, (Started(A, 1), then))
 
 
+def test_an_end_is_known_by_its_own_number_and_not_by_that_of_its_beginning(spoken):
+    take(spoken, 11, run(A), now_ms=1_000)
+    spoken.report(Started(A, 1), 1_100)
+    spoken.report(ended(A, EndReason.EXIT_CODE), 1_200)
+    assert spoken.held[1].ended_seq == 3
+    assert spoken.acknowledged(2) == []
+    assert spoken.acknowledged(3) == [A]
+
+
 def test_a_report_of_something_unknown_is_sent_all_the_same(reactor):
     reactor.report(ended(C), 0)
     assert reactor.unacknowledged(0) == (1, (ended(C),))

@@ -34,6 +34,18 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
 
+@cache
+def entries_of(path: Path) -> tuple[ast.AST, ...]:
+    """Everything in the tree; it is walked once for all tests, which takes longer than what they look for."""
+    return tuple(ast.walk(tree_of(path)))
+
+
+def let_go() -> None:
+    """Forget the trees: hundreds of thousands of entries would slow down every later test's garbage collection."""
+    entries_of.cache_clear()
+    tree_of.cache_clear()
+
+
 def shown(path: Path, line: int | None = None) -> str:
     """A place as editors open it."""
     name = str(path.relative_to(PROJECT))
@@ -53,7 +65,7 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-    for entry in ast.walk(tree_of(path)):
+    for entry in entries_of(path):
         if isinstance(entry, ast.Constant) and isinstance(entry.value, str) and entry.value.count(" ") > 1:
             for offset, line in enumerate(entry.value.splitlines()):
                 yield entry.lineno + offset, line

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from project import PROJECT, nothing, python_files, shown, tree_of
+from project import PROJECT, entries_of, nothing, python_files, shown
 
 QUERIES = PROJECT / "swarmsync" / "store" / "queries"
 OURS = ("swarmsync", "engine", "worker", "api", "bench")
@@ -13,7 +13,7 @@ def calls_of_sql() -> list[tuple[str, str | None]]:
     """(place, name) of each call of `sql`; the name is None where it is not written out."""
     found = []
     for path in python_files(*OURS):
-        for entry in ast.walk(tree_of(path)):
+        for entry in entries_of(path):
             if isinstance(entry, ast.Call) and isinstance(entry.func, ast.Name) and entry.func.id == "sql":
                 literal = entry.args[0] if entry.args else None
                 name = literal.value if isinstance(literal, ast.Constant) else None

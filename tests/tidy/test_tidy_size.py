@@ -2,7 +2,7 @@
 
 import ast
 
-from project import PACKAGES, nothing, python_files, shown, tree_of
+from project import PACKAGES, entries_of, nothing, python_files, shown, tree_of
 
 FILE_LINES_MAX = 400
 #: The vocabulary is one file, so that one place says what crosses a process boundary; it is a list, and read as one.
@@ -24,7 +24,7 @@ def test_every_function_fits_a_screen():
     lengths = (
         (f"{shown(path, entry.lineno)} {entry.name}", entry.end_lineno - entry.lineno + 1)
         for path in python_files()
-        for entry in ast.walk(tree_of(path))
+        for entry in entries_of(path)
         if isinstance(entry, ast.FunctionDef | ast.AsyncFunctionDef) and entry.end_lineno is not None
     )
     nothing(f"{name} has {length} lines" for name, length in lengths if length > FUNCTION_LINES_MAX)

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from project import nothing, python_files, shown, tree_of
+from project import entries_of, nothing, python_files, shown, tree_of
 
 
 def is_helper_process(tree: ast.Module) -> bool:
@@ -14,15 +14,14 @@ def is_helper_process(tree: ast.Module) -> bool:
 
 def sleeps_of(path: Path) -> Iterator[str]:
     """Yield the places that sleep for a time. `sleep(0)` only gives others their turn."""
-    tree = tree_of(path)
     plain = {
         alias.asname or alias.name
-        for entry in ast.walk(tree)
+        for entry in entries_of(path)
         if isinstance(entry, ast.ImportFrom) and entry.module in ("time", "asyncio")
         for alias in entry.names
         if alias.name == "sleep"
     }
-    for entry in ast.walk(tree):
+    for entry in entries_of(path):
         if not isinstance(entry, ast.Call):
             continue
         called = ast.unparse(entry.func)

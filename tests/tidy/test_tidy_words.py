@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from project import PROJECT, documents, nothing, prose_of, prose_of_document, python_files, shown, tree_of
+from project import PROJECT, documents, entries_of, nothing, prose_of, prose_of_document, python_files, shown, tree_of
 
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, JobState, Liveness, WaitReason
 
@@ -29,17 +29,17 @@ def words_in(identifier: str) -> set[str]:
     return {part.lower().removesuffix("s") for part in parts}
 
 
-def names_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def names_of(path: Path) -> Iterator[tuple[int, str]]:
     """Yield what a file gives a name to for others: classes, functions, parameters, fields, constants.
 
     Local names are left out: they may be those of the library whose things they hold, as `task` of an asyncio.Task.
     """
-    for scope in [tree, *(entry for entry in ast.walk(tree) if isinstance(entry, ast.ClassDef))]:
+    for scope in [tree_of(path), *(entry for entry in entries_of(path) if isinstance(entry, ast.ClassDef))]:
         for entry in scope.body:
             targets = entry.targets if isinstance(entry, ast.Assign) else []
             targets = [entry.target] if isinstance(entry, ast.AnnAssign) else targets
             yield from ((entry.lineno, target.id) for target in targets if isinstance(target, ast.Name))
-    for entry in ast.walk(tree):
+    for entry in entries_of(path):
         if isinstance(entry, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield entry.lineno, entry.name
         if isinstance(entry, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -65,7 +65,7 @@ def test_identifiers_use_the_words():
         f"{shown(path, line)} {name}: say {INSTEAD[word]}"
         for path in python_files()
         if path not in EXEMPT
-        for line, name in [*names_of(tree_of(path)), (1, path.stem)]
+        for line, name in [*names_of(path), (1, path.stem)]
         for word in sorted(words_in(name) & INSTEAD.keys())
     ]
     nothing(wrong)

@@ -44,7 +44,7 @@ class Cluster:
         for process in [psutil.Process(core.process.pid), *core.children()]:
             with contextlib.suppress(psutil.NoSuchProcess):  # it went with its supervisor
                 process.send_signal(signal.SIGKILL)
-        core.process.wait(10)
+        core.process.wait(60)
 
 
 def _runs(core: CoreProcess, comm: str) -> bool:
@@ -84,7 +84,7 @@ enabled = false
         finally:
             if crew is not None:
                 crew.kill()
-                crew.wait(10)
+                crew.wait(60)
             for core in made.cores:
                 core.stop()
 

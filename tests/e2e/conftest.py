@@ -117,7 +117,7 @@ class CoreProcess:
         if self.process is None or self.process.poll() is not None:
             return 0
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def let_go(self) -> None:
         """Stop it while the next test begins. Who was let go of before has ended then."""

@@ -38,7 +38,7 @@ class Terminal:
         place = f"{line.index(text) + 1};{row + 1}"
         self.type(f"\x1b[<0;{place}M\x1b[<0;{place}m")
 
-    def until(self, *texts: str, timeout_s: float = 15) -> str:
+    def until(self, *texts: str, timeout_s: float = 60) -> str:
         """Wait until all of these are on the screen; returns it."""
         seen = ""
 

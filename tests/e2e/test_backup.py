@@ -51,7 +51,7 @@ def lose_machine(core: CoreProcess) -> None:
     for process in [psutil.Process(core.process.pid), *core.children()]:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
-    core.process.wait(10)
+    core.process.wait(60)
     wait_until(lambda: not postgres_of(core), 60)
     shutil.rmtree(core.data_dir)
 
@@ -77,7 +77,7 @@ def far(core, tmp_path):
         process = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
     yield process
     process.send_signal(signal.SIGHUP)  # it need not tell a Core that is gone
-    process.wait(30)
+    process.wait(60)
 
 
 class Gate:

@@ -49,7 +49,7 @@ def test_a_second_core_on_the_same_data_is_refused(make_core):
     core = make_core('[worker]\nruntime = "simulated"\n')
     done = subprocess.run(
         [Path(core.process.args[0]), "--data-dir", core.data_dir, "--port", "1"],
-        env=core.environ, capture_output=True, text=True, check=False, timeout=20,
+        env=core.environ, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 3
     assert f"process {core.process.pid}" in done.stderr

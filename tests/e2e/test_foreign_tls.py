@@ -60,7 +60,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
                 f"rediss://:{passwords['redis']}@127.0.0.1:{valkey_port}/0?ssl_ca_certs={{ca}}",
             )
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def test_core_works_on_them_and_says_how_durable_they_are(

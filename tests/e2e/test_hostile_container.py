@@ -104,7 +104,7 @@ def test_a_fork_bomb_and_a_memory_bomb_hurt_nobody_else(core, client):
         }
     )
     good = client.submit({"image": "swarmsync-demo:latest", "command": ["true"], "resources": {"cpus": 0.3}})
-    assert client.wait(good["id"], timeout_s=30)["state"] == "succeeded"
+    assert client.wait(good["id"], timeout_s=60)["state"] == "succeeded"
     ended = client.wait(hog["id"], timeout_s=60)
     assert (ended["state"], ended["reason"]) == ("failed", "OOMKilled")
     assert client.wait(bomb["id"], timeout_s=60)["state"] in ("failed", "succeeded", "timed_out")

@@ -181,7 +181,7 @@ def test_on_limit_reject_and_cancel_oldest(admin):
     oldest = submit("cancel_oldest")
     wait_until(lambda: admin.job(oldest)["state"] == "running", 60)
     newest = submit("cancel_oldest")
-    assert admin.wait(oldest, timeout_s=30)["reason"] == "CancelledByPolicy"
+    assert admin.wait(oldest, timeout_s=60)["reason"] == "CancelledByPolicy"
     wait_until(lambda: admin.job(newest)["state"] == "running", 60)
     for job in (kept, newest):
         admin.act(job, "kill")

@@ -136,7 +136,7 @@ def workers(core: CoreProcess, networks: Networks, directory: Path) -> Iterator[
     for process in started:
         process.terminate()
     for process in started:
-        process.wait(30)
+        process.wait(60)
 
 
 def ready(client: Client) -> set[str]:

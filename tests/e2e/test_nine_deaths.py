@@ -44,7 +44,7 @@ class Deaths:
     def close(self) -> None:
         for other in self._others:
             other.kill()
-            other.wait(10)
+            other.wait(60)
         self.engine.close()
 
     def begin(self, command: list[str], **spec) -> str:
@@ -114,7 +114,7 @@ class Deaths:
             self.core.ready(2)
             self._orphan = self.running(self.begin(SLEEP), "other")
             other.kill()
-            other.wait(10)
+            other.wait(60)
         finally:
             self.core.consumer("worker", "uncordon", "deaths")
 

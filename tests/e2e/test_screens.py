@@ -53,7 +53,7 @@ def submit(core: CoreProcess) -> Iterator[Callable[..., str]]:
     for job in made:
         if client.job(job)["finished_at"] is None:
             client.act(job, "kill")
-            client.wait(job, timeout_s=20)
+            client.wait(job, timeout_s=60)
 
 
 def snapshot(core: CoreProcess, *words: str) -> dict:
@@ -120,7 +120,7 @@ def test_the_past_goes_by_on_the_screen(core, screen, submit):
     terminal = screen("inspect", "jobs", "--at", began, "--speed", "1")
     terminal.until("PAST", job, "running")
     terminal.until("PAST", job, "succeeded")
-    terminal.until("LIVE", "the replay has reached the present", timeout_s=30)
+    terminal.until("LIVE", "the replay has reached the present", timeout_s=60)
     terminal.send("q")
     terminal.until("left=0 same=yes")
 
@@ -199,7 +199,7 @@ def test_a_stopped_harvester_is_named_within_two_seconds(core, screen, columns, 
     os.kill(core.pid("harvester"), signal.SIGSTOP)
     terminal.until("Harvester is the bottleneck: no pulse for", "harvester   late", timeout_s=2)
     wait_until(lambda: restarts_of(core) == before + 1, 60)
-    terminal.until("No bottleneck", "harvester   running", timeout_s=20)
+    terminal.until("No bottleneck", "harvester   running", timeout_s=60)
     line = next(line for line in terminal.lines() if line.startswith("harvester   running"))
     assert str(before + 1) in line.split()
     done = core.consumer("inspect", "core", "--snapshot", "-o", "json")
@@ -220,12 +220,12 @@ def test_a_killed_core_is_waited_for(core, screen, submit):
     jobs.until("LIVE")
     engine.until("LIVE", "No bottleneck")
     core.process.kill()
-    core.process.wait(20)
+    core.process.wait(60)
     jobs.until("reconnecting")
     engine.until("reconnecting")
     core.start()
-    jobs.until("LIVE", timeout_s=30)
-    engine.until("LIVE", "No bottleneck", timeout_s=30)
+    jobs.until("LIVE", timeout_s=60)
+    engine.until("LIVE", "No bottleneck", timeout_s=60)
     core.ready()
     later = submit("later", "sleep 300", "running")
     jobs.until(later, "running")

@@ -42,7 +42,7 @@ class SickEngine:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -114,7 +114,7 @@ def test_a_sick_worker_is_quarantined_and_comes_back(make_core, image, sick, tmp
         assert "worker other is quarantined" in _logged(core)
     finally:
         other.terminate()
-        other.wait(20)
+        other.wait(60)
 
 
 def _logged(core) -> str:

@@ -112,7 +112,7 @@ def test_no_two_containers_of_a_job_overlap_and_each_has_one_verdict(make_core, 
         ended = {job: client.wait(job, timeout_s=60 + 3 * JOBS) for job in jobs}
     finally:
         other.terminate()
-        other.wait(20)
+        other.wait(60)
     assert {job["state"] for job in ended.values()} == {"succeeded"}
     finals = [e["job"] for e in events(client) if e["state"] in ("succeeded", "failed", "cancelled")]
     assert sorted(finals) == sorted(jobs)

@@ -103,7 +103,7 @@ def test_a_hold_and_a_slow_pull_show_as_what_they_are(core):
     held = client.submit({"image": "sim", "delay": "1h"})
     client.act(held["id"], "hold")
     slow = client.submit({"image": "slow-pull:1s", "environment": {"SIM_DURATION": "500ms"}})
-    slow = client.job(client.wait(slow["id"], timeout_s=30)["id"])
+    slow = client.job(client.wait(slow["id"], timeout_s=60)["id"])
     wait_until(lambda: spent(client.job(held["id"]))["held"] >= 2, 60)
     client.act(held["id"], "cancel")
     held = client.job(held["id"])
@@ -123,7 +123,7 @@ def test_a_full_cluster_shows_as_resources(core):
     )
     wait_until(lambda: all(client.job(job_id)["state"] == "running" for job_id in block), 60)
     job = client.submit({"image": "sim", "resources": {"cpus": 4}})
-    job = client.job(client.wait(job["id"], timeout_s=30)["id"])
+    job = client.job(client.wait(job["id"], timeout_s=60)["id"])
     (waited,) = [part for part in job["ledger"] if part["phase"] == "resources"]
     assert waited["reason"] == "Resources"
     assert waited["seconds"] > 0.5

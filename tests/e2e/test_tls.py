@@ -53,7 +53,7 @@ def test_a_worker_of_another_machine_joins_over_tls(core, tmp_path):
         )
     finally:
         far.terminate()
-        far.wait(20)
+        far.wait(60)
 
 
 @pytest.mark.parametrize("trust", ["plain", "another authority", "the system's"])

@@ -16,7 +16,7 @@ from engine.shared_resource.segment import Segment
 
 TAKE_RECORDS = 50
 PUT_RECORDS_MAX = 20
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def _read_for_ever(segment, seen):

@@ -82,7 +82,7 @@ class Bench:
         """Be the Hibernator that comes after: turns until nothing is due; the dead one's locks may last a moment."""
         owner = await self.owner()
         behind = "SELECT count(*) FROM schedules WHERE next_fire_at <= $1 AND user_id = $2"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await owner.fetchval(behind, now, self.caller.user_id):
                 await self.turn(now)
         await owner.close()
@@ -176,7 +176,7 @@ def test_a_kill_while_waiting_instants_start_misses_nothing_and_adds_nothing(ben
         async def complete(now: datetime = now) -> None:
             owner = await bench.owner()
             waits = "SELECT count(*) FROM schedule_fires WHERE outcome = 'waiting' AND user_id = $1"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await owner.fetchval(waits, bench.caller.user_id):
                     await bench.start_waiting(now)
             await owner.close()

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.process
 WRITER_KILLS = 10_000
 READER_KILLS = 500
 FAILED = 9
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 _numbers = count()
 

@@ -20,7 +20,7 @@ from worker.plans import Terms, write_terms
 from worker.process_runtime import ProcessRuntime
 from worker.watch import Watch
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 #: An agent as its watchdog sees it: it holds the lock, and renews when told.
 AGENT = """
@@ -39,7 +39,7 @@ PLAN = ContainerPlan(
 )  # fmt: skip
 
 
-def until(true, timeout_s=20):
+def until(true, timeout_s=60):
     deadline, pause = time.monotonic() + timeout_s, threading.Event()
     while not true():
         assert time.monotonic() < deadline
@@ -168,4 +168,4 @@ def test_a_second_watchdog_leaves_the_first_alone_and_a_killed_one_is_replaced(m
         await asyncio.to_thread(until, another)
         keeping.cancel()
 
-    asyncio.run(asyncio.wait_for(keep(), 20))
+    asyncio.run(asyncio.wait_for(keep(), 60))

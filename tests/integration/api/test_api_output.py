@@ -116,7 +116,7 @@ async def test_attempts(ann, engine, job):
 
 async def test_a_followed_job_is_told_live_through_its_attempts_to_its_end(ann, engine):
     job = (await ann.submit())["id"]
-    async with ann.stream(f"/v1/jobs/{job}/logs?follow=1&format=jsonl") as response, asyncio.timeout(20):
+    async with ann.stream(f"/v1/jobs/{job}/logs?follow=1&format=jsonl") as response, asyncio.timeout(60):
         lines = response.lines()
         assert (await anext(lines))["state"] == "queued"
         await engine.starts(job)

@@ -22,7 +22,7 @@ class Listener:
         self.feed = Feed(lambda patience_s: Client(url, "secret", patience_s=patience_s), self._news.set)
         self.told: list = []
 
-    def until(self, true, timeout_s: float = 10) -> None:
+    def until(self, true, timeout_s: float = 60) -> None:
         """Take messages until `true(told)`."""
         deadline = time.monotonic() + timeout_s
         while not true(self.told):

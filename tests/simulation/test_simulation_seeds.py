@@ -60,7 +60,7 @@ def test_seeds_differ():
 
 def test_the_worlds_are_rough_enough():
     """What the invariants speak of must happen in these worlds, or holding them means nothing."""
-    worlds = [run_seed(seed) for seed in range(25)]
+    worlds = [run_seed(seed) for seed in range(50)]
     happened = {
         "a job was tried again": any(fence > 1 for world in worlds for fence in world.checks.fences.values()),
         "a worker lost its lease": any("silent for" in why for world in worlds for why in world.checks.bounced)

@@ -112,7 +112,9 @@ class Deaths:
         self._others.append(other)
         try:
             self.core.ready(2)
+            self.core.consumer("worker", "uncordon", "other")
             self._orphan = self.running(self.begin(SLEEP), "other")
+            self.core.consumer("worker", "cordon", "other")  # or what comes next would wait there for the lease to end
             other.kill()
             other.wait(60)
         finally:

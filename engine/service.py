@@ -19,6 +19,7 @@ from conf.settings import PulseSettings
 from engine.pulse_system.pulses import Beat, Pulses
 from engine.service_channels import ChannelReader, ChannelWriter, Role, Wiring
 from engine.shared_resource.doorbell import wait_any
+from swarmsync import collector
 from swarmsync.clock import SystemClock
 from swarmsync.errors import StaleEpoch, Unavailable
 from swarmsync.protocol.messages import JournalLine
@@ -53,6 +54,7 @@ class Service(ABC):
         for each in (Beat.MEDIUM, Beat.SLOW):
             self._pulses.wake_every(each, partial(self._on_beat, each))
         self._pulses.wake_every(Beat.SLOW, wiring.let_go)
+        self._pulses.wake_every(Beat.SLOW, collector.tidy)
         self._poked = False
         self._sleeping = False
         self.stopping = False

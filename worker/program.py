@@ -32,6 +32,7 @@ from worker.simulated_runtime import SimulatedRuntime
 from worker.watch import Watch
 
 EXIT_CONFIG = 3
+TIDY_EVERY_S = 10.0
 EXIT_REFUSED = 4  # by Core; a supervisor tries again, ever more rarely
 
 log = structlog.get_logger()
@@ -137,9 +138,16 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> bool:
         if agent.must_begin_anew:
             leave()
 
+    async def tidy() -> None:
+        while True:
+            await asyncio.sleep(TIDY_EVERY_S)
+            collector.tidy()
+
+    tidying = asyncio.create_task(tidy())
     try:
         await asyncio.gather(*(run(agent) for agent in agents))
     finally:
+        tidying.cancel()
         await bus.close()
         for agent in agents:
             await agent.close()

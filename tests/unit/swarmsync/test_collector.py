@@ -1,4 +1,5 @@
 import gc
+import weakref
 
 from swarmsync import collector
 
@@ -10,6 +11,24 @@ def test_what_exists_is_left_alone_and_new_cycles_are_still_found():
         assert gc.get_threshold() == collector.THRESHOLDS
         assert gc.isenabled()
         assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
+def test_cycles_that_are_new_go_at_the_next_tidying():
+    class Ring:
+        def __init__(self):
+            self.own = self
+
+    before = gc.get_threshold()
+    try:
+        collector.relax()
+        gone = [weakref.ref(Ring()) for _ in range(100)]
+        kept = Ring()
+        collector.tidy()
+        assert not any(each() for each in gone)
+        assert kept.own is kept
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)

@@ -195,7 +195,7 @@ class DockerEngine:
         except AnswerTooLarge:
             raise
         except (AnswerBroken, OSError, TimeoutError) as error:
-            raise EngineAway(_sentence(error, how.get("timeout_s"))) from None
+            raise EngineAway(_sentence(error, how.get("timeout_s", CALL_TIMEOUT_S))) from None
 
     @asynccontextmanager
     async def stream(

@@ -21,6 +21,7 @@ class DockerWire:
         self.path = path
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
+        self._closed = False
 
     async def request(
         self,
@@ -47,7 +48,8 @@ class DockerWire:
             await connection.ask(head + body, reader, timeout_s)
         finally:
             self._busy.discard(connection)
-            if reader.done and reader.reusable and connection.open and len(self._idle) < IDLE_MAX:
+            kept = not self._closed and len(self._idle) < IDLE_MAX
+            if kept and connection.open and reader.done and reader.reusable:
                 self._idle.append(connection)
             else:
                 connection.close()
@@ -65,6 +67,7 @@ class DockerWire:
 
     def close(self) -> None:
         """Close all connections; who waits for an answer learns that it broke off."""
+        self._closed = True  # whoever is still connecting gets an answer, and keeps nothing
         for connection in (*self._idle, *self._busy):
             connection.close()
         self._idle.clear()

@@ -116,6 +116,17 @@ async def test_closing_tells_who_waits(tmp_path):
                 await asking
 
 
+async def test_who_was_connecting_when_it_was_closed_leaves_no_connection_behind(tmp_path):
+    async with engine(tmp_path) as (there, wire):
+        asking = asyncio.create_task(wire.request("GET", "/"))
+        await asyncio.sleep(0)
+        wire.close()
+        async with asyncio.timeout(LIMIT_S):
+            await asyncio.gather(asking, return_exceptions=True)
+            await there.gone.wait()
+        assert wire._idle == []
+
+
 async def test_without_an_engine_there_is_no_connection(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         await DockerWire(str(tmp_path / "none.sock")).request("GET", "/")

@@ -121,6 +121,7 @@ class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     allow_privileged: bool = False
     simulated_count: Positive = 1
     images_max: str = ""
+    keep_networks: bool = True
 
 
 class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):

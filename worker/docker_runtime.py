@@ -66,6 +66,7 @@ class DockerRuntime:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         sweeps: bool = True,
         pulled: Path | None = None,
+        keeps_networks: bool = True,
     ) -> None:
         self._owner = owner
         self._sweeps = sweeps
@@ -81,7 +82,7 @@ class DockerRuntime:
         self._looks = DockerLooks(self._engine, pause)
         self._reader = DockerLogReader(self._engine, self._looks, pause)
         network_files = SecretFiles(secrets_dir.with_name(f"{secrets_dir.name}-network") / (owner or "any"))
-        self._sandboxes = DockerSandboxes(self._engine, owner, network_files)
+        self._sandboxes = DockerSandboxes(self._engine, owner, network_files, wanted=keeps_networks)
 
     async def open(self) -> RuntimeInfo:
         try:

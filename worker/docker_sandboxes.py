@@ -46,8 +46,9 @@ class _Guest(Struct):
 
 
 class DockerSandboxes:
-    def __init__(self, engine: DockerEngine, owner: str, files: SecretFiles) -> None:
+    def __init__(self, engine: DockerEngine, owner: str, files: SecretFiles, *, wanted: bool = True) -> None:
         self._engine, self._owner, self._files = engine, owner, files
+        self._wanted = wanted
         self.pool = SandboxPool()
         self._guests: dict[str, _Guest] = {}  # by container name
         self._names: dict[str, str] = {}  # container id -> name
@@ -64,7 +65,7 @@ class DockerSandboxes:
         left = await self._engine.call("GET", "/containers/json", query)
         for entry in left.document if left.ok else ():
             await self._remove(entry["Id"])
-        self._failures = 0
+        self._failures = 0 if self._wanted else FAILURES_MAX
 
     async def close(self) -> None:
         for work in self._works:

@@ -70,7 +70,9 @@ async def open_runtime(settings: LocalWorkerSettings, site: WorkerSite) -> tuple
         return simulated, await simulated.open()
     if settings.runtime in ("auto", "docker"):
         images = Path(site.state_dir) / f"{owner}.images.json"
-        docker = DockerRuntime(owner=owner, pulled=images, allowed=allowance_of(settings))
+        docker = DockerRuntime(
+            owner=owner, pulled=images, allowed=allowance_of(settings), keeps_networks=settings.keep_networks
+        )
         try:
             info = await docker.open()
         except RuntimeProblem as problem:

@@ -9,6 +9,7 @@ from runtime_rigs import Rig, new_plan, output_of
 
 from swarmsync.model.lifecycle import EndReason
 from worker.container_runtime import RuntimeProblem, Seen
+from worker.docker_runtime import DockerRuntime
 from worker.docker_sandboxes import LABEL_SANDBOX
 
 pytestmark = pytest.mark.docker
@@ -132,4 +133,13 @@ async def test_what_a_killed_agent_left_goes_at_the_next_start_and_all_with_a_cl
     own = await kept(runtime)
     assert await sandboxes(docker_rig.owner) == [own]
     await runtime._sandboxes.close()
+    assert await sandboxes(docker_rig.owner) == []
+
+
+async def test_a_worker_that_keeps_none_has_none(docker_rig: Rig):
+    runtime = DockerRuntime(owner=docker_rig.owner, keeps_networks=False)
+    await runtime.open()
+    for _ in range(3):
+        assert (await run(runtime, plan()))[2] is None
+    await runtime.close()
     assert await sandboxes(docker_rig.owner) == []

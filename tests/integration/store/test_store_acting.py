@@ -106,3 +106,15 @@ async def test_nobody_acts_as_somebody_else_whatever_happens_to_those_before(ser
     finally:
         await owner.close()
         await store.close()
+
+
+async def test_what_somebody_set_for_good_reaches_nobody_else(servers):
+    store = await Store.open(servers.api_url, size=1, application="acting-for-good")
+    me, other = ({"role": "swarmsync_member", "swarmsync__user_id": number} for number in "12")
+    lie = "SELECT set_config('swarmsync.user_id', '3', false), set_config('role', 'swarmsync_admin', false)"
+    try:
+        for acting, wanted in ((other, ("swarmsync_member", "2")), ({}, ("swarmsync_api", ""))):
+            await store.fetchrow(lie, **me)
+            assert tuple(await store.fetchrow(SEEN, 1, **acting))[:2] == wanted
+    finally:
+        await store.close()

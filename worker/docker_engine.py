@@ -9,6 +9,8 @@ it runs; so on a socket ours has no limit.
 import asyncio
 import io
 import json
+import math
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -95,6 +97,7 @@ class DockerEngine:
         self._wire: DockerWire | None = None
         self._base = self._version = ""
         self.unlimited = False
+        self._broke_s = -math.inf  # when a request last found nobody, or was cut
 
     async def open(self) -> Mapping[str, Any]:
         """Connect (anew), agree on the API version, and return GET /version. Raises EngineAway."""
@@ -135,6 +138,10 @@ class DockerEngine:
         self._docker = self._own_connector = self._wire = None
         self._version = ""
 
+    def was_away(self, seconds: float) -> bool:
+        """Whether it was not there within the last so many seconds: it may be another process now."""
+        return time.monotonic() - self._broke_s < seconds
+
     async def accepts(self) -> bool:
         """Whether it takes new connections: one that is being stopped answers on those that it has."""
         if self._own_connector is None:
@@ -157,7 +164,7 @@ class DockerEngine:
         timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> Answer:
         """Make one request and read its whole answer. `timeout_s` None waits for as long as it takes."""
-        sent = data if data is not None else msgspec.json.encode(body) if body is not None else b""
+        sent = data if data is not None else encode_body(body) if body is not None else b""
         kind = "application/json" if data is None else "application/x-tar"
         if self._wire is not None:
             try:
@@ -176,7 +183,7 @@ class DockerEngine:
             ) as response:
                 return Answer(response.status, await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise EngineAway(_sentence(error, timeout_s)) from None
+            raise self._away(error, timeout_s) from None
 
     async def small(self, path: str, query: Query, body_max: int) -> Answer | None:
         """GET what is mostly small; None where it is not, or its size cannot be limited: then it must be streamed."""
@@ -195,7 +202,12 @@ class DockerEngine:
         except AnswerTooLarge:
             raise
         except (AnswerBroken, OSError, TimeoutError) as error:
-            raise EngineAway(_sentence(error, how.get("timeout_s", CALL_TIMEOUT_S))) from None
+            raise self._away(error, how.get("timeout_s", CALL_TIMEOUT_S)) from None
+
+    def _away(self, error: Exception, timeout_s: float | None) -> EngineAway:
+        if not isinstance(error, TimeoutError):
+            self._broke_s = time.monotonic()
+        return EngineAway(_sentence(error, timeout_s))
 
     @asynccontextmanager
     async def stream(
@@ -235,6 +247,16 @@ class DockerEngine:
     def _address(self, path: str, query: Query | None) -> URL:
         url = URL(self._base + path, encoded=True)
         return url.with_query(query) if query else url
+
+
+def _plain(value: object) -> int:
+    """Msgspec encodes no class of ours that is a number, as sizes are."""
+    if isinstance(value, int):
+        return int(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+encode_body: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def _sentence(error: Exception, timeout_s: float | None = None) -> str:

@@ -42,6 +42,8 @@ REMOVE_TIMEOUT_S: Final = 120.0
 KILL_LIMIT_S: Final = 60.0
 ARCHIVE_SILENCE_S: Final = 60.0
 NEWLINES_KEPT_SINCE: Final = 23  # see docker_logs.py
+#: An engine that was away so shortly before a container ended may be another one, that answers as if nothing had been.
+RESTART_S: Final = 10.0
 #: SIGKILL, SIGTERM, and what an engine says that lost a container.
 CUT_SHORT: Final = (137, 143, 255)
 
@@ -232,7 +234,7 @@ class DockerRuntime:
                         self._reader.ended(container_id)
                         if seen is Seen.EXITED:
                             self._sandboxes.left(None, container_id)
-                        return await self._with_engine(ended, away=away)
+                        return await self._with_engine(ended, away=away or self._engine.was_away(RESTART_S))
             except (EngineAway, RuntimeProblem):
                 away = True  # ask again for as long as it takes: the container may well be running
             await self._pause(pause_s)

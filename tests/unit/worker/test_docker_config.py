@@ -4,9 +4,11 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from swarmsync.model.fields import Size
 from swarmsync.model.policy import Allowance
 from worker import docker_config
 from worker.container_runtime import ContainerPlan, Exit, Mount, RegistryAuth, SecretFile, Seen
+from worker.docker_engine import encode_body
 from worker.docker_info import describe
 
 PLAN = ContainerPlan(
@@ -103,6 +105,12 @@ def test_mounts_gpus_and_disk():
     ]
     assert limits["DeviceRequests"] == [{"Driver": "", "Count": 2, "Capabilities": [["gpu"]]}]
     assert limits["StorageOpt"] == {"size": "5"}
+
+
+def test_the_engine_is_sent_a_size_of_a_spec_as_a_number():
+    plan = replace(PLAN, mounts=(Mount("tmpfs", "", "/t", size_bytes=Size(8 << 20)),))
+    sent = json.loads(encode_body(docker_config.create_body(plan)))
+    assert [mount.get("TmpfsOptions", {}).get("SizeBytes") for mount in sent["HostConfig"]["Mounts"]] == [8 << 20]
 
 
 def test_a_secret_is_a_variable_only_where_it_asks_to_be():

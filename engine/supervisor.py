@@ -5,8 +5,10 @@ started again; a module whose pulse stops gets SIGABRT for its traceback, then S
 killed, Linux ends its children, and the next `swarmsyncd` goes on from PostgreSQL and the containers.
 """
 
+import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from engine.status import Status
 
 TURN_S: Final = 0.1
+API_PATIENCE_S: Final = 10.0
 GUNICORN_CONF: Final = Path(conf.__file__).parent / "gunicorn.conf.py"
 #: A module may take this long to connect and load before its pulse is judged as sternly as later.
 START_GRACE_MS: Final = 30_000
@@ -89,6 +92,7 @@ class Supervisor:
                 self._start_keeper(servers)
             self._follow_lead()
             self._start_core(servers)
+            self._await_api()
             on_ready()
             self._keep()
         finally:
@@ -172,6 +176,19 @@ class Supervisor:
         environ = {**os.environ, "SWARMSYNC_API_CONFIG": str(config)}
         launch_api = launch_program(gunicorn, self._logs / "api.log", environ)
         self._start(ChildSpec("api", Phase.API, launch_api, signal.SIGTERM, 4_000, "HTTP: jobs, workers, logs, events"))
+
+    def _await_api(self) -> None:
+        """Wait until the API takes connections: who reads that Core is up may call it. One that ends is minded."""
+        api = next(handle.pid for handle in self._handles if handle.spec.phase is Phase.API)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.api.bind, self._settings.api.bind)  # noqa: S104 compared, not bound
+        deadline = time.monotonic() + API_PATIENCE_S
+        while time.monotonic() < deadline:
+            self._check_wanted()
+            if os.waitid(os.P_PID, api, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+            with contextlib.suppress(OSError), socket.create_connection((host, self._settings.api.port), 0.2):
+                return
+            time.sleep(0.01)
 
     def _worker_spec(self, servers: Servers) -> ChildSpec:
         path = self._settings.data_path / "private" / "worker.json"

@@ -51,6 +51,11 @@ class Ends:
         at_ms, slack_ms = self._restored
         return settlements.not_before(entry, at_ms + live.lease_ms + slack_ms - self._now_ms())
 
+    @property
+    def follows(self) -> bool:
+        """Whether something may follow from what has ended."""
+        return bool(self.arrays or self.over)
+
     async def follow(self) -> bool:
         """See to what ends mean for others: the rest of an array, the array itself, jobs that waited for them.
 

@@ -207,7 +207,7 @@ class HarvesterService(Service):
         return len(bounced) + len(arrived) + fed
 
     def restless(self) -> bool:
-        waits = self._look_at_feed or self._must_resync or bool(self._hints.begun)
+        waits = self._look_at_feed or self._must_resync or bool(self._hints.begun) or self._ends.follows
         return waits or self.clock.monotonic_ms() >= self._feed_at_ms
 
     async def on_stop(self) -> None:
@@ -287,7 +287,8 @@ class HarvesterService(Service):
 
     async def _feed(self) -> int:
         now_ms = self.clock.monotonic_ms()
-        if not (self._look_at_feed or self._ends.requeued) and now_ms < self._feed_at_ms:
+        follows = self._ends.follows and self.due(Beat.FAST)
+        if not (self._look_at_feed or self._ends.requeued or follows) and now_ms < self._feed_at_ms:
             return 0  # hints may be lost: it looks twice a second all the same, and more often without NATS
         self._look_at_feed = self._ends.requeued = False
         cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)

@@ -215,6 +215,21 @@ async def test_only_what_the_api_changed_is_news_for_the_harvester(harvester, by
     assert ("feed" in harvester.store.calls) is (by in (By.API, By.SUBMISSION))
 
 
+async def test_what_follows_from_an_end_follows_at_the_next_fast_pulse(harvester):
+    """Not when the feed is looked at for hints that were lost: an array that gives up must not begin ten more."""
+    service = harvester.service
+    await service.duty()
+    service._due.clear()
+    service._ends.arrays.add(5)
+    harvester.store.calls.clear()
+    await service.duty()
+    assert "arrays_overrun" not in harvester.store.calls
+    assert service.restless()
+    service._on_fast()
+    await service.duty()
+    assert "arrays_overrun" in harvester.store.calls
+
+
 async def test_who_waits_for_an_end_hears_of_it_before_the_feed_is_read(harvester):
     harvester.service._registry.offered(offered(A))
     row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None, "waited_for": True}

@@ -3,9 +3,8 @@
 What ends a process has its turn for a quarter of the time, so that each process also lives for long, through the faults
 of others. Memory and descriptors of each of Core's processes are looked at each second; a slope is fitted over all
 lives of a process together (least squares, each life with a level of its own, its first `WARM_UP_S` left out: caches
-fill). Before the first fault a flood of jobs fills what fills by the job, which takes most of an hour at four a second.
-A slope is told with the half width of its 95 % interval, which takes samples for independent and is too narrow. What is
-left over is compared with what there was before the first job.
+fill). It is told with the half width of its 95 % interval, which takes samples for independent and is too narrow. What
+is left over is compared with what there was before the first job.
 """
 
 import random
@@ -14,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from bench import watch
-from bench.harness import Core, core, wait_until
+from bench.harness import Core, core
 from bench.plots import Chart, Point
 from bench.results import Say
 from bench.scenarios import chaos
@@ -25,9 +24,6 @@ GAP_S: Final = 10.0
 #: Of a life, where there is that much; a quick run sees nothing but warm-up.
 WARM_UP_S: Final = 300.0
 CURVE_EVERY_S: Final = 20.0
-#: What a worker remembers of assignments that are over, and a tenth more.
-FILL_JOBS: Final = 11_000
-_FILL: Final = {"image": "none", "command": ["true"], "resources": {"cpus": 0.1, "memory": "16MiB"}}
 
 
 def measure(*, quick: bool, say: Say, seed: int | None = None, seconds: float | None = None) -> dict[str, Any]:
@@ -42,7 +38,6 @@ def measure(*, quick: bool, say: Say, seed: int | None = None, seconds: float | 
     )
     with core("process", config=chaos.CONFIG) as there:
         before = census(there)
-        fill(there, 100 if quick or plan.seconds < 4 * WARM_UP_S else FILL_JOBS, say)
         run = chaos.Run(there, plan, say)
         figures = run.figures()
         after = census(there)
@@ -58,15 +53,6 @@ def measure(*, quick: bool, say: Say, seed: int | None = None, seconds: float | 
         say(f"{name:<12} memory {told}, n {each['n']}, {each['lives']} lives")
     say(f"before {before}, after {after}")
     return figures
-
-
-def fill(there: Core, jobs: int, say: Say) -> None:
-    """Run so many jobs that do nothing."""
-    client = there.client(patience_s=60)
-    say(f"{jobs:,} jobs fill the caches")
-    for start in range(0, jobs, 1_000):
-        client.submit_many([_FILL] * min(1_000, jobs - start))
-        wait_until(lambda: not client.get("/v1/jobs", {"state": "waiting,active", "limit": 1})["items"], 600)
 
 
 def curves(samples: Sequence[watch.Sample]) -> dict[str, list[Point]]:

@@ -1,6 +1,6 @@
 -- Harvester: the verdict of assignments, exactly once each: the fence and the source states guard it; where the end
 -- rests on an order message (`orders_*` not null), the order must not have been sent again since; and what was cancelled
--- since the verdict was made is not queued again (the worker's next pulse leads to another verdict).
+-- since the verdict was made is not queued again (the end is told again, or missed at a pulse, and judged anew).
 -- $1 source states; per row: $2 id, $3 fence, $4 kind of end, $5 ran ms (null: never started), $6 result; per kind of end,
 -- of which a flood of jobs has few: $7 job state, $8 reason, $9 message, $10 exit code, $11 delay ms, $12 tries,
 -- $13 crashes, $14 assignment state, $15 outcome, $16 assignment reason, $17 assignment message, $18 orders epoch,

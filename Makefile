@@ -41,8 +41,8 @@ bench: .venv/installed ## measure; see bench --help for single scenarios
 chaos: .venv/installed ## break a running Core for 10 minutes; is anything lost? make chaos SEED=7 has a run again
 	@.venv/bin/bench chaos --seconds 600 --out var/chaos $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl
 
-chaos-long: .venv/installed ## the same for 80 minutes
-	@.venv/bin/bench chaos --seconds 4800 --out var/chaos $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl
+chaos-long: .venv/installed ## faults of all kinds side by side, for 80 minutes
+	@.venv/bin/bench chaos --hard --seconds 4800 --out var/chaos $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl
 
 golden: .venv/installed ## write the golden files anew; review the difference
 	@SWARMSYNC_GOLDEN=write .venv/bin/python -m pytest tests/golden -q

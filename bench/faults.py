@@ -45,6 +45,16 @@ TURNS: Final = (
     frozenset({"kill dispatcher", "kill hibernator", "kill logger", "kill postgres"}),
     frozenset({"kill worker", "kill valkey"}),
 )
+#: Streams of faults that come side by side, each with how many seconds lie between two on average. In 80 minutes they
+#: are 3,000 kills of modules, 2,000 of the agent, 100 of PostgreSQL, 300 each of NATS and Valkey, 50 wipes and flushes.
+HARD: Final[Mapping[str, tuple[float, Mapping[str, int]]]] = {
+    "modules": (1.28, {f"kill {name}": 1 for name in MODULES}),
+    "agent": (1.95, {"kill worker": 1}),
+    "servers": (6.0, {"kill postgres": 1, "kill nats": 3, "kill valkey": 3}),
+    "wipes": (42.0, {"flush valkey": 1, "wipe nats": 1}),
+    "pauses": (20.0, {f"pause {name}": 1 for name in (*MODULES, "worker", *SERVERS)}),
+    "core": (20.0, {"kill api": 2, "kill api process": 2, "kill supervisor": 1, "restart core": 1}),
+}
 PAUSES_S: Final = (0.5, 6.0)
 BACK_S: Final = 60.0
 
@@ -58,16 +68,25 @@ class Fault(Struct, frozen=True):
 
 
 def faults_of(seed: int, scenario: str, gap_s: float) -> Iterator[Fault]:
-    """Yield faults without end, the same for the same arguments. `scenario` "all" has those of every one.
+    """Return faults without end, the same for the same arguments. `scenario` "all" has those of every one.
 
     They are dealt like cards: after each deal all have come as often as they should.
     """
-    chance = random.Random(f"{seed} {scenario}")
     chosen = SCENARIOS.values() if scenario == "all" else [SCENARIOS[scenario]]
-    deck = [name for each in chosen for name, times in each.items() for _ in range(times)]
+    return _dealt(f"{seed} {scenario}", {name: times for each in chosen for name, times in each.items()}, gap_s)
+
+
+def hard_faults_of(seed: int) -> list[Iterator[Fault]]:
+    """Return the streams of `HARD`, the same for the same seed."""
+    return [_dealt(f"{seed} hard {name}", faults, gap_s) for name, (gap_s, faults) in HARD.items()]
+
+
+def _dealt(seed: str, deal: Mapping[str, int], gap_s: float) -> Iterator[Fault]:
+    chance = random.Random(seed)
+    deck = [name for name, times in deal.items() for _ in range(times)]
     while True:
         for name in chance.sample(deck, len(deck)):
-            yield Fault(name, round(chance.uniform(0.2, 2 * gap_s), 3), round(chance.uniform(*PAUSES_S), 3))
+            yield Fault(name, round(chance.uniform(min(0.2, gap_s), 2 * gap_s), 3), round(chance.uniform(*PAUSES_S), 3))
 
 
 def has_its_turn(name: str, part: float) -> bool:
@@ -97,7 +116,11 @@ class Breaker:
 
     def process(self, name: str) -> psutil.Process:
         """Return a process of this Core by its short name. Raises LookupError while it is away."""
-        for child in psutil.Process(self._core.process.pid).children():
+        try:
+            children = psutil.Process(self._core.process.pid).children()
+        except psutil.NoSuchProcess:
+            children = []  # all are away
+        for child in children:
             try:
                 line = " ".join(child.cmdline())
                 comm = Path(f"/proc/{child.pid}/comm").read_text().strip()

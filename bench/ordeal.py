@@ -40,14 +40,14 @@ class Ordeal:
         """Let jobs flow while `breaking` runs; wait until all have ended or are stuck, and judge."""
         clients = self._clients()
         flow = threading.Thread(
-            target=self._guarded,
+            target=self.guarded,
             args=(lambda: self._submitter.flow(clients, self.over, jobs_max),),
             name="submitter",
             daemon=True,
         )
         self._watcher.start()
         flow.start()
-        self._guarded(breaking)
+        self.guarded(breaking)
         self.over.set()
         flow.join(2 * PATIENCE_S)
         if flow.is_alive():
@@ -60,7 +60,8 @@ class Ordeal:
         self._submitter.ledger.close()
         return Outcome(verdict, stuck, tuple(self._problems))
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Do it; what it raises becomes a finding, and the end."""
         try:
             work()
         except Exception as problem:  # noqa: BLE001 what goes wrong is a finding, and the judge speaks all the same

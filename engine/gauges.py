@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 #: Looks that are kept; older ones are needed only while records wait that long.
-LOOKS_MAX: Final = 600
+LOOKS_MAX: Final = 300
 RATE_OVER_MS: Final = 2_000
 
 

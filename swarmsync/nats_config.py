@@ -107,6 +107,7 @@ server_name: swarmsync
 pid_file: {json.dumps(str(Path(self.home) / "nats.pid"))}
 max_payload: 8MB
 max_pending: 128MB
+max_closed_clients: 64
 ping_interval: "10s"
 ping_max: 2{self._tls()}
 authorization {{

@@ -353,7 +353,7 @@ class Agent:
                 await asyncio.sleep(RETRY_S)
                 continue
             if isinstance(answer, ReportsAck):
-                for ref in self._reactor.acknowledged(answer.through_seq):
+                for ref in self._reactor.acknowledged(answer.through_seq, monotonic_ms()):
                     assignment = self._assignments.pop(ref, None)
                     if self._watch is not None:
                         self._watch.forget(ids.encode(ref.job_id), ref.fence)

@@ -1,7 +1,6 @@
 """From a ContainerPlan to what the shim of a plain process is told. Pure."""
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 from worker.container_runtime import ContainerPlan
@@ -25,15 +24,15 @@ def refusal(plan: ContainerPlan) -> str | None:
     return None
 
 
-def order(plan: ContainerPlan, directory: Path) -> dict[str, Any]:
+def order(plan: ContainerPlan, directory: str) -> dict[str, Any]:
     """What the shim is told. Secrets that are files lie where SWARMSYNC_SECRETS_DIR says, not in /run/secrets."""
     user, _, group = (plan.user or "").partition(":")
     secrets = {secret.env: secret.text for secret in plan.secrets if secret.env is not None}
-    own = {"PATH": _PATH, "HOME": str(directory / "work"), "SWARMSYNC_SECRETS_DIR": str(directory / "secrets")}
+    own = {"PATH": _PATH, "HOME": f"{directory}/work", "SWARMSYNC_SECRETS_DIR": f"{directory}/secrets"}
     return {
         "argv": [*(plan.entrypoint or ()), *(plan.command or ())],
         "environment": own | plan.environment | secrets,
-        "working_dir": plan.working_dir or ("/" if user else str(directory / "work")),
+        "working_dir": plan.working_dir or ("/" if user else f"{directory}/work"),
         "user": _number_or_name(user),
         "group": _number_or_name(group),
     }

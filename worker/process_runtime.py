@@ -5,6 +5,8 @@ not limited; the image's name is ignored, so the command must exist here. Volume
 
 Each job has a directory below `state_dir` and a shim (`process_shim.py`) in a session of its own. The agent only reads
 and signals, so a new agent finds all that a killed one has left: output as files, the exit status as a file.
+
+Paths of jobs are plain strings: pathlib has Python intern every name in them, and the table of those grows by it.
 """
 
 import asyncio
@@ -55,10 +57,10 @@ class ProcessRuntime:
     warning = "jobs run as plain processes, without isolation and without limits: for development only"
 
     def __init__(self, state_dir: Path) -> None:
-        self._root = state_dir
+        self._root = str(state_dir)
 
     async def open(self) -> RuntimeInfo:
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(self._root, mode=0o700, exist_ok=True)
         for name in self._names():
             if name.startswith("."):
                 await self._destroy(name)
@@ -93,29 +95,28 @@ class ProcessRuntime:
 
     def _prepare(self, plan: ContainerPlan) -> bool:
         """Make the job's directory, whole or not at all; False when there is one already."""
-        made = self._root / f".{plan.name}.{uuid4().hex}"
+        made = self._path(f".{plan.name}.{uuid4().hex}")
         try:
             self._fill(made, plan)
         except OSError:
             shutil.rmtree(made, ignore_errors=True)
             raise
         try:
-            made.rename(self._root / plan.name)
+            os.rename(made, self._path(plan.name))
         except OSError:
             shutil.rmtree(made)
             return False
         return True
 
-    def _fill(self, made: Path, plan: ContainerPlan) -> None:
-        (made / "secrets").mkdir(mode=0o700, parents=True)
-        (made / "work").mkdir()
+    def _fill(self, made: str, plan: ContainerPlan) -> None:
+        os.makedirs(f"{made}/secrets", mode=0o700)
+        os.mkdir(f"{made}/work")
         for secret in plan.secrets:
             if secret.env is None:
-                (made / "secrets" / secret.name).write_bytes(secret.value)
+                _write(f"{made}/secrets/{secret.name}", secret.value)
         labels = {name: getattr(plan, name) for name in ("job", "attempt", "fence", "session", "note")}
-        (made / "labels").write_text(json.dumps(labels))
-        (made / "order").touch(mode=0o600)
-        (made / "order").write_text(json.dumps(order(plan, self._root / plan.name)))
+        _write(f"{made}/labels", json.dumps(labels).encode())
+        _write(f"{made}/order", json.dumps(order(plan, self._path(plan.name))).encode(), mode=0o600)
 
     async def start(self, container_id: str) -> None:
         if not self._exists(container_id):
@@ -137,7 +138,7 @@ class ProcessRuntime:
             )
 
     def _launch(self, container_id: str) -> bytes:
-        command = [sys.executable, "-I", "-S", str(_SHIM), str(self._root / container_id)]
+        command = [sys.executable, "-I", "-S", str(_SHIM), self._path(container_id)]
         shim = subprocess.run(  # noqa: S603 our own program
             command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=START_TIMEOUT_S
         )
@@ -189,7 +190,7 @@ class ProcessRuntime:
     def _piece(self, container_id: str, stream: Stream, offset: int) -> LogPiece | None:
         """Read what is there; its time is that of the file's newest byte."""
         try:
-            with (self._root / container_id / stream).open("rb") as file:
+            with open(self._path(container_id, stream), "rb") as file:
                 file.seek(offset)
                 data = file.read(READ_MAX_BYTES)
                 return LogPiece(stream, data, os.fstat(file.fileno()).st_mtime) if data else None
@@ -225,7 +226,7 @@ class ProcessRuntime:
         """Hide the directory first: who waits sees a removal, not an exit; `open` finishes what a crash left."""
         hidden = f".{container_id}.{uuid4().hex}"
         try:
-            (self._root / container_id).rename(self._root / hidden)
+            os.rename(self._path(container_id), self._path(hidden))
         except FileNotFoundError:
             return
         await self._destroy(hidden)
@@ -234,7 +235,7 @@ class ProcessRuntime:
         if self._read(hidden, "running"):
             await self.kill(hidden)
             await self._wait_killed(hidden)
-        await asyncio.to_thread(shutil.rmtree, self._root / hidden, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._path(hidden), ignore_errors=True)
 
     async def archive(self, container_id: str, path: str) -> AsyncIterator[bytes]:
         """A job without isolation writes where it runs: `/out` is `out` in its working directory."""
@@ -263,7 +264,7 @@ class ProcessRuntime:
         return [observed for observed in map(self._observe, names) if observed is not None]
 
     def _names(self) -> Sequence[str]:
-        return [path.name for path in self._root.iterdir()]
+        return os.listdir(self._root)
 
     def _observe(self, container_id: str) -> Observed | None:
         labels, running = self._read(container_id, "labels"), self._read(container_id, "running")
@@ -285,15 +286,24 @@ class ProcessRuntime:
         )
 
     def _exists(self, container_id: str) -> bool:
-        return (self._root / container_id).is_dir()
+        return os.path.isdir(self._path(container_id))
 
     def _read(self, container_id: str, name: str) -> dict[str, Any]:
         """One of the job's JSON files; empty when there is none (yet)."""
         try:
-            document: dict[str, Any] = json.loads((self._root / container_id / name).read_bytes())
+            with open(self._path(container_id, name), "rb") as file:
+                document: dict[str, Any] = json.loads(file.read())
         except (FileNotFoundError, NotADirectoryError):
             return {}
         return document
+
+    def _path(self, *names: str) -> str:
+        return "/".join((self._root, *names))
+
+
+def _write(path: str, content: bytes, mode: int = 0o666) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        file.write(content)
 
 
 def _number(name: str) -> int:

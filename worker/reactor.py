@@ -21,8 +21,10 @@ LEASE_MARGIN_MS: Final = 2_000
 REPORTS_PER_MESSAGE: Final = 500
 #: A beginning that follows another message within this time waits as long for its end, and is then told with it.
 STARTS_WAIT_MS: Final = 250
-#: How many assignments that are over a worker remembers, lest an order that took its time begins one of them again.
-OVER_KEPT: Final = 10_000
+#: How long a worker remembers assignments that are over, lest an order that took its time begins one of them again:
+#: twice this, or twice so many.
+OVER_KEPT_MS: Final = 150_000
+OVER_KEPT: Final = 5_000
 
 
 class Held(Struct):
@@ -56,6 +58,8 @@ class Reactor:
         self._spoke_ms = now_ms - STARTS_WAIT_MS  # when the last message was made
         self._told: tuple[Holding, ...] | None = None
         self._over: dict[int, int] = {}  # job id -> fence of its last assignment here that Core has acknowledged
+        self._over_before: dict[int, int] = {}  # those of the time before that
+        self._over_since_ms = now_ms
 
     # ------------------------------------------------ contact with Core
 
@@ -138,7 +142,7 @@ class Reactor:
             known = self.held.get(order.ref.job_id)
             if known is not None and known.ref == order.ref:
                 continue  # a repeat: it is under way
-            if order.ref.fence <= self._over.get(order.ref.job_id, 0):
+            if self._is_over(order.ref):
                 continue  # a repeat that was under way when Core heard of the end
             why = self._refuses(order, terms.get(order.spec_id), now_ms)
             if why is not None:
@@ -230,9 +234,11 @@ class Reactor:
         """Return the ends that Core has not acknowledged."""
         return [report for _, report in self._outbox if isinstance(report, Ended)]
 
-    def acknowledged(self, through_seq: int) -> list[JobRef]:
+    def acknowledged(self, through_seq: int, now_ms: int) -> list[JobRef]:
         """Core has committed reports up to here; return the assignments whose containers may go now."""
         over: list[JobRef] = []
+        if len(self._over) >= OVER_KEPT or now_ms - self._over_since_ms >= OVER_KEPT_MS:
+            self._over_before, self._over, self._over_since_ms = self._over, {}, now_ms
         while self._outbox and self._outbox[0][0] <= through_seq:
             _, report = self._outbox.popleft()
             held = self.held.get(report.ref.job_id)
@@ -242,9 +248,10 @@ class Reactor:
                 del self.held[report.ref.job_id]
             self._over[report.ref.job_id] = report.ref.fence  # the next attempt may have begun, on newer orders
             over.append(report.ref)
-        while len(self._over) > OVER_KEPT:
-            del self._over[next(iter(self._over))]
         return over
+
+    def _is_over(self, ref: JobRef) -> bool:
+        return ref.fence <= max(self._over.get(ref.job_id, 0), self._over_before.get(ref.job_id, 0))
 
     def forget(self, refs: Iterable[JobRef]) -> None:
         """Drop assignments that never came to life."""

@@ -20,15 +20,17 @@ import msgspec
 from msgspec import Struct
 
 from bench import watch
-from bench.faults import Breaker, Fault, faults_of, has_its_turn
+from bench.faults import Breaker, Fault, faults_of, hard_faults_of, has_its_turn
 from bench.harness import Core, core, wait_until
 from bench.ordeal import Ordeal, Outcome, judged, tell
 from bench.plots import Chart, Point
 from bench.results import Say, spread
+from bench.storm import Storm, Strike
 from bench.submitter import PATIENCE_S, Submitter
 from swarmsync.client import Client
 
 NAME: Final = "chaos"
+PROBE_EVERY_S: Final = 1.0
 CONFIG: Final = """cpus = 8
 memory = "8GiB"
 [workers]
@@ -42,18 +44,11 @@ restarts_window_ms = 1000
 """
 
 
-class Struck(Struct, frozen=True):
-    """A fault that was, and how long the next new job took to begin; None: it did not within `PROBE_S`."""
-
-    name: str
-    at_s: float
-    recovered_s: float | None
-
-
 class Plan(Struct, frozen=True):
     """How to run. `jobs` 0: as many as the time allows; the run ends by time or when all jobs are submitted.
 
-    With `in_turns` a process is ended in one quarter of the time only (`faults.TURNS`).
+    With `in_turns` a process is ended in one quarter of the time only (`faults.TURNS`). `hard` has faults of all kinds
+    side by side (`faults.HARD`), and `scenario` and `gap_s` say nothing.
     """
 
     seed: int
@@ -63,6 +58,7 @@ class Plan(Struct, frozen=True):
     gap_s: float
     rate_per_s: float
     in_turns: bool = False
+    hard: bool = False
 
 
 def measure(
@@ -73,6 +69,7 @@ def measure(
     scenario: str = "all",
     seconds: float | None = None,
     jobs: int = 0,
+    hard: bool = False,
     ledger: Path | None = None,
 ) -> dict[str, Any]:
     plan = Plan(
@@ -81,7 +78,8 @@ def measure(
         seconds=seconds or (30.0 if quick else 600.0),
         jobs=jobs,
         gap_s=0.4,
-        rate_per_s=6.0,
+        rate_per_s=13.0 if hard else 6.0,
+        hard=hard,
     )
     with core("process", config=CONFIG) as there:
         figures = Run(there, plan, say).figures()
@@ -96,7 +94,8 @@ class Run:
     def __init__(self, there: Core, plan: Plan, say: Say) -> None:
         self.plan, self.core, self._say = plan, there, say
         self._breaker = Breaker(there)
-        self.struck: list[Struck] = []
+        self.struck: list[Strike] = []
+        self.probes: list[tuple[str, float | None]] = []  # after which fault; seconds until a new job began, or never
         self._began = time.monotonic()
         self.watcher = watch.of(there, NAME, self._began, say)
         self._submitter = Submitter(there.data_dir.parent / "judge", NAME, plan.seed, plan.rate_per_s, say)
@@ -107,7 +106,16 @@ class Run:
         client = self.core.client(patience_s=PATIENCE_S)
         wait_until(lambda: client.get("/v1/stats")["workers"].get("ready", 0) == 1, 60)
         self._say(f"seed {self.plan.seed}, scenario {self.plan.scenario}, {self.plan.seconds:g} s")
-        return self._told(self._ordeal.during(lambda: self._break(client), jobs_max=self.plan.jobs))
+        breaking = self._storm if self.plan.hard else self._break
+        return self._told(self._ordeal.during(lambda: breaking(client), jobs_max=self.plan.jobs))
+
+    def _storm(self, client: Client) -> None:
+        storm = Storm(self._breaker, self._ordeal.guarded)
+        self.struck = storm.strikes
+        storm.begin(hard_faults_of(self.plan.seed), self._began)
+        while not self._ordeal.over.wait(PROBE_EVERY_S) and self._time_s() < self.plan.seconds:
+            self._probe(client, "any", time.monotonic())
+        storm.end()
 
     def _break(self, client: Client) -> None:
         for fault in faults_of(self.plan.seed, self.plan.scenario, self.plan.gap_s):
@@ -122,20 +130,23 @@ class Run:
     def _strike(self, client: Client, fault: Fault) -> None:
         at_s = self._time_s()
         self._breaker.strike(fault)
-        done = time.monotonic()
-        took = self._submitter.probe([client], f"probe-{self.plan.seed}-{len(self.struck)}", done)
-        self.struck.append(Struck(fault.name, round(at_s, 2), took))
+        self.struck.append(Strike(round(at_s, 2), fault.name))
+        self._probe(client, fault.name, time.monotonic())
+
+    def _probe(self, client: Client, fault: str, since: float) -> None:
+        took = self._submitter.probe([client], f"probe-{self.plan.seed}-{len(self.probes)}", since)
+        self.probes.append((fault, took))
         told = "no new job began" if took is None else f"a new job began after {took:.2f} s"
-        self._say(f"fault {len(self.struck)}, {fault.name}: {told}; {self._submitter.jobs} jobs")
+        self._say(f"fault {len(self.struck)}, {fault}: {told}; {self._submitter.jobs} jobs")
 
     def _time_s(self) -> float:
         return time.monotonic() - self._began
 
     def _told(self, outcome: Outcome) -> dict[str, Any]:
         seen, plan = self.watcher.seen, self.plan
-        kinds = sorted({struck.name for struck in self.struck})
-        back = {kind: [s.recovered_s for s in self.struck if s.name == kind] for kind in kinds}
-        slow = sum(struck.recovered_s is None for struck in self.struck)
+        kinds = sorted({fault for fault, _ in self.probes})
+        back = {kind: [took for fault, took in self.probes if fault == kind] for kind in kinds}
+        slow = sum(took is None for _, took in self.probes)
         figures = {
             "plan": msgspec.to_builtins(plan),
             "lasted_s": round(self._time_s(), 1),
@@ -149,10 +160,8 @@ class Run:
             },
         }
         for kind, took in figures["recovery_s"].items():
-            n = figures["faults_by_kind"][kind]
-            self._say(
-                f"{kind:<20} n {n:>4}   new job after p50 {took.get('p50', 0):6.2f} s  p99 {took.get('p99', 0):6.2f} s"
-            )
+            p50, p99 = took.get("p50", 0.0), took.get("p99", 0.0)
+            self._say(f"{kind:<20} n {len(back[kind]):>4}   new job after p50 {p50:6.2f} s  p99 {p99:6.2f} s")
         tell(figures, self._say)
         return figures
 

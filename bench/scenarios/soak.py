@@ -22,7 +22,7 @@ from engine.shared_resource.segment import DIRECTORY
 _MIB: Final = 1 << 20
 GAP_S: Final = 10.0
 #: Of a life, where there is that much; a quick run sees nothing but warm-up.
-WARM_UP_S: Final = 300.0
+WARM_UP_S: Final = 600.0
 CURVE_EVERY_S: Final = 20.0
 
 

@@ -195,7 +195,7 @@ class Agent:
                 yield RETRY_MS
                 continue
             if isinstance(answer, ReportsAck):
-                for ref in self.reactor.acknowledged(answer.through_seq):
+                for ref in self.reactor.acknowledged(answer.through_seq, self.monotonic_ms()):
                     self.world.checks.acknowledged(ref)
                     self.attempts.pop(ref, None)
                     self.life.run(self._remove(ref))

@@ -122,7 +122,7 @@ def orders_of_any_age(patch: pytest.MonkeyPatch) -> None:
 
 
 def orders_begun_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reactor, "OVER_KEPT", 0)
+    patch.setattr(Reactor, "_is_over", lambda _self, _ref: False)
 
 
 def room_not_counted(patch: pytest.MonkeyPatch) -> None:

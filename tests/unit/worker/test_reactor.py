@@ -35,7 +35,7 @@ def finish(reactor, *refs):
     """Report these as ended and let Core acknowledge everything."""
     for ref in refs:
         reactor.report(ended(ref), 0)
-    return reactor.acknowledged(10**6)
+    return reactor.acknowledged(10**6, 0)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_the_next_attempt_may_overtake_cores_word_on_the_last_ones_end(reactor):
     reactor.report(ended(A), 0)
     receipt, begin, _ = take(reactor, 12, run(newer))
     assert (receipt.refused, begin) == ((), [run(newer)])
-    assert reactor.acknowledged(1) == [A], "the container of the one that has ended may go"
+    assert reactor.acknowledged(1, 0) == [A], "the container of the one that has ended may go"
     assert [holding.ref for holding in reactor.holds()] == [newer]
     assert reactor._used == ONE.need
     assert finish(reactor, newer) == [newer]
@@ -292,9 +292,9 @@ def test_reports_are_numbered_and_repeated_until_acknowledged(reactor):
     reactor.report(first, 0)
     reactor.report(second, 0)
     assert reactor.unacknowledged(0) == (1, (first, second))
-    assert reactor.acknowledged(1) == []
+    assert reactor.acknowledged(1, 0) == []
     assert reactor.unacknowledged(0) == (2, (second,))
-    assert reactor.acknowledged(2) == []
+    assert reactor.acknowledged(2, 0) == []
     assert reactor.unacknowledged(0) == (3, ())
 
 
@@ -302,10 +302,10 @@ def test_an_acknowledged_end_lets_the_container_go_exactly_once(reactor):
     take(reactor, 11, run(A), run(B))
     reactor.report(ended(A), 0)
     reactor.report(Started(B, 1), 0)
-    assert reactor.acknowledged(0) == []
+    assert reactor.acknowledged(0, 0) == []
     assert reactor.holds()[0].ref == A
-    assert reactor.acknowledged(1) == [A]
-    assert reactor.acknowledged(1) == []
+    assert reactor.acknowledged(1, 0) == [A]
+    assert reactor.acknowledged(1, 0) == []
     assert [holding.ref for holding in reactor.holds()] == [B]
 
 
@@ -313,16 +313,16 @@ def test_the_end_of_an_earlier_attempt_does_not_let_a_newer_one_go(reactor):
     newer = JobRef(A.job_id, 2)
     reactor.report(ended(A), 0)
     reactor.hold(newer, ONE, AssignmentState.RUNNING)
-    assert reactor.acknowledged(1) == [A]
+    assert reactor.acknowledged(1, 0) == [A]
     assert [holding.ref for holding in reactor.holds()] == [newer]
 
 
 def test_an_old_acknowledgement_changes_nothing(reactor):
     for _ in range(3):
         reactor.report(Started(A, 1), 0)
-    reactor.acknowledged(3)
+    reactor.acknowledged(3, 0)
     reactor.report(Started(A, 2), 0)
-    assert reactor.acknowledged(2) == []
+    assert reactor.acknowledged(2, 0) == []
     assert reactor.unacknowledged(0) == (4, (Started(A, 2),))
 
 
@@ -331,7 +331,7 @@ def test_a_message_has_a_bounded_number_of_reports(reactor):
         reactor.report(Started(A, number), 0)
     first_seq, reports = reactor.unacknowledged(0)
     assert (first_seq, len(reports)) == (1, REPORTS_PER_MESSAGE)
-    reactor.acknowledged(REPORTS_PER_MESSAGE)
+    reactor.acknowledged(REPORTS_PER_MESSAGE, 0)
     assert reactor.unacknowledged(0) == (REPORTS_PER_MESSAGE + 1, (Started(A, REPORTS_PER_MESSAGE),))
 
 
@@ -340,7 +340,7 @@ def spoken(reactor):
     """One that made a message at 1,000 ms."""
     reactor.report(Started(C, 1), 1_000)
     assert reactor.unacknowledged(1_000) == (1, (Started(C, 1),))
-    reactor.acknowledged(1)
+    reactor.acknowledged(1, 0)
     return reactor
 
 
@@ -379,11 +379,11 @@ def test_an_end_is_known_by_its_own_number_and_not_by_that_of_its_beginning(spok
     spoken.report(Started(A, 1), 1_100)
     spoken.report(ended(A, EndReason.EXIT_CODE), 1_200)
     assert spoken.held[1].ended_seq == 3
-    assert spoken.acknowledged(2) == []
-    assert spoken.acknowledged(3) == [A]
+    assert spoken.acknowledged(2, 0) == []
+    assert spoken.acknowledged(3, 0) == [A]
 
 
 def test_a_report_of_something_unknown_is_sent_all_the_same(reactor):
     reactor.report(ended(C), 0)
     assert reactor.unacknowledged(0) == (1, (ended(C),))
-    assert reactor.acknowledged(1) == []
+    assert reactor.acknowledged(1, 0) == []

@@ -22,10 +22,15 @@ def reactor():
     return Reactor(Need(1_000, 1_000), now_ms=0)
 
 
-def live_and_end(reactor, seq, order):
-    reactor.take(Orders(1, seq, (order,)), TERMS, 0)
-    reactor.report(Ended(order.ref, EndReason.COMPLETED, "", 0), 0)
-    reactor.acknowledged(10**6)
+def live_and_end(reactor, seq, order, now_ms=0):
+    assert begun(reactor, seq, order, now_ms=now_ms) == [order]
+    reactor.report(Ended(order.ref, EndReason.COMPLETED, "", 0), now_ms)
+    reactor.acknowledged(10**6, now_ms)
+
+
+def begun(reactor, seq, *orders, now_ms=0):
+    reactor.heard(now_ms)
+    return reactor.take(Orders(1, seq, orders), TERMS, now_ms)[1]
 
 
 def test_an_order_that_was_sent_again_before_core_heard_of_the_end_begins_nothing(reactor):
@@ -43,6 +48,15 @@ def test_the_next_attempt_of_the_job_is_begun(reactor):
 
 def test_only_so_many_ends_are_remembered(reactor, monkeypatch):
     monkeypatch.setattr(module, "OVER_KEPT", 2)
-    for seq, job_id in enumerate((1, 2, 3), 1):
-        live_and_end(reactor, seq, run(job_id))
-    assert reactor.take(Orders(1, 9, (run(1), run(2), run(3))), TERMS, 0)[1] == [run(1)]
+    for job_id in (1, 2, 3, 4, 5):
+        live_and_end(reactor, job_id, run(job_id))
+    assert reactor.take(Orders(1, 9, tuple(map(run, (1, 2, 3, 4, 5)))), TERMS, 0)[1] == [run(1), run(2)]
+
+
+def test_ends_are_remembered_for_minutes_and_not_for_ever(reactor):
+    kept_ms = module.OVER_KEPT_MS
+    live_and_end(reactor, 1, run(1), now_ms=1)
+    live_and_end(reactor, 2, run(2), now_ms=kept_ms)
+    assert begun(reactor, 3, run(1), now_ms=2 * kept_ms - 1) == []
+    live_and_end(reactor, 4, run(3), now_ms=2 * kept_ms)
+    assert begun(reactor, 5, run(1), run(2), run(3), now_ms=2 * kept_ms) == [run(1)]

@@ -38,16 +38,16 @@ from swarmsync.protocol.messages import (
     Welcome,
 )
 from worker.assignment import Assignment
-from worker.container_runtime import ContainerRuntime, RuntimeProblem, Seen
+from worker.container_runtime import ContainerPlan, ContainerRuntime, RuntimeProblem, Seen
 from worker.eager import cancelled
 from worker.lease_file import boot_id, boot_ms
 from worker.leases import key_of
 from worker.orphans import remove_orphans
 from worker.output import OutputSender
 from worker.patience import MAX_S, Patience
-from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of
+from worker.plans import Terms, model_of, plan_of, read_terms, ref_of, terms_of
 from worker.probe import PROBE_JOB, probe
-from worker.reactor import Reactor
+from worker.reactor import Reactor, TermsKey, terms_key
 from worker.watch import Watch
 
 RETRY_S: Final = 0.2
@@ -99,6 +99,7 @@ class Agent:
         self._specs: dict[int, tuple[bytes, JobSpec]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
         self._reports_wake = asyncio.Event()
+        self._waking = False  # a timer runs that will set it
         self._patience = {"join": Patience(MAX_S), "pulse": Patience(MAX_S), "reports": Patience()}
         self._stopping = asyncio.Event()
         self._leaving = False
@@ -264,21 +265,20 @@ class Agent:
         except codec.DecodeError as problem:
             log.warning("an order message cannot be read", worker=self.name, problem=str(problem))
             return
-        terms: dict[int, Terms] = {}
-        memory: dict[int, int] = {}
+        terms: dict[TermsKey, Terms] = {}
         for order in orders.orders:
-            if not isinstance(order, RunJob) or order.spec_id not in specs:
-                continue
-            if memory.get(order.spec_id) != order.memory_bytes:  # most orders of a message are alike
-                memory[order.spec_id] = order.memory_bytes
-                terms[order.spec_id] = terms_of(specs[order.spec_id], order)
+            if isinstance(order, RunJob) and order.spec_id in specs and terms_key(order) not in terms:
+                terms[terms_key(order)] = terms_of(specs[order.spec_id], order)
         receipt, begin, stop = self._reactor.take(orders, terms, monotonic_ms())
         if begin:
             self._note()  # before a container exists
+        models: dict[TermsKey, ContainerPlan] = {}
         for run in begin:
-            own, spec = self._reactor.held[run.ref.job_id].terms, specs[run.spec_id]
-            plan = plan_of(spec, run, own, worker=self.name, session=self.session, logins=orders.logins)
-            self._begin(run.ref, own, plan=plan, missing=run.missing)
+            key = terms_key(run)
+            model = models.get(key)
+            if model is None:  # most orders of a message are alike
+                model = models[key] = model_of(specs[run.spec_id], terms[key], worker=self.name, session=self.session)
+            self._begin(run.ref, terms[key], plan=plan_of(model, run, orders.logins), missing=run.missing)
         with contextlib.suppress(Unavailable):  # without a receipt the orders come again
             await self._bus.publish(subjects.up(self.name, "receipt"), codec.encode(receipt))
         self._stop_all(stop)
@@ -329,11 +329,22 @@ class Agent:
             why = "the worker's agent let the lease end, and its watchdog stopped the container"
             report = msgspec.structs.replace(report, reason=EndReason.WORKER_LOST, message=why)
         due_ms = self._reactor.report(report, monotonic_ms())
-        if due_ms:
-            # A loop's clock may be coarser than ours: woken a moment early, nothing would wake for this report again.
-            asyncio.get_running_loop().call_later((due_ms + 2) / 1000, self._reports_wake.set)
-        else:
+        if not due_ms:
             self._reports_wake.set()
+        elif not self._waking:
+            self._wake_in(due_ms)
+
+    def _wake_in(self, due_ms: int) -> None:
+        self._waking = True
+        # A loop's clock may be coarser than ours: woken a moment early, nothing would wake for this report again.
+        asyncio.get_running_loop().call_later((due_ms + 2) / 1000, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        self._reports_wake.set()
+        due_ms = self._reactor.next_due_ms(monotonic_ms())
+        if due_ms is not None:
+            self._wake_in(due_ms)
 
     def _was_put_down(self, ref: JobRef) -> bool:
         return self._watch is not None and self._watch.was_put_down(ids.encode(ref.job_id), ref.fence)

@@ -41,6 +41,7 @@ FLOOD_BYTES = 1 << 30
 KILL_AGAIN_S = 10.0
 PULL_MAX_S = 900.0
 CREATE_MAX_S = 120.0
+_SILENT = StreamSum()
 
 
 def wall_ms() -> int:
@@ -49,6 +50,20 @@ def wall_ms() -> int:
 
 class Assignment:
     """Drives one assignment; `say` queues a report."""
+
+    own: asyncio.Task[Any] | None = None
+    _started_ms: int | None = None
+    _stop: StopJob | None = None
+    _cause: EndReason | None = None
+    _cause_ms = 0
+    _stopping: asyncio.Task[None] | None = None
+    _running = False
+    _preparing: asyncio.Task[Any] | None = None
+    _interrupted = False
+    _sampling: asyncio.Task[None] | None = None
+    _streams: tuple[Stream, Stream] | None = None
+    _image = ""  # the digest that the plan's tag meant here
+    _over_limit = False  # what `logs.on_limit: fail` does not forgive
 
     def __init__(
         self,
@@ -73,19 +88,6 @@ class Assignment:
         self._missing = missing  # what it needs and Core does not have any more
         self.container_id: str | None = adopted.container_id if adopted else None
         self._seen = adopted.state if adopted else Seen.ABSENT
-        self._started_ms: int | None = None
-        self._stop: StopJob | None = None
-        self._cause: EndReason | None = None
-        self._cause_ms = 0
-        self._stopping: asyncio.Task[None] | None = None
-        self._running = False
-        self.own: asyncio.Task[Any] | None = None
-        self._preparing: asyncio.Task[Any] | None = None
-        self._interrupted = False
-        self._sampling: asyncio.Task[None] | None = None
-        self._streams: tuple[Stream, Stream] | None = None
-        self._image = ""  # the digest that the plan's tag meant here
-        self._over_limit = False  # what `logs.on_limit: fail` does not forgive
         self._spent = Stopwatch()
         self._watch_file = watch
         before = watch.cause(*self._name) if watch is not None and adopted is not None else None
@@ -129,6 +131,7 @@ class Assignment:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
             end, exit_ = steps.problem_end(problem), None
+            self._spent.end()
             self._mark(end.reason)
             await self._surely_down()
         except asyncio.CancelledError:
@@ -190,17 +193,17 @@ class Assignment:
 
     async def _create(self) -> None:
         assert self._plan is not None
+        self._spent.begin("pull_ms")
         try:
-            with self._spent.measure("pull_ms"):
-                begun = Begun(self._runtime.ensure_image(self._plan.image, self._plan.registry_auth))
-                found = await begun.rest() if begun.done else await self._pull(begun)
+            begun = Begun(self._runtime.ensure_image(self._plan.image, self._plan.registry_auth))
+            found = await begun.rest() if begun.done else await self._pull(begun)
         except TimeoutError:
             why = f"the image {self._plan.image} was not there after {PULL_MAX_S / 60:g} minutes of pulling"
             raise RuntimeProblem(EndReason.IMAGE_PULL_FAILED, why, retryable=True) from None
         self._image = found.reference if "@" in found.reference else ""
+        self._spent.begin("create_ms")
         try:
-            with self._spent.measure("create_ms"):
-                self.container_id = await within(CREATE_MAX_S, self._runtime.create(self._plan))
+            self.container_id = await within(CREATE_MAX_S, self._runtime.create(self._plan))
         except TimeoutError:
             why = f"the container was not made within {CREATE_MAX_S:g} s"
             raise RuntimeProblem(EndReason.CREATE_FAILED, why, retryable=True) from None
@@ -219,8 +222,9 @@ class Assignment:
 
     async def _start(self) -> None:
         assert self.container_id is not None
-        with self._spent.measure("start_ms"):
-            await self._runtime.start(self.container_id)
+        self._spent.begin("start_ms")
+        await self._runtime.start(self.container_id)
+        self._spent.end()
         self._seen = Seen.RUNNING
         self._started_ms = wall_ms()
         self._say(Started(self.ref, self._started_ms, self._image, spent=self._spent.read()))
@@ -244,7 +248,6 @@ class Assignment:
         try:
             exit_ = await ending.rest()
             self._running = False
-            self._spent.end("stop_ms")
             self._spent.begin("collect_ms")
             await (self._copy_output() if copying is None else copying)
         finally:
@@ -321,12 +324,19 @@ class Assignment:
 
     async def _collect_outputs(self, end: End, exit_: Exit | None) -> tuple[End, tuple[OutputSum, ...]]:
         """Bring in the files that the spec wants, also of an attempt that failed; what fails here fails a good one."""
-        outputs = self.terms.wanted_outputs()
-        if not outputs or exit_ is None or exit_.removed or exit_.started_at is None or self.container_id is None:
+        if (
+            not self.terms.outputs
+            or exit_ is None
+            or exit_.removed
+            or exit_.started_at is None
+            or self.container_id is None
+        ):
             return end, ()
         self._say(Progress(self.ref, AssignmentState.COLLECTING))
         try:
-            return end, await Collector(self.ref, self._runtime, self._output).collect(self.container_id, outputs)
+            return end, await Collector(self.ref, self._runtime, self._output).collect(
+                self.container_id, self.terms.wanted_outputs()
+            )
         except (OutputProblem, RuntimeProblem) as problem:
             reason, message = problem.reason, problem.message
         except Exception as problem:  # noqa: BLE001 as in `live`: a full disk, say
@@ -343,15 +353,17 @@ class Assignment:
         end, outputs = await self._collect_outputs(end, exit_)
         usage: Usage | None = None
         if self.container_id is not None:
-            with contextlib.suppress(RuntimeProblem):
+            try:
                 usage = await self._runtime.usage(self.container_id)
-        stdout, stderr = (stream.sum for stream in self._streams) if self._streams else (StreamSum(), StreamSum())
+            except RuntimeProblem:
+                usage = None
+        stdout, stderr = (self._streams[0].sum, self._streams[1].sum) if self._streams else (_SILENT, _SILENT)
         started_ms, ended_ms = self._started_ms, wall_ms()
         if exit_ is not None:
             started_ms = started_ms if exit_.started_at is None else round(exit_.started_at * 1000)
             ended_ms = ended_ms if exit_.finished_at is None else round(exit_.finished_at * 1000)
         cpu_ms = None if usage is None or usage.cpu_s is None else round(usage.cpu_s * 1000)
         peak = None if usage is None else usage.memory_peak_bytes
-        self._spent.end("collect_ms")
+        self._spent.end()
         known = (end.reason, end.message, ended_ms, end.exit_code, started_ms, stdout, stderr, cpu_ms, peak)
         self._say(Ended(self.ref, *known, self._spent.read(), outputs))

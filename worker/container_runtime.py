@@ -66,7 +66,7 @@ class Mount(Struct, frozen=True):
     size_bytes: int | None = None
 
 
-class ContainerPlan(Struct, frozen=True):
+class ContainerPlan(Struct, frozen=True, gc=False):
     """One assignment's container, complete: nothing else decides how it runs."""
 
     job: str
@@ -138,7 +138,7 @@ class LogPiece(Struct, frozen=True):
     at: float
 
 
-class Exit(Struct, frozen=True):
+class Exit(Struct, frozen=True, gc=False):
     """How a container ended. `started_at` None: it never ran. `removed`: it vanished, and the rest may be unknown."""
 
     exit_code: int
@@ -149,7 +149,7 @@ class Exit(Struct, frozen=True):
     removed: bool = False
 
 
-class ImageRef(Struct, frozen=True):
+class ImageRef(Struct, frozen=True, gc=False):
     """A local image: `reference` is its digest where a registry gave it one, else its id."""
 
     reference: str
@@ -157,7 +157,7 @@ class ImageRef(Struct, frozen=True):
     size_bytes: int
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """What a container has used so far; None where the runtime cannot know."""
 
     memory_peak_bytes: int | None

@@ -41,6 +41,8 @@ _NOTHING: Final = sha256().hexdigest()
 class Stream:
     """One stream of one assignment: how much there was, how much of it is kept, and its hash."""
 
+    __slots__ = ("_hash", "_kept_sha256", "_moved", "kept", "number", "ref", "size", "stored")
+
     def __init__(self, ref: JobRef, number: int, stored: int) -> None:
         self.ref = ref
         self.number = number

@@ -70,27 +70,17 @@ def read_terms(note: str) -> Terms:
         return Terms(Need())
 
 
-def plan_of(
-    spec: JobSpec,
-    order: RunJob,
-    terms: Terms,
-    *,
-    worker: str,
-    session: str,
-    logins: Mapping[str, RegistryLogin] = MappingProxyType({}),
-) -> ContainerPlan:
-    """Return the container that runs this assignment."""
-    login = login_for(order.image or spec.image, logins)
-    job = ids.encode(order.ref.job_id)
+def model_of(spec: JobSpec, terms: Terms, *, worker: str, session: str) -> ContainerPlan:
+    """Return what all containers of this spec on these terms have in common: a plan for no job yet."""
     return ContainerPlan(
-        job=job,
-        attempt=order.ref.fence,
-        fence=order.ref.fence,
+        job="",
+        attempt=0,
+        fence=0,
         session=session,
-        image=order.image or spec.image,
+        image=spec.image,
         entrypoint=tuple(spec.entrypoint) if spec.entrypoint is not None else None,
         command=tuple(spec.command) if spec.command is not None else None,
-        environment={**spec.environment, **_environment(job, order, worker)},
+        environment={**spec.environment, "SWARMSYNC_WORKER": worker},
         working_dir=spec.working_dir,
         user=spec.user,
         init=spec.init,
@@ -108,22 +98,41 @@ def plan_of(
         capabilities=tuple(map(bare_capability, spec.security.capabilities)),
         devices=spec.security.devices,
         privileged=spec.security.privileged,
-        secrets=tuple(SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets),
         note=write_terms(terms),
+    )
+
+
+def plan_of(
+    model: ContainerPlan, order: RunJob, logins: Mapping[str, RegistryLogin] = MappingProxyType({})
+) -> ContainerPlan:
+    """Return the container that runs this assignment."""
+    image, fence = order.image or model.image, order.ref.fence
+    login = login_for(image, logins) if logins else None
+    job = ids.encode(order.ref.job_id)
+    return msgspec.structs.replace(
+        model,
+        job=job,
+        attempt=fence,
+        fence=fence,
+        image=image,
+        environment=_environment(model, job, order),
+        secrets=tuple(SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets)
+        if order.secrets
+        else (),
         user_id=order.user_id,
         registry_auth=None if login is None else RegistryAuth(login.username, login.password),
     )
 
 
-def _environment(job: str, order: RunJob, worker: str) -> dict[str, str]:
+def _environment(model: ContainerPlan, job: str, order: RunJob) -> dict[str, str]:
     """The contract's variables; they win over the spec's."""
     fence = str(order.ref.fence)
     names = {
+        **model.environment,
         "SWARMSYNC_JOB_ID": job,
         "SWARMSYNC_JOB_NAME": order.name,
         "SWARMSYNC_ATTEMPT": fence,
         "SWARMSYNC_FENCE": fence,
-        "SWARMSYNC_WORKER": worker,
     }
     if order.array_index is not None:
         names["SWARMSYNC_ARRAY_INDEX"] = str(order.array_index)

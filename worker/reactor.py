@@ -4,8 +4,8 @@ Pure: time is an argument and nothing here waits. The agent performs what it ret
 """
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -25,6 +25,14 @@ STARTS_WAIT_MS: Final = 250
 #: twice this, or twice so many.
 OVER_KEPT_MS: Final = 150_000
 OVER_KEPT: Final = 5_000
+
+
+#: What an order's terms hang on: its spec, and the memory that its attempt gets.
+TermsKey: TypeAlias = tuple[int, int]
+
+
+def terms_key(order: RunJob) -> TermsKey:
+    return order.spec_id, order.memory_bytes
 
 
 class Held(Struct):
@@ -126,9 +134,9 @@ class Reactor:
     # ------------------------------------------------ orders
 
     def take(
-        self, message: Orders, terms: dict[int, Terms], now_ms: int
+        self, message: Orders, terms: Mapping[TermsKey, Terms], now_ms: int
     ) -> tuple[Receipt, list[RunJob], list[StopJob]]:
-        """Decide on an order message; `terms` per spec id. Return the receipt, what to begin and what to stop."""
+        """Decide on an order message. Return the receipt, what to begin and what to stop."""
         if self._joining or (message.epoch, message.seq) <= self.high or not self.in_touch(now_ms):
             return Receipt(message.epoch, message.seq, stale=True), [], []
         self.high = (message.epoch, message.seq)
@@ -144,19 +152,18 @@ class Reactor:
                 continue  # a repeat: it is under way
             if self._is_over(order.ref):
                 continue  # a repeat that was under way when Core heard of the end
-            why = self._refuses(order, terms.get(order.spec_id), now_ms)
-            if why is not None:
-                refused.append((order.ref, why))
+            own = terms.get(terms_key(order))
+            why = "the order came without its spec" if own is None else self._refuses(order, own, now_ms)
+            if own is None or why is not None:
+                refused.append((order.ref, why or ""))
                 continue
-            self.hold(order.ref, terms[order.spec_id])
+            self.hold(order.ref, own)
             begin.append(order)
         return Receipt(message.epoch, message.seq, tuple(refused)), begin, stop
 
-    def _refuses(self, order: RunJob, terms: Terms | None, now_ms: int) -> str | None:
+    def _refuses(self, order: RunJob, terms: Terms, now_ms: int) -> str | None:
         if self.draining:
             return "it is stopping"
-        if terms is None:
-            return "the order came without its spec"
         if now_ms - self._heard_ms > _silence_max(self._lease_of(terms), terms):
             return "it has had no contact with Core for too long"  # it would have to be stopped at once
         earlier = self.held.get(order.ref.job_id)
@@ -219,6 +226,10 @@ class Reactor:
     def _queue(self, report: Report) -> None:
         self._outbox.append((self._next_seq, report))
         self._next_seq += 1
+
+    def next_due_ms(self, now_ms: int) -> int | None:
+        """Return in how many milliseconds the next of the beginnings that wait is due; None: none waits."""
+        return next((due_ms - now_ms for due_ms, _ in self._young.values() if due_ms > now_ms), None)
 
     def unacknowledged(self, now_ms: int) -> tuple[int, tuple[Report, ...]]:
         """Return the next message: the number of its first report, and the reports."""

@@ -36,7 +36,7 @@ _STOPPED: Final = {
 }
 
 
-class End(Struct, frozen=True):
+class End(Struct, frozen=True, gc=False):
     reason: EndReason
     message: str
     exit_code: int | None

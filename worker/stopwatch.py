@@ -2,53 +2,43 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 from swarmsync.protocol.messages import Spent
 
 Lap = Literal["pull_ms", "create_ms", "start_ms", "stop_ms", "collect_ms"]
-
-
-def _monotonic_ms() -> float:
-    return time.monotonic_ns() / 1_000_000
+_MS: Final = 1_000_000
+_NOTHING: Final = Spent()
 
 
 class Stopwatch:
-    """Laps that are begun and ended by name; one that was never begun, or has not ended, counts nothing."""
+    """One lap at a time: beginning one ends the one before. What took less than half a millisecond counts nothing."""
 
-    def __init__(self, now_ms: Callable[[], float] = _monotonic_ms) -> None:
-        self._now_ms = now_ms
-        self._begun: dict[Lap, float] = {}
-        self._spent: dict[Lap, float] = {}
+    __slots__ = ("_began_ns", "_lap", "_now_ns", "_spent")
+
+    def __init__(self, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._now_ns = now_ns
+        self._lap: Lap | None = None
+        self._began_ns = 0
+        self._spent: dict[Lap, int] | None = None  # milliseconds; most assignments of a flood have none to tell
 
     def begin(self, lap: Lap) -> None:
-        self._begun[lap] = self._now_ms()
+        now_ns = self._now_ns()
+        if self._lap is not None:
+            self._add(self._lap, now_ns)
+        self._lap, self._began_ns = lap, now_ns
 
-    def end(self, lap: Lap) -> None:
+    def end(self) -> None:
         """Add what has passed since the lap was begun; a step may be taken again after a crash."""
-        begun_ms = self._begun.pop(lap, None)
-        if begun_ms is not None:
-            self._spent[lap] = self._spent.get(lap, 0.0) + self._now_ms() - begun_ms
+        if self._lap is not None:
+            self._add(self._lap, self._now_ns())
+            self._lap = None
 
-    def measure(self, lap: Lap) -> "_Measured":
-        """Count the body of a `with` block as part of the lap, also when it raises."""
-        return _Measured(self, lap)
+    def _add(self, lap: Lap, now_ns: int) -> None:
+        spent_ms = (now_ns - self._began_ns + _MS // 2) // _MS
+        if spent_ms:
+            self._spent = self._spent or {}
+            self._spent[lap] = self._spent.get(lap, 0) + spent_ms
 
     def read(self) -> Spent:
-        return Spent(**{lap: round(spent_ms) for lap, spent_ms in self._spent.items()})
-
-
-class _Measured:
-    """A class and no generator: it is entered three times a job."""
-
-    __slots__ = ("_lap", "_watch")
-
-    def __init__(self, watch: Stopwatch, lap: Lap) -> None:
-        self._watch = watch
-        self._lap = lap
-
-    def __enter__(self) -> None:
-        self._watch.begin(self._lap)
-
-    def __exit__(self, *_problem: object) -> None:
-        self._watch.end(self._lap)
+        return _NOTHING if self._spent is None else Spent(**self._spent)

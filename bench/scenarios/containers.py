@@ -25,7 +25,7 @@ from swarmsync.protocol.codec import convert_spec
 from swarmsync.protocol.messages import RunJob
 from worker.demo_image import TAG
 from worker.docker_config import create_body
-from worker.plans import plan_of, terms_of
+from worker.plans import model_of, plan_of, terms_of
 
 CONCURRENT: Final = 4
 #: Quick or not: containers per round, rounds, networks.
@@ -126,7 +126,7 @@ def _body(spec: dict[str, Any], number: int) -> dict[str, Any]:
     """What our worker would send; without a name, and as nobody's container."""
     made = convert_spec(spec)
     order = RunJob(JobRef(number + 1, 1), 1, "", 0)
-    plan = plan_of(made, order, terms_of(made, order), worker="bench", session="bench")
+    plan = plan_of(model_of(made, terms_of(made, order), worker="bench", session="bench"), order)
     body = create_body(plan, owner="bench-raw")
     body["Labels"] = {"bench": "raw"}
     return body

@@ -10,7 +10,7 @@ from swarmsync.model.resources import Need
 from swarmsync.model.rules import Rules
 
 
-class JobRef(Struct, frozen=True, order=True, array_like=True):
+class JobRef(Struct, frozen=True, order=True, array_like=True, gc=False):
     """One assignment of a job. News about any other fence is stale and is dropped by comparison."""
 
     job_id: Id

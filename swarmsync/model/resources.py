@@ -72,7 +72,7 @@ def exact_size(size: int) -> str:
     return f"{size}B"
 
 
-class Need(Struct, frozen=True, array_like=True):
+class Need(Struct, frozen=True, array_like=True, gc=False):
     """What one assignment takes from a worker for as long as it lives."""
 
     cpus_milli: Small = 1_000

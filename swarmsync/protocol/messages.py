@@ -21,7 +21,7 @@ from swarmsync.model.worker import WorkerOffer, WorkerView
 Images: TypeAlias = Annotated[tuple[Word, ...], Meta(max_length=256)]
 
 
-class _Word(Struct, frozen=True, tag=True, array_like=True):
+class _Word(Struct, frozen=True, tag=True, array_like=True, gc=False):
     """Arrays on the wire: half the bytes and a third less time than maps (measured, decision 0003)."""
 
 

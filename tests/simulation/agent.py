@@ -29,7 +29,7 @@ from swarmsync.protocol.messages import (
 )
 from worker.container_runtime import Seen
 from worker.plans import Terms, terms_of
-from worker.reactor import Reactor
+from worker.reactor import Reactor, terms_key
 
 if TYPE_CHECKING:
     from machine import Machine
@@ -140,7 +140,7 @@ class Agent:
         message = letter.word
         specs = {number: decode_stored_spec(document) for number, document in message.specs.items()}
         terms = {
-            order.spec_id: terms_of(specs[order.spec_id], order)
+            terms_key(order): terms_of(specs[order.spec_id], order)
             for order in message.orders
             if isinstance(order, RunJob) and order.spec_id in specs
         }

@@ -10,7 +10,7 @@ from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import Need
-from swarmsync.model.spec import JobSpec
+from swarmsync.model.spec import JobSpec, need
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec
 from swarmsync.protocol.messages import Ended, Orders, Refusal, RunJob, StopJob, Welcome
@@ -134,6 +134,20 @@ async def test_leases_are_noted_before_a_container_exists_and_count_on_in_the_ne
         Bus(), SimulatedRuntime(), WorkerOffer("w1", Need(4_000, 4 << 30)), "t", Watch(tmp_path, "process", "w")
     )
     assert after._reactor.heard_ms == 50_000
+
+
+async def test_an_attempt_that_got_more_memory_shares_it_with_no_other_of_its_spec():
+    """One message may hold a job's retry after it ran out of memory beside a first attempt of the same spec."""
+    agent = make(Bus())
+    begun = []
+    agent._begin = lambda ref, terms, *, plan, **_how: begun.append((ref, terms.need.memory_bytes, plan.memory_bytes))
+    agent._bus.publish = _publish
+    spec = JobSpec(image="x")
+    own = need(spec).memory_bytes
+    runs = tuple(RunJob(JobRef(number, 1), 5, "", memory) for number, memory in ((1, own), (2, 2 * own), (3, own)))
+    await agent._on_orders(Msg(None, data=codec.encode(Orders(1, 1, runs, {5: codec.encode_json(spec)}))))
+    assert begun == [(JobRef(1, 1), own, own), (JobRef(2, 1), 2 * own, 2 * own), (JobRef(3, 1), own, own)]
+    assert agent._reactor._used.memory_bytes == 4 * own
 
 
 async def _publish(*_words):

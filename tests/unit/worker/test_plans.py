@@ -10,7 +10,7 @@ from swarmsync.model.resources import Need
 from swarmsync.protocol.codec import convert_spec
 from swarmsync.protocol.messages import RunJob
 from worker.container_runtime import Mount
-from worker.plans import Terms, plan_of, read_terms, ref_of, terms_of, write_terms
+from worker.plans import Terms, model_of, plan_of, read_terms, ref_of, terms_of, write_terms
 
 REF = JobRef(123_456_789, 4)
 MIB = 1 << 20
@@ -25,7 +25,7 @@ def order(memory_bytes=0, **more):
 def planned(order_=None, **fields):
     spec = convert_spec({"image": "alpine:3.20", **fields})
     order_ = order_ or order()
-    return plan_of(spec, order_, terms_of(spec, order_), worker="w1", session="s1")
+    return plan_of(model_of(spec, terms_of(spec, order_), worker="w1", session="s1"), order_)
 
 
 def test_everything_the_spec_says_reaches_the_container():

@@ -12,7 +12,7 @@ from worker.reactor import LEASE_MARGIN_MS, REPORTS_PER_MESSAGE, STARTS_WAIT_MS,
 GIB = 1 << 30
 A, B, C = JobRef(1, 1), JobRef(2, 1), JobRef(3, 1)
 ONE = Terms(Need(1_000, GIB), grace_ms=10_000)
-TERMS = {1: ONE, 2: Terms(Need(2_000, GIB)), 3: Terms(Need(500, GIB), grace_ms=60_000)}
+TERMS = {(1, GIB): ONE, (2, GIB): Terms(Need(2_000, GIB)), (3, GIB): Terms(Need(500, GIB), grace_ms=60_000)}
 
 
 def run(ref, spec_id=1):
@@ -149,7 +149,7 @@ def test_an_order_without_its_spec_is_refused(reactor):
 
 def test_who_adopts_two_attempts_of_one_job_keeps_the_last_and_its_room_only(reactor):
     reactor.hold(A, ONE, AssignmentState.COLLECTING)
-    reactor.hold(JobRef(A.job_id, 2), TERMS[2], AssignmentState.RUNNING)
+    reactor.hold(JobRef(A.job_id, 2), TERMS[2, GIB], AssignmentState.RUNNING)
     assert [holding.ref.fence for holding in reactor.holds()] == [2]
     finish(reactor, JobRef(A.job_id, 2))
     assert reactor._used == NOTHING

@@ -10,7 +10,7 @@ from worker import reactor as module
 from worker.plans import Terms
 from worker.reactor import Reactor
 
-TERMS = {1: Terms(Need(1, 1))}
+TERMS = {(1, 1): Terms(Need(1, 1))}
 
 
 def run(job_id, fence=1):

@@ -41,7 +41,7 @@ class Ordeal:
         clients = self._clients()
         flow = threading.Thread(
             target=self.guarded,
-            args=(lambda: self._submitter.flow(clients, self.over, jobs_max),),
+            args=(lambda: self._submitter.flow(clients, self.over, self._ended, jobs_max),),
             name="submitter",
             daemon=True,
         )
@@ -68,12 +68,15 @@ class Ordeal:
             self._problems.append(f"{type(problem).__name__}: {problem}")
             self.over.set()
 
+    def _ended(self) -> int:
+        return self._watcher.seen.ended[-1][1] if self._watcher.seen.ended else 0
+
     def _settle(self) -> int:
         """Wait until all has ended, or nothing has for `STUCK_S`; return how many have not."""
         wanted = sum(len(promise.ids) for promise in self._submitter.ledger.promises)
         seen, since = -1, time.monotonic()
         while time.monotonic() - since < STUCK_S:
-            ended = self._watcher.seen.ended[-1][1] if self._watcher.seen.ended else 0
+            ended = self._ended()
             if ended >= wanted:
                 return 0
             if ended != seen:

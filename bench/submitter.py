@@ -22,6 +22,8 @@ PATIENCE_S: Final = 60.0
 PROBE_S: Final = 90.0
 BATCH: Final = 4
 PAUSE_S: Final = 0.05
+#: A machine that cannot keep up would have new jobs wait for old ones, and not for what was broken.
+OPEN_MAX: Final = 64
 
 
 class Submitter:
@@ -35,8 +37,10 @@ class Submitter:
         self.jobs = 0
         self._good = 0  # which of several Cores answered last
 
-    def flow(self, clients: Sequence[Client], over: threading.Event, jobs_max: int = 0) -> None:
-        """Submit until it is over, or until so many jobs are."""
+    def flow(
+        self, clients: Sequence[Client], over: threading.Event, ended: Callable[[], int], jobs_max: int = 0
+    ) -> None:
+        """Submit until it is over, or until so many jobs are; wait while `OPEN_MAX` more are submitted than `ended`."""
         chance = random.Random(f"{self._seed} jobs")
         pause_s = BATCH / self._rate_per_s
         for number in count():
@@ -48,6 +52,8 @@ class Submitter:
             began = time.monotonic()
             self.ask(clients, f"{self.name}-{self._seed}-{number}", [self.spec(*each) for each in drawn])
             over.wait(max(0.0, pause_s - (time.monotonic() - began)))
+            while self.jobs - ended() >= OPEN_MAX and not over.wait(PAUSE_S):
+                pass
 
     def ask(self, clients: Sequence[Client], key: str, specs: Sequence[dict[str, Any]]) -> list[str]:
         """Submit until there is an answer: the key makes sure that asking again makes no second job."""

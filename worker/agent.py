@@ -37,6 +37,7 @@ from swarmsync.protocol.messages import (
     StopJob,
     Welcome,
 )
+from worker.alarm import Alarm
 from worker.assignment import Assignment
 from worker.container_runtime import ContainerPlan, ContainerRuntime, RuntimeProblem, Seen
 from worker.eager import cancelled
@@ -98,8 +99,7 @@ class Agent:
         self._removers = 0
         self._specs: dict[int, tuple[bytes, JobSpec]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
-        self._reports_wake = asyncio.Event()
-        self._waking = False  # a timer runs that will set it
+        self._alarm = Alarm(lambda: self._reactor.next_due_ms(monotonic_ms()))
         self._patience = {"join": Patience(MAX_S), "pulse": Patience(MAX_S), "reports": Patience()}
         self._stopping = asyncio.Event()
         self._leaving = False
@@ -329,22 +329,10 @@ class Agent:
             why = "the worker's agent let the lease end, and its watchdog stopped the container"
             report = msgspec.structs.replace(report, reason=EndReason.WORKER_LOST, message=why)
         due_ms = self._reactor.report(report, monotonic_ms())
-        if not due_ms:
-            self._reports_wake.set()
-        elif not self._waking:
-            self._wake_in(due_ms)
-
-    def _wake_in(self, due_ms: int) -> None:
-        self._waking = True
-        # A loop's clock may be coarser than ours: woken a moment early, nothing would wake for this report again.
-        asyncio.get_running_loop().call_later((due_ms + 2) / 1000, self._wake)
-
-    def _wake(self) -> None:
-        self._waking = False
-        self._reports_wake.set()
-        due_ms = self._reactor.next_due_ms(monotonic_ms())
-        if due_ms is not None:
-            self._wake_in(due_ms)
+        if due_ms:
+            self._alarm.ring_in(due_ms)
+        else:
+            self._alarm.ring()
 
     def _was_put_down(self, ref: JobRef) -> bool:
         return self._watch is not None and self._watch.was_put_down(ids.encode(ref.job_id), ref.fence)
@@ -353,8 +341,7 @@ class Agent:
         while True:
             first_seq, reports = self._reactor.unacknowledged(monotonic_ms())
             if not reports:
-                self._reports_wake.clear()
-                await self._reports_wake.wait()
+                await self._alarm.wait()
                 for _ in range(TURNS_TO_END):
                     await asyncio.sleep(0)
                 continue

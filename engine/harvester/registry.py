@@ -7,6 +7,7 @@ Three proofs let an assignment go back to the queue, and nothing else does:
 Each `Gone` names the order message it rests on; PostgreSQL lets it pass only if the order was not sent again since.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -96,7 +97,7 @@ class Registry:
         self.workers: dict[str, Known] = {}  # by name: names are the identity on the wire
         self.names: dict[int, str] = {}
         self.live: dict[int, Live] = {}
-        self._of_worker: dict[int, set[int]] = {}
+        self._of_worker: defaultdict[int, set[int]] = defaultdict(set)
         self._stops: dict[int, tuple[bool, EndReason]] = {}  # of assignments that were not yet offered here
         self._last_tick_ms: int | None = None
         self._machines: dict[str, str] = {}  # by name: where it works
@@ -119,13 +120,12 @@ class Registry:
         return worker_id
 
     def offered(self, said: Offered) -> None:
-        known = self.live.get(said.ref.job_id)
-        if known is not None and known.ref == said.ref:
-            known.orders = max(known.orders, (said.epoch, said.orders_seq))
+        known, orders = self.live.get(said.ref.job_id), (said.epoch, said.orders_seq)
+        if known is None or known.ref.fence < said.ref.fence:
+            self._add(Live(said.ref, said.worker_id, said.need, self._limits.lease_of(said.grace_ms), orders))
+        elif known.ref == said.ref:
+            known.orders = max(known.orders, orders)
             self._sent(known)
-        elif known is None or known.ref.fence < said.ref.fence:
-            lease_ms = self._limits.lease_of(said.grace_ms)
-            self._add(Live(said.ref, said.worker_id, said.need, lease_ms, (said.epoch, said.orders_seq)))
 
     def refused(self, said: Refused) -> list[Effect]:
         known = self.live.get(said.ref.job_id)
@@ -264,20 +264,20 @@ class Registry:
     # ------------------------------------------------ inside
 
     def _add(self, entry: Live) -> None:
-        old = self.live.get(entry.ref.job_id)
+        job_id = entry.ref.job_id
+        old = self.live.get(job_id)
         if old is not None:
-            self._of_worker[old.worker_id].discard(entry.ref.job_id)
-        stop = self._stops.pop(entry.ref.job_id, None)
-        if stop is not None:
-            entry.stop = StopJob(entry.ref, *stop)
-        self.live[entry.ref.job_id] = entry
-        self._of_worker.setdefault(entry.worker_id, set()).add(entry.ref.job_id)
+            self._of_worker[old.worker_id].discard(job_id)
+        if job_id in self._stops:
+            entry.stop = StopJob(entry.ref, *self._stops.pop(job_id))
+        self.live[job_id] = entry
+        self._of_worker[entry.worker_id].add(job_id)
         self._sent(entry)
 
     def _sent(self, entry: Live) -> None:
         known = self.workers.get(self.names.get(entry.worker_id, ""))
-        if known is not None:
-            known.sent = max(known.sent, entry.orders)
+        if known is not None and known.sent < entry.orders:
+            known.sent = entry.orders
 
     def _reconcile(self, known: Known, holds: tuple[Holding, ...] | None) -> tuple[list[StopJob], list[Effect]]:
         """Compare what the worker has with what it should have."""

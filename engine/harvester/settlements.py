@@ -11,13 +11,14 @@ from swarmsync.model.job import Grown, JobRef, Settlement
 from swarmsync.model.lifecycle import EndReason, JobState, WaitReason
 from swarmsync.model.resources import DURATION_MAX_MS as SPENT_MAX_MS
 from swarmsync.model.resources import Need
-from swarmsync.model.result import NOTHING_SPENT, shorten
+from swarmsync.model.result import EMPTY_SHA256, NOTHING_SPENT
 from swarmsync.model.rules import line_of
 from swarmsync.model.spec import JobSpec, shape_of
 from swarmsync.protocol.codec import decode_stored_spec
 from swarmsync.protocol.messages import Ended, OutputSum, Progress, Reports, Spent, Started, StreamSum
 
 _NOTHING_SPENT: Final = Spent()
+_SILENT: Final = StreamSum(0, 0, EMPTY_SHA256)
 
 
 def last_words(messages: Iterable[Reports]) -> tuple[list[Started], list[Progress], list[Ended]]:
@@ -169,18 +170,23 @@ def ran_ms(end: Ended) -> int | None:
 
 
 def result_of(end: Ended) -> dict[str, Any]:
-    """Return what is stored of an end; `read_result` brings back what is left out."""
-    return shorten(
-        {
-            "stdout": _stream(end.stdout),
-            "stderr": _stream(end.stderr),
-            "cpu_ms": end.cpu_ms,
-            "memory_peak_bytes": end.memory_peak_bytes,
-            "ran_ms": ran_ms(end),
-            "spent": spent_of(end.spent),
-            **({"outputs": [_output(output) for output in end.outputs]} if end.outputs else {}),
-        }
-    )
+    """Return what is stored of an end: no more than where it differs from one that wrote and measured nothing."""
+    result: dict[str, Any] = {}
+    if end.stdout != _SILENT:
+        result["stdout"] = _stream(end.stdout)
+    if end.stderr != _SILENT:
+        result["stderr"] = _stream(end.stderr)
+    if end.cpu_ms is not None:
+        result["cpu_ms"] = end.cpu_ms
+    if end.memory_peak_bytes is not None:
+        result["memory_peak_bytes"] = end.memory_peak_bytes
+    if (ran := ran_ms(end)) is not None:
+        result["ran_ms"] = ran
+    if end.spent != _NOTHING_SPENT:
+        result["spent"] = spent_of(end.spent)
+    if end.outputs:
+        result["outputs"] = [_output(output) for output in end.outputs]
+    return result
 
 
 def _output(output: OutputSum) -> dict[str, Any]:

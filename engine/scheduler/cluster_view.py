@@ -169,6 +169,7 @@ class ClusterView:
         self._woken = woken
         self._rooms = Rooms()
         self._parked: dict[Shape, None] = {}  # plain shapes that fit nowhere
+        self._freed: set[int] = set()  # workers that have more room than their indices know
 
     # ------------------------------------------------ what happened
 
@@ -213,14 +214,22 @@ class ClusterView:
         self._offer(machine)
 
     def end(self, job_id: int, worker_id: int) -> bool:
-        """Free the room of a job on a worker; False when it held none there (a repeat)."""
+        """Free the room of a job on a worker; False when it held none there (a repeat). Then `offer_freed`."""
         if self.placed.get(job_id) == worker_id:
             del self.placed[job_id]
         machine = self.machines.get(worker_id)
         if machine is None or not machine.release(job_id):
             return False
-        self._offer(machine)
+        self._freed.add(worker_id)
         return True
+
+    def offer_freed(self) -> None:
+        """Offer the room that ends have freed: once a worker, for a flood ends many jobs of few workers at a time."""
+        freed, self._freed = sorted(self._freed), set()
+        for worker_id in freed:
+            machine = self.machines.get(worker_id)
+            if machine is not None:
+                self._offer(machine)
 
     def reserve(self, machine: Machine) -> None:
         """Keep a worker out of every index: what may still go there is decided one by one."""

@@ -120,6 +120,7 @@ class Scheduler:
         asked: list[Ask] = []
         for event in events:
             self._take(event, effects, asked)
+        books.cluster.offer_freed()
         for line in books.limits.wake(books.now_ms):
             if line.jobs:
                 books.queue(line)

@@ -1,16 +1,17 @@
 """What is kept of how an attempt ended: the document in `assignments.result` and `jobs.result`. Pure.
 
-Most jobs of a flood write nothing and measure nothing; what is as for such a job is not stored. A document of 500 bytes
-became one of 12, twice a job.
+Most jobs of a flood write nothing and measure nothing; what is as for such a job is not stored, and `read_result`
+brings it back. A document of 500 bytes became one of 12, twice a job.
 """
 
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
-_EMPTY: Final = {"size": 0, "kept": 0, "sha256": sha256().hexdigest()}
+#: The hash of a stream into which nothing was written.
+EMPTY_SHA256: Final = sha256().hexdigest()
+_EMPTY: Final = {"size": 0, "kept": 0, "sha256": EMPTY_SHA256}
 #: What a worker measured where nothing took time: the fields of the message `Spent`.
 NOTHING_SPENT: Final = dict.fromkeys(("pull_ms", "create_ms", "start_ms", "stop_ms", "collect_ms"), 0)
 _NOTHING: Final = {
@@ -21,11 +22,6 @@ _NOTHING: Final = {
     "ran_ms": None,
     "spent": NOTHING_SPENT,
 }
-
-
-def shorten(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what `read_result` puts in."""
-    return {name: value for name, value in result.items() if name not in _NOTHING or value != _NOTHING[name]}
 
 
 def read_result(text: str | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ SETTLED_AT_ONCE_MAX: Final = 1_000
 #: So many jobs are dispatched with their documents; of more, the Dispatcher asks for those that it does not know.
 DOCUMENTS_MAX: Final = 8
 _PLACED: Final = [state.value for state in PLACED]
+_STATES: Final = {state.value: state for state in JobState}  # calling an enumeration takes a microsecond
 
 
 class Dispatched(Struct, frozen=True):
@@ -231,7 +232,7 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
             Settled(
                 JobRef(row["id"], row["fence"]),
                 row["worker_id"],
-                JobState(row["state"]),
+                _STATES[row["state"]],
                 row["array_id"],
                 row["waited_for"],
             )

@@ -8,7 +8,8 @@ PATIENCE_S = 10
 
 
 async def rings(alarm):
-    await asyncio.wait_for(alarm.wait(), PATIENCE_S)
+    async with asyncio.timeout(PATIENCE_S):
+        await alarm.wait()
 
 
 async def test_it_rings_at_once():

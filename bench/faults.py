@@ -4,6 +4,7 @@ Which fault comes next, after which pause and for how long, is drawn from the se
 what it meets depends on the machine.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -57,6 +58,7 @@ HARD: Final[Mapping[str, tuple[float, Mapping[str, int]]]] = {
 }
 PAUSES_S: Final = (0.5, 6.0)
 BACK_S: Final = 60.0
+STARTS_MAX: Final = 5
 
 
 class Fault(Struct, frozen=True):
@@ -138,15 +140,23 @@ class Breaker:
         return True
 
     def _present(self, name: str) -> psutil.Process:
-        wait_until(lambda: self.is_there(name), BACK_S)
-        return self.process(name)
+        """Return it once it is there: others may break things meanwhile. Raises TimeoutError."""
+        found: list[psutil.Process] = []
+
+        def is_found() -> bool:
+            with contextlib.suppress(LookupError):
+                found.append(self.process(name))
+            return bool(found)
+
+        wait_until(is_found, BACK_S)
+        return found[0]
 
     def _kill(self, target: str, _fault: Fault) -> None:
         if target == "supervisor":
             self._end(signal.SIGKILL)
-            self._core.start()
+            self._start()
         elif target == "api process":
-            children = self._present("api").children()
+            children = _family(self._present("api"))[1:]
             if children:
                 _send(children[0], signal.SIGKILL)
         else:
@@ -155,7 +165,7 @@ class Breaker:
     def _stop(self, target: str, fault: Fault) -> None:
         """SIGSTOP and, unless the supervisor has replaced it meanwhile, SIGCONT. All processes of PostgreSQL stop."""
         process = self._present(target)
-        family = [process, *(process.children(recursive=True) if target in SERVERS else [])]
+        family = _family(process) if target in SERVERS else [process]
         for each in family:
             _send(each, signal.SIGSTOP)
         self._pause.wait(fault.for_s)
@@ -182,6 +192,14 @@ class Breaker:
 
     def _restart(self, _target: str, _fault: Fault) -> None:
         self._end(signal.SIGTERM)
+        self._start()
+
+    def _start(self) -> None:
+        """Start Core as an init does: again, where what it needs was broken while it began."""
+        for _ in range(STARTS_MAX - 1):
+            with contextlib.suppress(RuntimeError):
+                self._core.start()
+                return
         self._core.start()
 
     def _end(self, number: signal.Signals) -> None:
@@ -190,6 +208,14 @@ class Breaker:
         os.kill(self._core.process.pid, number)
         self._core.process.wait(60)
         wait_until(lambda: not any(child.is_running() for child in family), BACK_S)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    """Return a process and what it started; itself alone where it is gone."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return [process]
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -78,7 +78,7 @@ def measure(
         seconds=seconds or (30.0 if quick else 600.0),
         jobs=jobs,
         gap_s=0.4,
-        rate_per_s=13.0 if hard else 6.0,
+        rate_per_s=15.0 if hard else 6.0,
         hard=hard,
     )
     with core("process", config=CONFIG) as there:

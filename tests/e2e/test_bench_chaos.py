@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench import faults
 from bench.scenarios import chaos, failover, recovery
 from bench.submitter import BATCH, PROBE_S
 
@@ -21,15 +22,26 @@ def test_modules_are_killed_and_nothing_is_lost(tmp_path):
 
 
 @pytest.mark.timeout(300)
+def test_everything_is_broken_side_by_side_and_nothing_is_lost(monkeypatch):
+    said = []
+    monkeypatch.setattr(faults, "HARD", {name: (gap_s / 4, deal) for name, (gap_s, deal) in faults.HARD.items()})
+    figures = chaos.measure(quick=True, say=said.append, seed=4, seconds=8, hard=True)
+    assert figures["failures"] == 0, said
+    assert len(figures["faults_by_kind"]) >= 3
+    assert figures["recovery_s"]["any"]["n"] >= 1
+    assert len(chaos.charts(figures)) == 2
+
+
+@pytest.mark.timeout(300)
 def test_each_fault_is_timed_until_a_new_job_begins(tmp_path):
     said = []
-    faults = ("kill scheduler", "kill worker")
+    kills = ("kill scheduler", "kill worker")
     figures = recovery.measure(
-        quick=True, say=said.append, seed=2, times=1, faults=faults, ledger=tmp_path / "ledger.jsonl"
+        quick=True, say=said.append, seed=2, times=1, faults=kills, ledger=tmp_path / "ledger.jsonl"
     )
     assert figures["failures"] == 0, said
-    assert [figures["recovery"][name]["n"] for name in faults] == [1, 1]
-    assert all(0 < figures["recovery"][name]["max"] < PROBE_S for name in faults)
+    assert [figures["recovery"][name]["n"] for name in kills] == [1, 1]
+    assert all(0 < figures["recovery"][name]["max"] < PROBE_S for name in kills)
     assert figures["judge"]["jobs"] >= recovery.HELD + 1
     assert len(recovery.charts(figures)) == 1
     assert chaos.totals(tmp_path / "ledger.jsonl")["kill worker"] == 1

@@ -47,3 +47,8 @@ def test_every_scenario_has_a_command():
         done = runner.invoke(app, [name, "--help"])
         assert done.exit_code == 0, name
         assert "--quick" in done.stdout
+
+
+def test_hard_chaos_has_all_kinds_and_no_scenario():
+    done = runner.invoke(app, ["chaos", "--hard", "--scenario", "engine"])
+    assert (done.exit_code, "--hard has faults of all kinds" in done.output) == (2, True)

@@ -33,7 +33,6 @@ from swarmsync.protocol.messages import (
     Reports,
     ReportsAck,
     RunJob,
-    Started,
     StopJob,
     Welcome,
 )
@@ -318,24 +317,23 @@ class Agent:
     # ------------------------------------------------ reports
 
     def _say(self, report: Report) -> None:
-        held = self._reactor.held.get(report.ref.job_id)
-        if held is not None and held.ref == report.ref and isinstance(report, Started):
-            held.state = AssignmentState.RUNNING
-        if isinstance(report, Ended) and (
-            len(report.message) > SENTENCE_MAX or "\0" in report.message
-        ):  # a sentence of Docker's may be long, and hold what PostgreSQL does not store
-            report = msgspec.structs.replace(report, message=report.message[:SENTENCE_MAX].replace("\0", "\ufffd"))
-        if isinstance(report, Ended) and self._was_put_down(report.ref):
-            why = "the worker's agent let the lease end, and its watchdog stopped the container"
-            report = msgspec.structs.replace(report, reason=EndReason.WORKER_LOST, message=why)
+        if isinstance(report, Ended):
+            report = self._as_told(report)
         due_ms = self._reactor.report(report, monotonic_ms())
         if due_ms:
             self._alarm.ring_in(due_ms)
         else:
             self._alarm.ring()
 
-    def _was_put_down(self, ref: JobRef) -> bool:
-        return self._watch is not None and self._watch.was_put_down(ids.encode(ref.job_id), ref.fence)
+    def _as_told(self, end: Ended) -> Ended:
+        if self._watch is not None and self._watch.was_put_down(ids.encode(end.ref.job_id), end.ref.fence):
+            why = "the worker's agent let the lease end, and its watchdog stopped the container"
+            return msgspec.structs.replace(end, reason=EndReason.WORKER_LOST, message=why)
+        if len(end.message) > SENTENCE_MAX or "\0" in end.message:
+            # A sentence of Docker's may be long, and hold what PostgreSQL does not store.
+            message = end.message[:SENTENCE_MAX].replace("\0", "\ufffd")
+            return msgspec.structs.replace(end, message=message)
+        return end
 
     async def _reports(self) -> None:
         while True:

@@ -25,6 +25,7 @@ STARTS_WAIT_MS: Final = 250
 #: twice this, or twice so many.
 OVER_KEPT_MS: Final = 150_000
 OVER_KEPT: Final = 5_000
+_NOT_YOUNG: Final = (0, None)
 
 
 #: What an order's terms hang on: its spec, and the memory that its attempt gets.
@@ -209,17 +210,21 @@ class Reactor:
 
     def report(self, report: Report, now_ms: int) -> int:
         """Queue a report; it is repeated until Core acknowledges it. Return in how many milliseconds it may go."""
-        if isinstance(report, Started) and now_ms - self._spoke_ms < STARTS_WAIT_MS:
-            self._young[report.ref] = now_ms + STARTS_WAIT_MS, report
-            return STARTS_WAIT_MS
-        _, began = self._young.pop(report.ref, (0, None))
+        held = self.held.get(report.ref.job_id)
+        own = held if held is not None and held.ref == report.ref else None
+        if isinstance(report, Started):
+            if own is not None:
+                own.state = AssignmentState.RUNNING
+            if now_ms - self._spoke_ms < STARTS_WAIT_MS:
+                self._young[report.ref] = now_ms + STARTS_WAIT_MS, report
+                return STARTS_WAIT_MS
+        _, began = self._young.pop(report.ref, _NOT_YOUNG)
         if began is not None and not (isinstance(report, Ended) and report.reason is EndReason.COMPLETED):
             self._queue(began)  # another attempt gets the image that this one had
-        held = self.held.get(report.ref.job_id)
-        if held is not None and held.ref == report.ref and isinstance(report, Ended) and held.occupies:
-            held.ended_seq = self._next_seq
-            held.state = AssignmentState.COLLECTING
-            self._used = self._used.minus(held.terms.need)
+        if own is not None and isinstance(report, Ended) and own.occupies:
+            own.ended_seq = self._next_seq
+            own.state = AssignmentState.COLLECTING
+            self._used = self._used.minus(own.terms.need)
         self._queue(report)
         return 0
 

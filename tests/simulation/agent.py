@@ -23,7 +23,6 @@ from swarmsync.protocol.messages import (
     Reports,
     ReportsAck,
     RunJob,
-    Started,
     StopJob,
     Welcome,
 )
@@ -170,9 +169,6 @@ class Agent:
     # ------------------------------------------------ reports
 
     def say(self, report: Report) -> None:
-        held = self.reactor.held.get(report.ref.job_id)
-        if held is not None and held.ref == report.ref and isinstance(report, Started):
-            held.state = AssignmentState.RUNNING
         due_ms = self.reactor.report(report, self.monotonic_ms())
         if due_ms:
             self.life.run(self._wake_later(due_ms))

@@ -55,7 +55,7 @@ def run_scenario(name: str, *, quick: bool, as_json: bool, out: Path | None = No
     figures: dict[str, Any] = scenario.measure(quick=quick, say=say, **settings)
     took_s = round(time.monotonic() - began, 1)
     say("done")
-    plain = json.loads(json.dumps(settings, default=str))
+    plain = json.loads(json.dumps(settings, default=lambda path: path.name))  # where it lies is nobody's business
     result = results.Result(name, quick, at, took_s, plain, around, figures)
     if out is not None:
         _keep(result, scenario, out)

@@ -1,10 +1,13 @@
 import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from bench import results
-from bench.bench import SCENARIOS, app
+from bench.bench import SCENARIOS, app, run_scenario
 from bench.results import Result
 
 runner = CliRunner()
@@ -52,3 +55,13 @@ def test_every_scenario_has_a_command():
 def test_hard_chaos_has_all_kinds_and_no_scenario():
     done = runner.invoke(app, ["chaos", "--hard", "--scenario", "engine"])
     assert (done.exit_code, "--hard has faults of all kinds" in done.output) == (2, True)
+
+
+def test_a_result_says_which_file_it_is_of_and_not_where_that_lies(tmp_path, monkeypatch):
+    """Results are published, and a path tells of somebody's machine."""
+    monkeypatch.setitem(sys.modules, "bench.scenarios.some", SimpleNamespace(measure=lambda **_settings: {}))
+    run_scenario("some", quick=True, as_json=True, out=tmp_path, file=tmp_path / "log.csv.gz", seed=1)
+    (result,) = results.read(tmp_path / "some.json").values()
+    assert result.settings == {"file": "log.csv.gz", "seed": 1}
+    published = Path(results.__file__).parent / "baselines"
+    assert [path.name for path in published.glob("*.json") if '": "/' in path.read_text()] == []

@@ -177,6 +177,7 @@ def chaos(
     seconds: Annotated[float | None, typer.Option(min=1, max=86_400, help="how long; 600 unless given")] = None,
     jobs: Annotated[int, typer.Option(min=0, max=10_000_000, help="end after so many; 0: by time alone")] = 0,
     hard: Annotated[bool, typer.Option("--hard", help="faults of all kinds side by side, thousands an hour")] = False,
+    docker: Annotated[bool, typer.Option("--docker", help="jobs are containers, and not plain processes")] = False,
     ledger: Annotated[Path | None, typer.Option(help="add the run to this file", dir_okay=False)] = None,
     quick: Quick = False,
     json: Json = False,
@@ -190,7 +191,8 @@ def chaos(
     if hard and scenario != "all":
         print("bench: --hard has faults of all kinds; leave --scenario out", file=sys.stderr)
         raise typer.Exit(2)
-    settings = {"seed": seed, "scenario": scenario, "seconds": seconds, "jobs": jobs, "hard": hard, "ledger": ledger}
+    settings = {"seed": seed, "scenario": scenario, "seconds": seconds, "jobs": jobs, "ledger": ledger}
+    settings |= {"hard": hard, "docker": docker}
     if run_scenario("chaos", quick=quick, as_json=json, out=out, **settings)["failures"]:
         raise typer.Exit(1)
 

@@ -21,17 +21,23 @@ from swarmsync.errors import SwarmError
 PATIENCE_S: Final = 60.0
 PROBE_S: Final = 90.0
 BATCH: Final = 4
+INSIDE: Final = "/judge"
 PAUSE_S: Final = 0.05
 #: A machine that cannot keep up would have new jobs wait for old ones, and not for what was broken.
 OPEN_MAX: Final = 64
 
 
 class Submitter:
-    """`name` is that of its jobs. The calls with `clients` may come from several threads, with clients of their own."""
+    """`name` is that of its jobs. The calls with `clients` may come from several threads, with clients of their own.
 
-    def __init__(self, directory: Path, name: str, seed: int, rate_per_s: float, say: Say) -> None:
+    With `image` the jobs are containers of it, which see the directory as `INSIDE`; without, plain processes.
+    """
+
+    def __init__(
+        self, directory: Path, name: str, seed: int, rate_per_s: float, say: Say, *, image: str | None = None
+    ) -> None:
         directory.mkdir(exist_ok=True)
-        self.directory, self.name = directory, name
+        self.directory, self.name, self._image = directory, name, image
         self._seed, self._rate_per_s, self._say = seed, rate_per_s, say
         self.ledger = Ledger(directory / "ledger.jsonl")
         self.jobs = 0
@@ -94,10 +100,16 @@ class Submitter:
 
     def spec(self, first: float | str, code: int, *, script: str = SCRIPT, **more: Any) -> dict[str, Any]:
         """Return the spec of a job: `first` is how many seconds it takes, or what `script` takes that for."""
+        contained = {
+            "image": self._image,
+            "network": "none",
+            "volumes": [{"type": "bind", "source": str(self.directory), "target": INSIDE}],
+        }
+        there = INSIDE if self._image else str(self.directory)
         return {
-            "image": "none",
+            **(contained if self._image else {"image": "none"}),
             "name": self.name,
-            "command": ["/bin/bash", "-c", script, str(self.directory), str(first), str(code)],
+            "command": ["/bin/bash", "-c", script, there, str(first), str(code)],
             "resources": {"cpus": 0.5, "memory": "32MiB"},
             "stop": {"grace": "2s"},
             **more,

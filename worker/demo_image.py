@@ -39,9 +39,12 @@ class NoDemoImage(Exception):
     """The machine lacks what the image is made of, or the engine refused it."""
 
 
-async def ensure_demo_image(url: str | None = None, tag: str = TAG) -> str:
-    """Import the image unless the engine has this very one; return its id. Raises NoDemoImage, EngineAway."""
-    tar = build_tar()
+async def ensure_demo_image(url: str | None = None, tag: str = TAG, more: Iterable[str] = ()) -> str:
+    """Import the image unless the engine has this very one; return its id. Raises NoDemoImage, EngineAway.
+
+    `more` names commands of this machine that it is to have beside what every demo image has.
+    """
+    tar = build_tar(more)
     content = hashlib.sha256(tar).hexdigest()
     engine = DockerEngine(url)
     await engine.open()
@@ -64,15 +67,17 @@ async def ensure_demo_image(url: str | None = None, tag: str = TAG) -> str:
         await engine.close()
 
 
-def build_tar() -> bytes:
+def build_tar(more: Iterable[str] = ()) -> bytes:
     """The image's file system; the same programs give the same bytes. Blocks for some milliseconds."""
     busybox = shutil.which("busybox", path=_SEARCH_PATH)
+    found = {
+        command: shutil.which(command, path=_SEARCH_PATH) for command in (*(COMMANDS if not busybox else ()), *more)
+    }
+    programs = {f"bin/{command}": Path(path) for command, path in found.items() if path is not None}
+    links: list[str] = []
     if busybox is not None:
-        programs, links = {"bin/busybox": Path(busybox)}, _applets(busybox)
-    else:
-        found = {command: shutil.which(command, path=_SEARCH_PATH) for command in COMMANDS}
-        programs = {f"bin/{command}": Path(path) for command, path in found.items() if path is not None}
-        links = []
+        links = [applet for applet in _applets(busybox) if f"bin/{applet}" not in programs]
+        programs["bin/busybox"] = Path(busybox)
     if busybox is None and "bin/sh" not in programs:
         raise NoDemoImage("this machine has neither busybox nor sh")
     for library in sorted({library for program in programs.values() for library in _libraries(program)}):

@@ -6,8 +6,10 @@ until a new job began. In the end every acknowledged job must have exactly one v
 have begun twice, no two containers of a job may have lived at a moment, and no invariant may ever have been broken.
 """
 
+import asyncio
 import json
 import random
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -28,9 +30,11 @@ from bench.results import Say, spread
 from bench.storm import Storm, Strike
 from bench.submitter import PATIENCE_S, Submitter
 from swarmsync.client import Client
+from worker.demo_image import ensure_demo_image
 
 NAME: Final = "chaos"
 PROBE_EVERY_S: Final = 1.0
+IMAGE: Final = "swarmsync-chaos:latest"
 CONFIG: Final = """cpus = 8
 memory = "8GiB"
 [workers]
@@ -44,11 +48,16 @@ restarts_window_ms = 1000
 """
 
 
+def config_of(directory: Path | None) -> str:
+    """Return the TOML of a Core whose worker lets containers see a directory."""
+    return CONFIG if directory is None else f"allow_paths = [{json.dumps(str(directory))}]\n{CONFIG}"
+
+
 class Plan(Struct, frozen=True):
     """How to run. `jobs` 0: as many as the time allows; the run ends by time or when all jobs are submitted.
 
     With `in_turns` a process is ended in one quarter of the time only (`faults.TURNS`). `hard` has faults of all kinds
-    side by side (`faults.HARD`), and `scenario` and `gap_s` say nothing.
+    side by side (`faults.HARD`), and `scenario` and `gap_s` say nothing. With `docker` the jobs are containers.
     """
 
     seed: int
@@ -59,6 +68,7 @@ class Plan(Struct, frozen=True):
     rate_per_s: float
     in_turns: bool = False
     hard: bool = False
+    docker: bool = False
 
 
 def measure(
@@ -70,6 +80,7 @@ def measure(
     seconds: float | None = None,
     jobs: int = 0,
     hard: bool = False,
+    docker: bool = False,
     ledger: Path | None = None,
 ) -> dict[str, Any]:
     plan = Plan(
@@ -78,11 +89,17 @@ def measure(
         seconds=seconds or (30.0 if quick else 600.0),
         jobs=jobs,
         gap_s=0.4,
-        rate_per_s=15.0 if hard else 6.0,
+        rate_per_s=15.0 if hard else 2.0 if docker else 6.0,
         hard=hard,
+        docker=docker,
     )
-    with core("process", config=CONFIG) as there:
-        figures = Run(there, plan, say).figures()
+    with tempfile.TemporaryDirectory(prefix="swarmsync-judge-") as name:
+        directory = Path(name)
+        if docker:
+            directory.chmod(0o777)  # a container's root is not this machine's
+            asyncio.run(ensure_demo_image(tag=IMAGE, more=("bash", "flock")))
+        with core("docker" if docker else "process", config=config_of(directory if docker else None)) as there:
+            figures = Run(there, plan, say, directory).figures()
     if ledger is not None:
         keep(ledger, figures)
     return figures
@@ -91,20 +108,24 @@ def measure(
 class Run:
     """One run on a Core that is up with `CONFIG`."""
 
-    def __init__(self, there: Core, plan: Plan, say: Say) -> None:
+    def __init__(self, there: Core, plan: Plan, say: Say, directory: Path | None = None) -> None:
+        """`directory` is where the judge's files go; containers are allowed to see it."""
         self.plan, self.core, self._say = plan, there, say
         self._breaker = Breaker(there)
         self.struck: list[Strike] = []
         self.probes: list[tuple[str, float | None]] = []  # after which fault; seconds until a new job began, or never
         self._began = time.monotonic()
         self.watcher = watch.of(there, NAME, self._began, say)
-        self._submitter = Submitter(there.data_dir.parent / "judge", NAME, plan.seed, plan.rate_per_s, say)
+        directory, image = directory or there.data_dir.parent / "judge", IMAGE if plan.docker else None
+        self._submitter = Submitter(directory, NAME, plan.seed, plan.rate_per_s, say, image=image)
         self._ordeal = Ordeal(self._submitter, self.watcher, lambda: [there.client(patience_s=PATIENCE_S)])
 
     def figures(self) -> dict[str, Any]:
         """Run it all and judge."""
         client = self.core.client(patience_s=PATIENCE_S)
         wait_until(lambda: client.get("/v1/stats")["workers"].get("ready", 0) == 1, 60)
+        if self.plan.docker:
+            client.call("PUT", "/v1/policies/queue/default", {"paths": [str(self._submitter.directory)]})
         self._say(f"seed {self.plan.seed}, scenario {self.plan.scenario}, {self.plan.seconds:g} s")
         breaking = self._storm if self.plan.hard else self._break
         return self._told(self._ordeal.during(lambda: breaking(client), jobs_max=self.plan.jobs))

@@ -31,6 +31,15 @@ def test_everything_is_broken_side_by_side_and_nothing_is_lost():
 
 
 @pytest.mark.timeout(300)
+def test_containers_outlive_their_agent_and_nothing_is_lost(image):
+    said = []
+    figures = chaos.measure(quick=True, say=said.append, seed=5, scenario="workers", seconds=6, docker=True)
+    assert figures["failures"] == 0, said
+    assert figures["faults_by_kind"].keys() <= {"kill worker", "pause worker"}
+    assert figures["judge"]["attempts"] >= figures["judge"]["jobs"] >= figures["faults"] + BATCH
+
+
+@pytest.mark.timeout(300)
 def test_each_fault_is_timed_until_a_new_job_begins(tmp_path):
     said = []
     kills = ("kill scheduler", "kill worker")

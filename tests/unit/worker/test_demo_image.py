@@ -32,6 +32,15 @@ def test_without_busybox_commands_come_with_their_libraries(monkeypatch):
     assert any("libc.so" in name or "ld-" in name for name in found)
 
 
+def test_further_commands_of_the_machine_come_along_and_none_is_there_twice():
+    with tarfile.open(fileobj=io.BytesIO(demo_image.build_tar(["bash", "flock", "no-such-command"]))) as tar:
+        entries = tar.getmembers()
+    names = [entry.name for entry in entries]
+    assert len(names) == len(set(names))
+    assert {entry.name for entry in entries if entry.isfile()} >= {"bin/bash", "bin/flock"}
+    assert "bin/no-such-command" not in names
+
+
 def test_a_machine_with_nothing(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path: None)
     with pytest.raises(demo_image.NoDemoImage):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 
 def _opened(pid: int, ticks: int) -> int | None:
@@ -24,7 +23,8 @@ def _opened(pid: int, ticks: int) -> int | None:
 def _lives_since(pid: int) -> int | None:
     """Clock ticks from boot to start (proc(5), stat, field 22); None for a process that is dead or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])

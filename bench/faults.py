@@ -39,11 +39,12 @@ SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
     "wipes": {"flush valkey": 1, "wipe nats": 1},
     "core": {"kill api": 2, "kill api process": 2, "kill supervisor": 1, "restart core": 1},
 }
-#: What ends a process, in four turns, for runs that ask what grows: each process lives long through others' faults.
+#: What ends a process, in four turns, for runs that ask what grows: each process lives long through others' faults. A
+#: module that stands still for seconds is ended, too.
 TURNS: Final = (
     frozenset({"kill supervisor", "restart core", "kill api", "kill api process"}),
-    frozenset({"kill harvester", "kill scheduler", "kill nats", "wipe nats"}),
-    frozenset({"kill dispatcher", "kill hibernator", "kill logger", "kill postgres"}),
+    frozenset({"kill nats", "wipe nats", *(f"{verb} {name}" for verb in ("kill", "pause") for name in MODULES[:2])}),
+    frozenset({"kill postgres", *(f"{verb} {name}" for verb in ("kill", "pause") for name in MODULES[2:])}),
     frozenset({"kill worker", "kill valkey"}),
 )
 #: Streams of faults that come side by side, each with how many seconds lie between two on average. In 80 minutes they

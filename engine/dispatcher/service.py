@@ -46,6 +46,8 @@ from swarmsync.store.queries import sql
 
 SPECS_KEPT = 1_024
 RESENDS_PER_TURN = 2_000
+#: How many words may wait here while PostgreSQL is away; more stay on the ring.
+WORDS_MAX = 20_000
 NOBODY = "503"  # no responders, in the words of NATS
 MESSAGE_BYTES_MAX = 512 << 10
 #: The values that go into an order, and a sentence about what is missing.
@@ -105,8 +107,8 @@ class DispatcherService(Service):
         unheard, self._unheard = self._unheard, []
         for worker_id, seq in unheard:
             self._inflight.unheard(worker_id, seq, self.clock.monotonic_ms())
-        if not self._words:
-            self._words = counting(self.readers["placements"].take())
+        if len(self._words) < WORDS_MAX:  # those that could not be done may be void by now
+            self._words = counting([*self._words, *self.readers["placements"].take()])
         done = len(self._words)
         try:
             await self._take_words()

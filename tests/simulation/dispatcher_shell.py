@@ -11,7 +11,7 @@ from module_shells import Shell
 from programs import Every, Program
 
 from engine.dispatcher.inflight import InFlight
-from engine.dispatcher.service import counting
+from engine.dispatcher.service import WORDS_MAX, counting
 from engine.service_channels import Role
 from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
@@ -67,8 +67,8 @@ class DispatcherShell(Shell):
         unheard, self._unheard = self._unheard, []
         for worker_id, seq in unheard:
             self.inflight.unheard(worker_id, seq, self.now_ms)
-        if not self._words:
-            self._words = counting(self.rings["placements"].take())
+        if len(self._words) < WORDS_MAX:
+            self._words = counting([*self._words, *self.rings["placements"].take()])
         done = len(self._words)
         try:
             yield from self._take_words()

@@ -3,11 +3,15 @@
 import pytest
 from rigs import NAMES, A, B, Rig, worker_row
 
-from engine.dispatcher.service import counting
+from engine.dispatcher import service as dispatching
+from engine.dispatcher.inflight import InFlight
+from engine.dispatcher.service import DispatcherService, counting
 from engine.scheduler import service as scheduling
 from engine.scheduler.service import SchedulerService, resync_at_ms
+from swarmsync.errors import Unavailable
 from swarmsync.ids import IdSource
 from swarmsync.protocol.messages import Answer, Place, PlanVoid, Revoke
+from swarmsync.seal import Sealer
 
 
 @pytest.mark.parametrize("away", [False, True])
@@ -69,6 +73,41 @@ async def test_placements_before_a_void_plan_are_left_alone_and_all_else_is_done
     words = [Place(1, 1), Revoke(5), PlanVoid(), Place(2, 1), Answer("r", b""), PlanVoid(), Place(3, 1)]
     assert counting(words) == [Revoke(5), Answer("r", b""), Place(3, 1)]
     assert counting([Place(1, 1)]) == [Place(1, 1)]
+
+
+async def test_a_plan_is_void_also_for_a_dispatcher_that_waits_for_postgresql():
+    """It tried the old plan again for as long as PostgreSQL was away, and did so when a new one had been made."""
+    limits = {"receipt_ms": 3_000, "resends_max": 3, "orders_max": 200, "sealer": Sealer([bytes(32)])}
+    rig = Rig(lambda store, **common: DispatcherService(store, "nats://", **limits, **common))
+    rig.service._inflight = InFlight(1, receipt_ms=3_000, resends_max=3)
+    fetch, dispatched = rig.store.fetch, []
+
+    async def noting(query, *values):
+        if NAMES.get(query) == "dispatch":
+            dispatched.append(values[0])
+        return await fetch(query, *values)
+
+    rig.store.fetch = rig.store.change = noting
+    rig.store.answers["dispatch"] = [Unavailable("gone"), []]
+    rig.ends["placements"].words = [Place(A.job_id, 1)]
+    with pytest.raises(Unavailable):
+        await rig.service.duty()
+    rig.ends["placements"].words = [PlanVoid(), Place(B.job_id, 1)]
+    await rig.service.duty()
+    assert (dispatched[0], set(dispatched[1:])) == ((A.job_id,), {(B.job_id,)})
+
+
+async def test_words_that_cannot_be_done_are_taken_until_they_are_too_many(monkeypatch):
+    monkeypatch.setattr(dispatching, "WORDS_MAX", 2)
+    limits = {"receipt_ms": 3_000, "resends_max": 3, "orders_max": 200, "sealer": Sealer([bytes(32)])}
+    rig = Rig(lambda store, **common: DispatcherService(store, "nats://", **limits, **common))
+    rig.service._inflight = InFlight(1, receipt_ms=3_000, resends_max=3)
+    rig.store.answers["dispatch"] = [Unavailable("gone")]
+    for left in ([], [], [Place(3, 1)]):
+        rig.ends["placements"].words = [Place(len(rig.service._words) + 1, 1)]
+        with pytest.raises(Unavailable):
+            await rig.service.duty()
+        assert rig.ends["placements"].words == left
 
 
 async def test_a_restart_forgets_nobodys_wait():

@@ -119,6 +119,8 @@ class Breaker:
 
     def process(self, name: str) -> psutil.Process:
         """Return a process of this Core by its short name. Raises LookupError while it is away."""
+        if self._core.process.poll() is not None:
+            raise LookupError(name)  # its number may be another's by now
         try:
             children = psutil.Process(self._core.process.pid).children()
         except psutil.NoSuchProcess:

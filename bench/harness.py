@@ -58,7 +58,11 @@ def launcher(directory: Path, config: str, port: int, more: dict[str, str]) -> "
         already = _said(directory).count("is up")
         with (directory / "out").open("ab") as out:
             started = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
-        wait_until(lambda: _said(directory).count("is up") > already or started.poll() is not None, 60)
+        try:
+            wait_until(lambda: _said(directory).count("is up") > already or started.poll() is not None, 60)
+        except TimeoutError:
+            started.kill()
+            started.wait(30)
         if started.poll() is not None:
             raise RuntimeError(_said(directory))
         return started

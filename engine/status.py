@@ -41,7 +41,7 @@ class Status:
             return
         self._told_ns = now_ns
         rows = {handle.spec.name: json.dumps(self._row(handle, now_ns)) for handle in handles}
-        self._wiring.let_go()  # a ring's counters lie beside its records
+        self._wiring.let_go()  # reading their counters touched pages that would count as ours
         self._processes = {
             handle.pid: self._processes[handle.pid] for handle in handles if handle.pid in self._processes
         }

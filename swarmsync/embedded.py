@@ -35,7 +35,7 @@ _SOCKET_PATH_MAX: Final = 90  # sun_path holds 107 bytes, and the servers append
 _POSTGRES_USER: Final = "swarmsync_owner"
 _PR_SET_PDEATHSIG: Final = 1
 
-#: What NATS holds between two collections, over what lives, stays its own: half as much of it (GOGC is 100 unless set).
+#: NATS' heap may grow by half of what lives in it before it is collected; Go's own setting is by all of it.
 NATS_ENVIRON: Final = (("GOGC", "50"),)
 
 

@@ -17,11 +17,11 @@ class Alarm:
         self._rung.set()
 
     def ring_in(self, due_ms: int) -> None:
-        """Ring then, or earlier."""
+        """Ring then. All wait equally long, so whoever asked before is due before."""
         if not self._set:
-            self._set = True
-            # A loop's clock may be coarser than ours: rung a moment early, nothing would wake for this report again.
+            # A loop's clock may be coarser than ours: rung a moment early, it would have to be set once more.
             asyncio.get_running_loop().call_later((due_ms + 2) / 1000, self._on_time)
+            self._set = True
 
     def _on_time(self) -> None:
         self._set = False

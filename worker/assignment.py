@@ -179,8 +179,10 @@ class Assignment:
             if not self._interrupted:
                 raise
             own.uncancel()
+            self._spent.end()
             await self._look_again()
         finally:
+            self._spent.end()
             self._preparing = None
 
     async def _look_again(self) -> None:

@@ -6,7 +6,8 @@ not limited; the image's name is ignored, so the command must exist here. Volume
 Each job has a directory below `state_dir` and a shim (`process_shim.py`) in a session of its own. The agent only reads
 and signals, so a new agent finds all that a killed one has left: output as files, the exit status as a file.
 
-Paths of jobs are plain strings: pathlib has Python intern every name in them, and the table of those grows by it.
+Paths of jobs are plain strings, but for those of outputs: pathlib has Python intern every name in them, and the table
+of those grows by it.
 """
 
 import asyncio

@@ -21,10 +21,10 @@ LEASE_MARGIN_MS: Final = 2_000
 REPORTS_PER_MESSAGE: Final = 500
 #: A beginning that follows another message within this time waits as long for its end, and is then told with it.
 STARTS_WAIT_MS: Final = 250
-#: How long a worker remembers assignments that are over, lest an order that took its time begins one of them again:
-#: twice this, or twice so many.
+#: For how long a worker remembers assignments that are over, lest an order that took its time begins one of them again:
+#: at least for this long or until so many more are over, and about twice that at most.
 OVER_KEPT_MS: Final = 150_000
-OVER_KEPT: Final = 5_000
+OVER_KEPT: Final = 10_000
 _NOT_YOUNG: Final = (0, None)
 
 

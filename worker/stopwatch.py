@@ -29,7 +29,7 @@ class Stopwatch:
         self._lap, self._began_ns = lap, now_ns
 
     def end(self) -> None:
-        """Add what has passed since the lap was begun; a step may be taken again after a crash."""
+        """Add what has passed since the lap was begun to what earlier laps of its name took."""
         if self._lap is not None:
             self._add(self._lap, self._now_ns())
             self._lap = None

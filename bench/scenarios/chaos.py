@@ -134,9 +134,13 @@ class Run:
         storm = Storm(self._breaker, self._ordeal.guarded)
         self.struck = storm.strikes
         storm.begin(hard_faults_of(self.plan.seed), self._began)
-        while not self._ordeal.over.wait(PROBE_EVERY_S) and self._time_s() < self.plan.seconds:
-            self._probe(client, "any", time.monotonic())
-        storm.end()
+        try:
+            while not self._ordeal.over.wait(PROBE_EVERY_S) and self._time_s() < self.plan.seconds:
+                if self.plan.jobs and self._submitter.jobs >= self.plan.jobs:
+                    return
+                self._probe(client, "any", time.monotonic())
+        finally:
+            storm.end()
 
     def _break(self, client: Client) -> None:
         for fault in faults_of(self.plan.seed, self.plan.scenario, self.plan.gap_s):
@@ -177,7 +181,7 @@ class Run:
             "recovery_s": {kind: spread([s for s in took if s is not None], 3) for kind, took in back.items()},
             "timeline": {
                 "ended": per_second(seen.ended),
-                "faults": [(struck.at_s, struck.name) for struck in self.struck],
+                "faults": sorted((struck.at_s, struck.name) for struck in self.struck),
             },
         }
         for kind, took in figures["recovery_s"].items():

@@ -214,7 +214,10 @@ class ClusterView:
         self._offer(machine)
 
     def end(self, job_id: int, worker_id: int) -> bool:
-        """Free the room of a job on a worker; False when it held none there (a repeat). Then `offer_freed`."""
+        """Free the room of a job on a worker; False when it held none there (a repeat).
+
+        Call `offer_freed` before the next decision.
+        """
         if self.placed.get(job_id) == worker_id:
             del self.placed[job_id]
         machine = self.machines.get(worker_id)

@@ -93,19 +93,24 @@ class LeaseFile:
 
     def mark(self, key: str, why: str = WATCHDOG) -> None:
         """Say why this container is ended, before it is: an agent may die in between. The first cause counts."""
-        with contextlib.suppress(FileExistsError), (self.directory / _PUT_DOWN / key).open("x") as file:
+        with contextlib.suppress(FileExistsError), open(self._mark_of(key), "x") as file:
             file.write(why)
 
     def marked(self, key: str) -> tuple[str, int] | None:
         """Return why it was ended, and when that was said (Unix milliseconds)."""
-        path = self.directory / _PUT_DOWN / key
         try:
-            return path.read_text(), path.stat().st_mtime_ns // 1_000_000
+            with open(self._mark_of(key)) as file:
+                return file.read(), os.fstat(file.fileno()).st_mtime_ns // 1_000_000
         except FileNotFoundError:
             return None
 
     def forget(self, key: str) -> None:
-        (self.directory / _PUT_DOWN / key).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._mark_of(key))
+
+    def _mark_of(self, key: str) -> str:
+        """A plain string: pathlib has Python intern the key of every assignment."""
+        return f"{self.directory}/{_PUT_DOWN}/{key}"
 
     def forget_all_but(self, keys: set[str]) -> None:
         for path in (self.directory / _PUT_DOWN).iterdir():

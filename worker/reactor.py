@@ -154,9 +154,12 @@ class Reactor:
             if self._is_over(order.ref):
                 continue  # a repeat that was under way when Core heard of the end
             own = terms.get(terms_key(order))
-            why = "the order came without its spec" if own is None else self._refuses(order, own, now_ms)
-            if own is None or why is not None:
-                refused.append((order.ref, why or ""))
+            if own is None:
+                refused.append((order.ref, "the order came without its spec"))
+                continue
+            why = self._refuses(order, own, now_ms)
+            if why is not None:
+                refused.append((order.ref, why))
                 continue
             self.hold(order.ref, own)
             begin.append(order)

@@ -14,10 +14,8 @@ async def rings(alarm):
 
 async def test_it_rings_at_once():
     alarm = Alarm(lambda: None)
-    waiting = asyncio.create_task(rings(alarm))
-    await asyncio.sleep(0)
-    alarm.ring()
-    await waiting
+    asyncio.get_running_loop().call_soon(alarm.ring)
+    await rings(alarm)
 
 
 async def test_it_rings_for_the_first_that_is_due_and_then_for_the_next():

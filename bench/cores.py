@@ -134,7 +134,7 @@ def _worker(directory: Path, nats_url: str, number: int) -> "subprocess.Popen[by
 def nats_servers(directory: Path, count: int = 3) -> Iterator[str]:
     """Run NATS servers that route to one another; yield their URLs in one."""
     program = Path(sys.executable).parent / "nats-server"
-    ports, routes = _free_ports(count), _free_ports(count)
+    ports, routes = [free_port() for _ in range(count)], [free_port() for _ in range(count)]
     servers = []
     try:
         for number in range(count):
@@ -158,14 +158,3 @@ def _answers(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

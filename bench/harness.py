@@ -1,5 +1,6 @@
 """What scenarios with a real Core need: a Core of their own, and a client of it."""
 
+import itertools
 import json
 import os
 import signal
@@ -9,12 +10,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct, field
 
 from swarmsync.client import Client
+
+PORTS: Final = range(20_000, 32_768)  # the kernel's own begin where these end
+_turn: Final = itertools.count(os.getpid() * 257)  # no two processes are at the same place
 
 
 class Core(Struct):
@@ -108,7 +113,12 @@ def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody has, from below those that the kernel gives to whoever asks for any.
+
+    One that the kernel gave would be somebody else's as often as it is free again before its server listens.
+    """
+    while True:
+        port = PORTS.start + next(_turn) % len(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port

@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import docker
 import psutil
 import pytest
 
+from bench.harness import free_port
 from swarmsync import embedded
 from swarmsync.client import Client
 
@@ -48,7 +48,7 @@ class CoreProcess:
     def __init__(self, directory: Path, config: str) -> None:
         self.directory = directory
         self.data_dir = directory / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self._config = directory / "core.toml"
         self._config.write_text(config)
         if "[database]" not in config:
@@ -157,12 +157,6 @@ def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not so within {timeout_s:g} s"
         pause.wait(0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

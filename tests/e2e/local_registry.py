@@ -8,7 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.e2e.conftest import _free_port, wait_until
+from bench.harness import free_port
+from tests.e2e.conftest import wait_until
 
 USER, PASSWORD = "user", "right"
 #: bcrypt of PASSWORD, cheap on purpose.
@@ -25,7 +26,7 @@ AUTH = "auth: {{htpasswd: {{realm: test, path: {htpasswd}}}}}\n"
 class LocalRegistry:
     def __init__(self, directory: Path, *, private: bool = True) -> None:
         self.directory = directory
-        self.port = _free_port()
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._process: subprocess.Popen | None = None
         (directory / "htpasswd").write_text(HTPASSWD)

@@ -1,9 +1,10 @@
 """With a dependency away the API says so (503, Retry-After), lets nobody in whom it cannot check, and comes back."""
 
 import asyncio
-import socket
 
 import pytest
+
+from bench.harness import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -11,9 +12,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def nowhere() -> str:
     """An address on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 async def test_without_redis_nobody_gets_in_and_503_says_why(start_api, anonymous, people, nowhere):

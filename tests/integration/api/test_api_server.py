@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from bench.harness import free_port
 from swarmsync import embedded
 
 pytestmark = [pytest.mark.integration, pytest.mark.process]
@@ -85,9 +86,7 @@ def gone(pid: int) -> None:
 
 
 def start(servers, people, directory: Path, **more: Any) -> Server:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     urls = {"api_database_url": servers.api_url, "nats_url": servers.nats_api_url, "redis_url": servers.redis_url}
     path = directory / "api.json"
     path.write_text(json.dumps({**urls, "port": port, "processes": 1, **more}))

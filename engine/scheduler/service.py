@@ -7,6 +7,7 @@ from engine.scheduler.backlog import Terms
 from engine.scheduler.placement import Recalled, Scheduler
 from engine.service import Service
 from engine.service_channels import Role
+from swarmsync.errors import Unavailable
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import read_rules
 from swarmsync.protocol.messages import (
@@ -48,6 +49,7 @@ class SchedulerService(Service):
         self._unsent: list[ToDispatcher] = []
         self._resync_at_ms = 0
         self._plan_is_void = False  # and nothing was said since
+        self._reads = True  # or is about to: until the rows are read there is no plan
 
     async def on_start(self) -> None:
         await self._load()
@@ -61,7 +63,11 @@ class SchedulerService(Service):
         if self._placements.ring.reader_epoch != self._dispatcher:
             self._dispatcher = self._placements.ring.reader_epoch
             self._core.wants_resync = True  # the last Dispatcher may have died with placements in its hands
-        room = 0 if self._unsent else min(self._places_max, self._placements.ring.room_bytes() // BYTES_PER_WORD)
+        room = (
+            0
+            if self._unsent or self._reads
+            else min(self._places_max, self._placements.ring.room_bytes() // BYTES_PER_WORD)
+        )
         effects = self._core.handle(events, now_ms=self.clock.monotonic_ms(), places_max=room)
         self._unsent += effects
         self._plan_is_void &= not effects
@@ -84,7 +90,7 @@ class SchedulerService(Service):
     async def _void_plan(self) -> None:
         """Have the Dispatcher drop what it has not begun, and wait until it has taken the word: then its turn is over.
 
-        A Dispatcher that is away takes the word before any placement of the new plan; it is not waited for.
+        Raises Unavailable where it does not take it in time. Without it nothing would be placed anyway.
         """
         self._unsent = [word for word in self._unsent if not isinstance(word, Place)]
         if not self._placements.ring.records_put:
@@ -98,6 +104,7 @@ class SchedulerService(Service):
             if not self._unsent and self._placements.ring.fill() == 0:
                 return
             await asyncio.sleep(VOID_LOOK_S)
+        raise Unavailable("the Dispatcher does not take words, so what waits is not read again yet")
 
     async def _load(self) -> None:
         """Begin anew from the rows, once the Dispatcher has nothing of the old plan in its hands.
@@ -105,6 +112,7 @@ class SchedulerService(Service):
         What waits is read before what is placed: a job that is dispatched meanwhile is in both, and counts as placed.
         The other way round it would be in neither, and its room would be given to another.
         """
+        self._reads = True
         await self._void_plan()
         core = Scheduler(self._backlog_jobs_max)
         known = await limits.load(self._store)
@@ -125,6 +133,7 @@ class SchedulerService(Service):
         core.date((job.job_id for job in waiting), self.clock.wall_ms(), now_ms)
         self._unsent += core.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=now_ms, places_max=0)
         self._core = core
+        self._reads = False
         self.journal("info", "read the backlog", jobs=len(waiting), workers=len(views))
 
 

@@ -91,6 +91,7 @@ class SchedulerShell(Shell):
         self._dispatcher = self.rings["placements"].reader_epoch
         self._resync_at_ms = 0
         self._plan_is_void = False
+        self._reads = True
 
     def on_start(self) -> Program:
         yield from self._load()
@@ -101,7 +102,7 @@ class SchedulerShell(Shell):
         if placements.reader_epoch != self._dispatcher:
             self._dispatcher = placements.reader_epoch
             self.scheduler.wants_resync = True
-        room = 0 if self.unsent else min(self.settings.places_max, placements.room())
+        room = 0 if self.unsent or self._reads else min(self.settings.places_max, placements.room())
         effects = self.scheduler.handle(events, now_ms=self.now_ms, places_max=room)
         self.unsent += effects
         self._plan_is_void &= not effects
@@ -130,8 +131,10 @@ class SchedulerShell(Shell):
             if not self.unsent and not placements.words:
                 return
             yield 2
+        raise Unavailable("the Dispatcher does not take words")
 
     def _load(self) -> Program:
+        self._reads = True
         yield from self._void_plan()
         scheduler = Scheduler(self.settings.backlog_max)
         waiting = yield from self.call("load_queued", self.settings.backlog_max)
@@ -149,6 +152,7 @@ class SchedulerShell(Shell):
         scheduler.date((job.job_id for job in waiting), self.now_ms, self.now_ms)
         self.unsent += scheduler.handle([*joined, JobsSubmitted(tuple(waiting))], now_ms=self.now_ms, places_max=0)
         self.scheduler = scheduler
+        self._reads = False
         self.timeline.note("scheduler", "loaded", len(waiting), len(views))
 
 

@@ -19,7 +19,7 @@ import redis
 from msgspec import Struct
 
 from bench.harness import Core, wait_until
-from swarmsync.embedded import load_secrets, plan_valkey
+from swarmsync.embedded import load_secrets, valkey_url
 
 MODULES: Final = ("harvester", "scheduler", "dispatcher", "hibernator", "logger")
 SERVERS: Final = ("nats", "valkey", "postgres")
@@ -177,7 +177,7 @@ class Breaker:
 
     def _flush(self, _target: str, _fault: Fault) -> None:
         data_dir = self._core.data_dir
-        client = redis.Redis.from_url(plan_valkey(data_dir, load_secrets(data_dir)).url, socket_timeout=5)
+        client = redis.Redis.from_url(valkey_url(data_dir, load_secrets(data_dir)), socket_timeout=5)
         try:
             client.flushall()
         except redis.RedisError:

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-#: Looks that are kept; older ones are needed only while records wait that long.
+#: Looks that are kept: the newest, and the one that saw the oldest record first while that waits for longer.
 LOOKS_MAX: Final = 300
 RATE_OVER_MS: Final = 2_000
 
@@ -25,6 +25,8 @@ class RingGauge:
         self._looks: deque[Look] = deque(maxlen=LOOKS_MAX)
 
     def look(self, now_ms: int, *, put: int, taken: int) -> None:
+        if len(self._looks) == LOOKS_MAX and self._looks[0].put > taken:
+            del self._looks[1]
         self._looks.append(Look(now_ms, put, taken))
 
     def taken_per_s(self) -> float:

@@ -48,7 +48,7 @@ class ServerPlan(Struct, frozen=True):
     url: str
     stop_signal: int
     ready: Callable[[], bool]
-    environ: tuple[tuple[str, str], ...] = ()  # beside what this process has
+    environ: tuple[tuple[str, str], ...] = ()  # where this process has nothing else to say of it
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
@@ -116,6 +116,15 @@ def postgres_url(data_dir: Path, passwords: dict[str, str]) -> str:
     return f"postgresql://{_POSTGRES_USER}:{secret}@/postgres?host={quote(str(_socket_dir(data_dir)), safe='/')}"
 
 
+def valkey_url(data_dir: Path, passwords: dict[str, str]) -> str:
+    """Return how this data directory's server is reached while it runs."""
+    return f"unix://:{passwords['redis']}@{_valkey_socket(data_dir)}"
+
+
+def _valkey_socket(data_dir: Path) -> Path:
+    return _socket_dir(data_dir) / "valkey.sock"
+
+
 def nats_config(data_dir: Path, passwords: dict[str, str], *, port: int = 0, **more: Any) -> NatsConfig:
     """Return the plan of the server's configuration; `port` 0 is the same free one as last time."""
     home = data_dir / "nats"
@@ -152,7 +161,7 @@ def plan_valkey(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
     """Write the server's configuration: a Unix socket with a password; an append-only file keeps sessions."""
     home = data_dir / "valkey"
     home.mkdir(mode=0o700, exist_ok=True)
-    path = _socket_dir(data_dir) / "valkey.sock"
+    path = _valkey_socket(data_dir)
     secret = passwords["redis"]
     lines = [
         "port 0",
@@ -174,7 +183,7 @@ def plan_valkey(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
         "valkey",
         (str(program), str(home / "valkey.conf")),
         data_dir / "logs" / "valkey.log",
-        f"unix://:{secret}@{path}",
+        valkey_url(data_dir, passwords),
         signal.SIGTERM,
         lambda: _answers(str(path), greeting, b"+PONG"),
     )
@@ -185,7 +194,7 @@ def start(plan: ServerPlan) -> "subprocess.Popen[bytes]":
     with plan.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 our own argument lists
             plan.argv,
-            env={**os.environ, **dict(plan.environ)},
+            env={**dict(plan.environ), **os.environ},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

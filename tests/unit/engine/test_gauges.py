@@ -23,9 +23,14 @@ def test_the_oldest_record_waits_since_it_was_first_seen():
     assert moving.oldest_ms() == 500
 
 
-def test_more_looks_than_are_kept_count_from_the_oldest_kept():
-    gauge = looked(*((500 * n, 10, 0) for n in range(LOOKS_MAX + 50)))
-    assert gauge.oldest_ms() == 500 * (LOOKS_MAX - 1)
+def test_a_record_that_waits_for_longer_than_looks_are_kept_waits_since_it_was_first_seen():
+    looks = LOOKS_MAX + 50
+    gauge = looked(*((500 * n, 10 if n < 3 else 20, 0) for n in range(looks)))
+    assert gauge.oldest_ms() == 500 * (looks - 1)
+    gauge.look(500 * looks, put=20, taken=10)  # those that came after it were seen by what is still kept
+    assert 500 * (LOOKS_MAX - 2) <= gauge.oldest_ms() <= 500 * (looks - 3)
+    gauge.look(500 * looks, put=20, taken=20)
+    assert gauge.oldest_ms() == 0
 
 
 def test_the_pace_is_that_of_the_last_two_seconds():

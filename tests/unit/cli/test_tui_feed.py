@@ -124,7 +124,7 @@ def test_events_go_on_where_they_broke(core, listener):
 def test_another_screen_begins_anew_with_what_is(core, listener):
     stay = threading.Event()
     core.on("GET", "/v1/events/snapshot", snapshot(), snapshot(event("a", "queued", 1)))
-    core.on("GET", "/v1/events", lambda _: Stream(iter(lambda: stay.wait(10) or b"", b"x")))
+    core.on("GET", "/v1/events", lambda _: Stream(iter(lambda: b"x" if stay.wait(10) else b"", b"x")))
     listener.feed.follow_events(FollowEvents())
     listener.until(lambda told: any(isinstance(message, Link) for message in told))
     listener.feed.follow_events(FollowEvents())

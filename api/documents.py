@@ -12,7 +12,8 @@ from swarmsync import ids
 from swarmsync.clock import rfc3339
 from swarmsync.model.lifecycle import FINAL, PLACED, JobState, Liveness, WaitReason
 from swarmsync.model.result import read_result
-from swarmsync.store.lists import JobDetail, Row
+from swarmsync.store.details import JobDetail
+from swarmsync.store.lists import Row
 from swarmsync.store.submit import NewJob, Submission
 from swarmsync.store.users import Caller
 
@@ -174,7 +175,7 @@ def new_job(caller: Caller, submission: Submission, entry: NewJob, rerun_of: int
         "array_size": array.size() if array is not None else None,
     }
     members = None if array is None else {start.state.value: row["array_size"]}
-    return job_detail(JobDetail(row, [], members, {}))
+    return job_detail(JobDetail(row, [], members))
 
 
 _NEW: Final = (

@@ -10,7 +10,8 @@ from api.answers.jobs import EarlierAttempt, Evidence, Obituary
 from swarmsync.model.lifecycle import FINAL, EndReason, JobState
 from swarmsync.model.resources import format_duration, format_size, parse_duration_ms
 from swarmsync.model.result import read_result
-from swarmsync.store.lists import JobDetail, Row
+from swarmsync.store.details import JobDetail
+from swarmsync.store.lists import Row
 
 R = EndReason
 EARLIER_TOLD: Final = 5

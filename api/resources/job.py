@@ -18,10 +18,10 @@ from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import FINAL
 from swarmsync.model.spec import NAME_MAX
 from swarmsync.protocol.codec import decode_stored_spec
-from swarmsync.store import actions, ledgers, lists
+from swarmsync.store import actions, details, ledgers, lists
 from swarmsync.store.actions import Changes
+from swarmsync.store.details import JobDetail
 from swarmsync.store.ledgers import Past
-from swarmsync.store.lists import JobDetail
 
 WAIT_MAX_S: Final = 60
 _BACKSTOP_S: Final = 1.0
@@ -46,7 +46,7 @@ class JobChanges(Struct, frozen=True, forbid_unknown_fields=True):
 async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
     """Return the job. Raises NotFound, also for somebody else's."""
     async with call.services.store.connection(**call.caller.settings) as connection:
-        found = await lists.detail(connection, job_id)
+        found = await details.read(connection, job_id)
     if found is None:
         raise missing(text)
     return found
@@ -55,10 +55,10 @@ async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
 async def read_past(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past]:
     """Return the job and where its time went. Raises NotFound, also for somebody else's."""
     async with call.services.store.connection(**call.caller.settings) as connection:
-        found = await lists.detail(connection, job_id)
+        found = await details.read(connection, job_id)
         if found is None:
             raise missing(text)
-        return found, await ledgers.read(connection, found.job, found.every_assignment)
+        return found, await ledgers.read(connection, found)
 
 
 class OneJob(Resource):

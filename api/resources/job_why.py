@@ -19,10 +19,10 @@ from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import FINAL, WAITING, JobState, WaitReason
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.messages import Ask
-from swarmsync.store import dependencies, ledgers, lists, waits
+from swarmsync.store import dependencies, details, ledgers, lists, waits
+from swarmsync.store.details import JobDetail
 from swarmsync.store.jobs import waiting_of
 from swarmsync.store.ledgers import Past
-from swarmsync.store.lists import JobDetail
 from swarmsync.store.submit import Draft
 from swarmsync.store.waits import Waits
 
@@ -54,11 +54,11 @@ class Why(Resource):
 
 async def _read(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past, Waits]:
     async def work(connection: asyncpg.Connection) -> tuple[JobDetail, Past, Waits] | None:
-        found = await lists.detail(connection, job_id)
+        found = await details.read(connection, job_id)
         if found is None:
             return None
         over = found.job["state"] in _FINAL
-        past = await ledgers.read(connection, found.job) if over else Past([], "")
+        past = await ledgers.read(connection, found) if over else Past([], "")
         return found, past, Waits([], []) if over else await waits.read(connection, found.job)
 
     whole = await call.services.store.run(work, **call.caller.settings)

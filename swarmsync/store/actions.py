@@ -18,8 +18,9 @@ from swarmsync.model.fields import Duration
 from swarmsync.model.lifecycle import FINAL, WAITING, Actor, EndReason, JobState, WaitReason, sources
 from swarmsync.model.rules import line_of
 from swarmsync.protocol.codec import decode_stored_spec
-from swarmsync.store import lists, queues
-from swarmsync.store.lists import JobDetail, Row
+from swarmsync.store import details, queues
+from swarmsync.store.details import JobDetail
+from swarmsync.store.lists import Row
 from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 from swarmsync.store.submit import draft
@@ -225,7 +226,7 @@ async def _act(
 ) -> Done:
     async def whole(connection: asyncpg.Connection) -> Done:
         changed = await work(connection, await _find(connection, job_id))
-        detail = await lists.detail(connection, job_id)
+        detail = await details.read(connection, job_id)
         assert detail is not None
         return Done(detail, changed)
 

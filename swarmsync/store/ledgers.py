@@ -11,22 +11,9 @@ from msgspec import Struct
 from swarmsync.model.ledger import Attempt, Event, LineReason, Part, ledger
 from swarmsync.model.lifecycle import JobState
 from swarmsync.model.result import read_result
-from swarmsync.store.lists import Row
+from swarmsync.store.details import JobDetail
 
-EVENTS_MAX: Final = 4_000
-REASONS_MAX: Final = 4_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: Events are looked for in the partitions of the job's life and in one before: the row's `submitted_at` is of the API's
-#: clock, and a clock may be set back.
-_EVENTS: Final = """
-SELECT at, state, reason, message, fence FROM job_events
-WHERE job_id = $1 AND at >= $2::timestamptz - interval '1 day' ORDER BY seq LIMIT $3
-"""
-_REASONS: Final = """
-(SELECT since, reason FROM line_reasons WHERE line = $1 AND since <= $2 ORDER BY since DESC LIMIT 1)
-UNION ALL
-(SELECT since, reason FROM line_reasons WHERE line = $1 AND since > $2 AND since < $3 ORDER BY since LIMIT $4)
-"""
 _ATTEMPTS: Final = "SELECT fence, started_at, result FROM assignments WHERE job_id = $1"
 
 
@@ -37,26 +24,22 @@ class Past(Struct, frozen=True):
     stopped: str
 
 
-async def read(connection: asyncpg.Connection, job: Row, known: Sequence[Row] | None = None) -> Past:
-    """Return the past of a job that `lists.detail` has read; while it has not ended, up to now.
-
-    `known` are its assignments that have ended, where all of them were read already.
-    """
-    now = job["finished_at"] or await connection.fetchval("SELECT clock_timestamp()")
-    events = await connection.fetch(_EVENTS, job["id"], job["submitted_at"], EVENTS_MAX)
-    reasons = await connection.fetch(_REASONS, job["line"], job["submitted_at"], now, REASONS_MAX)
-    attempts: dict[int, Attempt] = {}
+async def read(connection: asyncpg.Connection, detail: JobDetail) -> Past:
+    """Return the past of a job; while it has not ended, up to now."""
+    job, attempts = detail.job, dict[int, Attempt]()
     if job["fence"]:
-        for row in await connection.fetch(_ATTEMPTS, job["id"]) if known is None else known:
+        ended = detail.every_assignment
+        for row in await connection.fetch(_ATTEMPTS, job["id"]) if ended is None else ended:
             attempts[row["fence"]] = _attempt(row["started_at"], read_result(row["result"]))
         if job["assignment_state"] is not None and job["started_at"] is not None:
             attempts[job["fence"]] = _attempt(job["started_at"], {"spent": _decoded(job["prepared"])})
-    stops = [row["message"] for row in events if row["state"] == JobState.STOPPING and row["fence"] == job["fence"]]
+    last = [event for event in detail.events if event["fence"] == job["fence"]]
+    stops = [event["message"] for event in last if event["state"] == JobState.STOPPING]
     parts = ledger(
         micros(job["submitted_at"]),
-        micros(now),
-        [Event(micros(row["at"]), row["state"], row["reason"], row["fence"]) for row in events],
-        [LineReason(micros(row["since"]), row["reason"]) for row in reasons],
+        micros(detail.until),
+        [Event(micros(row["at"]), row["state"], row["reason"], row["fence"]) for row in detail.events],
+        [LineReason(micros(row["since"]), row["reason"]) for row in detail.reasons],
         attempts,
     )
     return Past(parts, stops[-1] if stops else "")

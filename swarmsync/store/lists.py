@@ -1,53 +1,39 @@
-"""What the API reads of jobs: one job with its attempts, members of arrays, and what waits in front of it.
+"""What the API reads of jobs: which columns, members of arrays, and what waits in front of a job.
 
-Pages of jobs are in job_pages.py.
+One job with all that belongs to it is in details.py, pages of jobs are in job_pages.py.
 
 Every function runs as its caller: row-level security hides other people's rows, and where the caller is no operator the
 statement asks for the caller's own rows, too.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import Any, Final
 
-import asyncpg
-from msgspec import Struct
-
-from swarmsync.model.lifecycle import PLACED, JobState
+from swarmsync.model.lifecycle import JobState
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
 
 Row = Mapping[str, Any]
 
-ASSIGNMENTS_MAX: Final = 200
 AHEAD_MAX: Final = 100_000
 CANDIDATES_MAX: Final = 6
-SELECT: Final = """
-SELECT j.id, j.user_id, u.username, j.name, j.queue, j.state, j.reason, j.message, j.since, j.priority, j.labels,
+COLUMNS: Final = """
+    j.id, j.user_id, u.username, j.name, j.queue, j.state, j.reason, j.message, j.since, j.priority, j.labels,
     s.document, j.submitted_at, j.started_at, j.finished_at, j.fence, w.name AS worker, j.exit_code, j.rerun_of,
     j.schedule_id, j.array_id, j.array_index, j.array_size, j.run_at, j.expires_at, j.result, j.stop_reason,
     j.assignment_state, j.offered_at, j.prepared, j.cpus_milli, j.memory_bytes, j.gpus, j.disk_bytes,
     p.reason AS shape_reason, p.message AS shape_message, p.since AS shape_since,
     j.shape, j.line, j.rules, j.concurrency_key, j.deadline_at, j.image, j.grace_ms,
     w.liveness AS worker_liveness, w.last_pulse_at AS worker_pulse_at
-FROM jobs j
+""".strip()
+TABLES: Final = """
+jobs j
 JOIN users u ON u.id = j.user_id
 JOIN specs s ON s.id = j.spec_id
 LEFT JOIN workers w ON w.id = j.worker_id
 LEFT JOIN waiting_lines p ON p.line = j.line AND j.state = 'queued'
-"""
-
-
-class JobDetail(Struct, frozen=True):
-    job: Row
-    assignments: Sequence[Row]
-    members: Mapping[str, int] | None  # of an array: how many in each state
-    stored: Mapping[int, int]  # bytes of output in PostgreSQL by stream, while the job is not final
-
-    @property
-    def every_assignment(self) -> Sequence[Row] | None:
-        """The assignments, unless there are more than were read."""
-        return self.assignments if len(self.assignments) < ASSIGNMENTS_MAX else None
+""".strip()
+SELECT: Final = f"SELECT {COLUMNS} FROM {TABLES}"  # noqa: S608 constants
 
 
 class Conditions:
@@ -79,37 +65,6 @@ class Conditions:
     @property
     def clause(self) -> str:
         return f"WHERE {' AND '.join(self._parts)}" if self._parts else ""
-
-
-async def detail(connection: asyncpg.Connection, job_id: int) -> JobDetail | None:
-    """Return one job and what belongs to it, or None where the caller may not see it."""
-    row = await connection.fetchrow(f"{SELECT} WHERE j.id = $1", job_id)
-    if row is None:
-        return None
-    assignments = await connection.fetch(_ASSIGNMENTS, job_id, ASSIGNMENTS_MAX) if row["fence"] else []
-    members = None
-    if row["array_size"] is not None and row["array_id"] is None:
-        counted = await connection.fetch(_MEMBERS, job_id)
-        members = {entry["state"]: entry["jobs"] for entry in counted}
-    stored: dict[int, int] = {}
-    if row["fence"] and row["state"] in PLACED:
-        ends = await connection.fetch(_STORED, job_id, row["fence"], row["submitted_at"] - timedelta(days=1))
-        stored = {entry["stream"]: entry["bytes"] for entry in ends if entry["bytes"] is not None}
-    return JobDetail(row, list(reversed(assignments)), members, stored)
-
-
-_ASSIGNMENTS: Final = """
-SELECT a.fence, a.state, a.outcome, a.reason, a.message, a.exit_code, a.offered_at, a.started_at, a.ended_at,
-    a.superseded, a.result, w.name AS worker
-FROM assignments a LEFT JOIN workers w ON w.id = a.worker_id WHERE a.job_id = $1 ORDER BY a.fence DESC LIMIT $2
-"""
-_MEMBERS: Final = "SELECT state, count(*) AS jobs FROM jobs WHERE array_id = $1 GROUP BY state"
-_STORED: Final = """
-SELECT k.stream, (SELECT c.start + length(c.data) FROM output_chunks c
-                  WHERE c.job_id = $1 AND c.fence = $2 AND c.stream = k.stream AND c.at >= $3
-                  ORDER BY c.start DESC LIMIT 1) AS bytes
-FROM (VALUES (1), (2)) AS k (stream)
-"""
 
 
 async def state_of(store: Store, caller: Caller, job_id: int) -> Row | None:

@@ -39,7 +39,7 @@ class Waits(Struct, frozen=True):
 
 
 async def read(connection: asyncpg.Connection, job: Row) -> Waits:
-    """Return what is unmet of a job that `lists.detail` has read; members wait for what their array waits for."""
+    """Return what is unmet of a job that `details.read` has read; members wait for what their array waits for."""
     own = job["array_id"] if job["array_id"] is not None else job["id"]
     rows = await connection.fetch(_PARENTS, own, PARENTS_MAX)
     parents = [Parent(row["parent_id"], row["condition"], row["met"], row["state"]) for row in rows]

@@ -8,16 +8,18 @@ import pytest
 from swarmsync.model.ledger import Phase
 from swarmsync.model.lifecycle import WaitReason
 from swarmsync.protocol.messages import LineWaits
-from swarmsync.store import jobs, ledgers
+from swarmsync.store import details, jobs, ledgers
 from swarmsync.store.queries import sql
 
 pytestmark = pytest.mark.integration
 
 
 async def past_of(desk, job_id):
+    await desk.register()
+
     async def work(connection: asyncpg.Connection):
-        row = await connection.fetchrow("SELECT * FROM jobs WHERE id = $1", job_id)
-        return row, await ledgers.read(connection, row)
+        detail = await details.read(connection, job_id)
+        return detail.job, await ledgers.read(connection, detail)
 
     return await desk.api.run(work, **desk.me.settings)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from api.obituary import obituary
-from swarmsync.store.lists import JobDetail
+from swarmsync.store.details import JobDetail
 
 
 def row(state: str, reason: str, **more):

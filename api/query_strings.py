@@ -86,7 +86,7 @@ def states(text: str) -> tuple[JobState, ...] | None:
     found: dict[JobState, None] = {}
     for name in text.split(","):
         word = name.strip()
-        group = STATE_GROUPS.get(word) or tuple(state for state in JobState if state == word)
+        group = STATE_GROUPS.get(word) or tuple([state for state in JobState if state == word])
         if not group:
             known = ", ".join([*JobState, *STATE_GROUPS])
             raise QueryError("state", f"{word[:40]!r} is no state; known are {known}")

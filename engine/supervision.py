@@ -50,7 +50,7 @@ def on_exit(
     """
     if exit_code == EXIT_CONFIG:
         return restarts_ms, GiveUp(f"{name} cannot work with this configuration; see its log")
-    recent = tuple(at for at in restarts_ms if at > now_ms - budget.window_ms)
+    recent = tuple([at for at in restarts_ms if at > now_ms - budget.window_ms])
     failing = len(recent) >= budget.restarts_max
     exponent = max(0, len(recent) - 1)
     delay_ms = 0 if not recent else min(budget.backoff_max_ms, _FIRST_DELAY_MS * 2 ** min(exponent, 16))

@@ -14,7 +14,7 @@ _COUNTER_BITS: Final = 12
 _GENERATOR_BITS: Final = 10
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford: no i, l, o, u
 _LENGTH: Final = 13
-_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_PAIRS: Final = tuple([high + low for high in _ALPHABET for low in _ALPHABET])
 _VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 
 

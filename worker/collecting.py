@@ -55,7 +55,7 @@ class Collector:
                 spools[-1] = (await self._spool(container_id, output, spool), spool)
             for number, (total, spool) in enumerate(spools, FIRST_OUTPUT_STREAM):
                 await self._deliver(number, total, spool)
-            return tuple(total for total, _ in spools)
+            return tuple([total for total, _ in spools])
         finally:
             for _, spool in spools:
                 spool.close()

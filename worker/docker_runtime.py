@@ -364,7 +364,9 @@ class DockerRuntime:
 def _with_real_paths(plan: ContainerPlan) -> ContainerPlan:
     """Resolve symbolic links: one that a job left in an open directory must not lead the next job out of it."""
     mounts = tuple(
-        msgspec.structs.replace(mount, source=str(Path(mount.source).resolve())) if mount.kind == "bind" else mount
-        for mount in plan.mounts
+        [
+            msgspec.structs.replace(mount, source=str(Path(mount.source).resolve())) if mount.kind == "bind" else mount
+            for mount in plan.mounts
+        ]
     )
     return msgspec.structs.replace(plan, mounts=mounts) if mounts != plan.mounts else plan

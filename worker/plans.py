@@ -39,7 +39,7 @@ class Terms(Struct, frozen=True):
     outputs: tuple[Kept, ...] = ()
 
     def wanted_outputs(self) -> tuple[Output, ...]:
-        return tuple(Output(path, name, Size(most)) for path, name, most in self.outputs)
+        return tuple([Output(path, name, Size(most)) for path, name, most in self.outputs])
 
 
 def terms_of(spec: JobSpec, order: RunJob) -> Terms:
@@ -53,7 +53,7 @@ def terms_of(spec: JobSpec, order: RunJob) -> Terms:
         None if spec.timeout is None else int(spec.timeout),
         int(spec.logs.max),
         spec.logs.on_limit == "fail",
-        tuple((output.path, output.name, int(output.max)) for output in spec.outputs),
+        tuple([(output.path, output.name, int(output.max)) for output in spec.outputs]),
     )
 
 
@@ -84,7 +84,7 @@ def model_of(spec: JobSpec, terms: Terms, *, worker: str, session: str) -> Conta
         working_dir=spec.working_dir,
         user=spec.user,
         init=spec.init,
-        mounts=tuple(_mount(read_volume(volume)) for volume in spec.volumes),
+        mounts=tuple([_mount(read_volume(volume)) for volume in spec.volumes]),
         network=spec.network,
         cpus_milli=terms.need.cpus_milli,
         memory_bytes=terms.need.memory_bytes,
@@ -116,7 +116,7 @@ def plan_of(
         fence=fence,
         image=image,
         environment=_environment(model, job, order),
-        secrets=tuple(SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets)
+        secrets=tuple([SecretFile(secret.name, secret.value, secret.env) for secret in order.secrets])
         if order.secrets
         else (),
         user_id=order.user_id,

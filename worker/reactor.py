@@ -92,7 +92,7 @@ class Reactor:
         self._heard_ms = max(self._heard_ms, sent_ms)
 
     def holds(self) -> tuple[Holding, ...]:
-        return tuple(Holding(held.ref, held.state, held.terms.need) for held in self.held.values())
+        return tuple([Holding(held.ref, held.state, held.terms.need) for held in self.held.values()])
 
     def holds_if_changed(self) -> tuple[Holding, ...] | None:
         """What a pulse says: None while Core knows it already (`told` notes that it does)."""
@@ -247,7 +247,7 @@ class Reactor:
             return self._next_seq, ()
         self._spoke_ms = now_ms
         count = min(len(self._outbox), REPORTS_PER_MESSAGE)
-        return self._outbox[0][0], tuple(self._outbox[index][1] for index in range(count))
+        return self._outbox[0][0], tuple([self._outbox[index][1] for index in range(count)])
 
     def ended(self) -> list[Ended]:
         """Return the ends that Core has not acknowledged."""

@@ -122,7 +122,7 @@ class Writer:
         end = self._file.tell()
         self._file.seek(0)
         seen, digest = _read(self._file, end, nothing)
-        if tuple(found.member for found in seen.members) != manifest.members:
+        if tuple([found.member for found in seen.members]) != manifest.members:
             raise ChecksumError("the disk gave back other bytes than were written to it; use another one")
         self.add(SUM, [f"{digest}\n".encode()])
         self._file.write(bytes(2 * _BLOCK))
@@ -154,7 +154,7 @@ def _manifest(path: Path, scan: Scan) -> Manifest:
         manifest = msgspec.convert(document, Manifest)
     except (KeyError, TypeError, msgspec.MsgspecError) as problem:
         raise ChecksumError(f"{path} has a manifest that cannot be read: {problem}") from None
-    if manifest.members != tuple(found.member for found in scan.members):
+    if manifest.members != tuple([found.member for found in scan.members]):
         raise ChecksumError(f"{path} was changed: its members are not those of its manifest")
     return manifest
 

@@ -168,7 +168,7 @@ class Registry:
 
     def taken(self, worker_id: int) -> tuple[tuple[int, Need], ...]:
         """What the worker's room goes to, as Core knows it; what it still has of ended assignments is no job."""
-        return tuple((job_id, self.live[job_id].need) for job_id in sorted(self._of_worker.get(worker_id, ())))
+        return tuple([(job_id, self.live[job_id].need) for job_id in sorted(self._of_worker.get(worker_id, ()))])
 
     def refuses(self, name: str, offer: WorkerOffer, now_ms: int, *, boot: str = "", began_ms: int = 0) -> str | None:
         """Say why a worker of this name may not join; None when it may. Two machines must not share a name.
@@ -192,7 +192,7 @@ class Registry:
         """Leave out what a worker tells of assignments that another one has: its name on the wire is its identity."""
         known = self.workers.get(name)
         worker_id = known.view.worker_id if known is not None else None
-        reports = tuple(report for report in word.reports if self._whose(report.ref) in (None, worker_id))
+        reports = tuple([report for report in word.reports if self._whose(report.ref) in (None, worker_id)])
         return word if len(reports) == len(word.reports) else Reports(word.session, word.first_seq, reports)
 
     def has_open_end(self, name: str, word: Reports) -> bool:

@@ -292,7 +292,7 @@ class HarvesterService(Service):
             return 0  # hints may be lost: it looks twice a second all the same, and more often without NATS
         self._look_at_feed = self._ends.requeued = False
         cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
-        waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
+        waiting = tuple([entry.waiting for entry in entries if entry.waiting is not None])
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
             if entry.state is JobState.STOPPING and entry.stop_reason is not None:
@@ -311,7 +311,7 @@ class HarvesterService(Service):
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:
-            self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
+            self._say([StopWanted(tuple([entry.job_id for entry in stopped]))])
         if len(entries) >= FEED_MAX:
             self._look_at_feed = True
         self._look_at_feed |= await self._ends.follow()

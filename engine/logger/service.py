@@ -163,7 +163,7 @@ class LoggerService(Service):
         for message, word in arrived:
             if isinstance(word, LogChunks):
                 keys = {(chunk.ref, chunk.stream) for chunk in word.chunks}
-                await self._reply(message, LogsAck(tuple((*key, ends[key]) for key in keys)))
+                await self._reply(message, LogsAck(tuple([(*key, ends[key]) for key in keys])))
             elif isinstance(word, AskLogEnds):
                 await self._reply(message, LogsAck(tuple(await self._output_sink.ends(word.refs))))
         for job_id in {ref.job_id for ref, _ in ends}:

@@ -88,7 +88,7 @@ class PulsePage:
 
     def __init__(self, page: StatsPage) -> None:
         self._page = page
-        self.modules = tuple(row for row in page.rows if _process_row(row) in page.rows)
+        self.modules = tuple([row for row in page.rows if _process_row(row) in page.rows])
 
     @classmethod
     def create(cls, segment: Segment, modules: Sequence[str]) -> Self:

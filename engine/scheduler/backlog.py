@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from engine.scheduler.limits import Gate
     from engine.scheduler.ranking import Standing
 
+#: Marks are looked through when there are so many, and twice as many as the last time; never more than the second.
+MARKS_KEPT: Final = 2_048
 MARKS_MAX: Final = 100_000
+AGE_PARTS: Final = 128
 
 
 class Terms(Struct, frozen=True):
@@ -81,6 +84,7 @@ class Backlog:
         self.lines: dict[int, Line] = {}
         self._marks: list[int] = []  # ids, and when the first job with such an id was heard of
         self._marks_ms: list[int] = []
+        self._trim_at = MARKS_KEPT
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -173,8 +177,24 @@ class Backlog:
             return
         self._marks.append(job_id)
         self._marks_ms.append(now_ms)
+        if len(self._marks) > self._trim_at:
+            self._trim()
+
+    def _trim(self) -> None:
+        """Of the time before all that waits keep what tells an age to within a hundredth: placed jobs may come back."""
+        levels = (level for line in self.lines.values() for level in line.levels.values())
+        oldest = min((level.heap[0] for level in levels), default=self._marks[0])
+        place = max(bisect_right(self._marks, oldest) - 1, 1)
+        kept, last_ms, now_ms = [0], self._marks_ms[0], self._marks_ms[-1]
+        for number, at_ms in enumerate(self._marks_ms[1:place], 1):
+            if (at_ms - last_ms) * AGE_PARTS >= now_ms - at_ms:
+                kept.append(number)
+                last_ms = at_ms
+        self._marks[:place] = [self._marks[number] for number in kept]
+        self._marks_ms[:place] = [self._marks_ms[number] for number in kept]
         if len(self._marks) > MARKS_MAX:
             del self._marks[1::2], self._marks_ms[1::2]
+        self._trim_at = min(max(MARKS_KEPT, 2 * len(self._marks)), MARKS_MAX)
 
     def since(self, job_id: int) -> int:
         """Tell when (in the caller's clock) this job, or one close to it in age, was first heard of."""

@@ -115,7 +115,7 @@ class Shape:
         self.key = key
         self.need = terms.need
         self.demands: tuple[Demand, ...] = () if rules is None else read_demands(rules.constraints)
-        self.wishes = () if rules is None else tuple((parse(wish.match), wish.weight) for wish in rules.affinity)
+        self.wishes = () if rules is None else tuple([(parse(wish.match), wish.weight) for wish in rules.affinity])
         self.image = "" if rules is None else rules.image
         self.spread = spread
         self.plain = not (self.demands or self.wishes or spread)
@@ -148,7 +148,7 @@ def facts(view: WorkerView) -> tuple[Any, ...]:
 
 
 def read_demands(texts: Iterable[str]) -> tuple[Demand, ...]:
-    return tuple(parse(text) for text in texts)
+    return tuple([parse(text) for text in texts])
 
 
 def shape_key(terms: Terms, *, spread: bool) -> ShapeKey:

@@ -198,7 +198,7 @@ class Limits:
 
     def gates_for(self, terms: Terms) -> tuple[Gate, ...]:
         """Return the gates that jobs with these terms count against, in the order in which they are asked."""
-        return tuple(self._gate(kind, name, caps) for kind, name, caps in self._wanted(terms))
+        return tuple([self._gate(kind, name, caps) for kind, name, caps in self._wanted(terms)])
 
     def _wanted(self, terms: Terms) -> Iterator[tuple[Kind, Any, tuple[int | None, ...]]]:
         nothing = (None, None, None, None)

@@ -63,7 +63,7 @@ class Left(Struct, frozen=True):
         elif ask.devices > 1 or ask.share == WHOLE:
             # Several, or a whole one: the fullest that still do.
             last = max(place for place, free in enumerate(self.devices) if free >= ask.share) + 1
-            taken = tuple(free - ask.share for free in self.devices[last - ask.devices : last])
+            taken = tuple([free - ask.share for free in self.devices[last - ask.devices : last]])
             rest = self.devices[: last - ask.devices] + self.devices[last:]
             yield Left(cpus, memory, tuple(sorted((*rest, *taken), reverse=True)))
         else:

@@ -240,9 +240,11 @@ def answer(books: Books, reserved: Reservation | None, ask: Ask) -> bytes:
 
 def _shown(found: Iterable[Blocker]) -> tuple[explanation.Blocker, ...]:
     return tuple(
-        explanation.Blocker(b.reason, b.message, b.blocking, tuple(map(encode, b.holders[:HOLDERS_SHOWN])), b.until)
-        for b in found
-        if b.reason is not WaitReason.EVALUATING
+        [
+            explanation.Blocker(b.reason, b.message, b.blocking, tuple(map(encode, b.holders[:HOLDERS_SHOWN])), b.until)
+            for b in found
+            if b.reason is not WaitReason.EVALUATING
+        ]
     )
 
 

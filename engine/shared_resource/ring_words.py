@@ -33,7 +33,7 @@ class RingWords:
         self.segment = segment
         self._memory = segment.memory
         self._words = segment.words
-        found = tuple(self._words[index] for index in layout.CREATOR_WORDS)
+        found = tuple([self._words[index] for index in layout.CREATOR_WORDS])
         capacity = found[layout.CAPACITY]
         if found[:2] != (layout.RING_MAGIC, layout.RING_VERSION):
             raise RingCorrupt(f"segment {segment.name} holds no ring of version {layout.RING_VERSION}: {found[:2]}")

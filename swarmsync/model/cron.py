@@ -166,7 +166,7 @@ def read_rule(text: str, name: str) -> Rule:
         _days(expanded[2]),
         _days(expanded[3]),
         _days(expanded[4]),
-        tuple((day, frozenset(0 if n == "l" else int(n) for n in which)) for day, which in sorted(nth.items())),
+        tuple([(day, frozenset(0 if n == "l" else int(n) for n in which)) for day, which in sorted(nth.items())]),
         elapsed=any(sign in minute + hour for sign in "*/"),
     )
 

@@ -43,7 +43,7 @@ class SecretUse(Struct, frozen=True, forbid_unknown_fields=True):
 
 def secret_uses(secrets: Sequence[str | SecretUse]) -> tuple[SecretUse, ...]:
     """Return what `secrets` asks for; a plain name means a file."""
-    return tuple(SecretUse(use) if isinstance(use, str) else use for use in secrets)
+    return tuple([SecretUse(use) if isinstance(use, str) else use for use in secrets])
 
 
 def secret_problems(secrets: Sequence[str | SecretUse], environment: Container[str]) -> Iterator[tuple[str, str]]:

@@ -112,7 +112,7 @@ class Need(Struct, frozen=True, array_like=True, gc=False):
             ("gpus", self.gpus, free.gpus),
             ("disk", self.disk_bytes, free.disk_bytes),
         )
-        return tuple(name for name, need, have in pairs if need > have)
+        return tuple([name for name, need, have in pairs if need > have])
 
 
 NOTHING: Final = Need(0, 0, 0, 0)

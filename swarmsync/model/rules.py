@@ -62,7 +62,7 @@ def rules_of(spec: JobSpec) -> Rules | None:
     array, key, rate = spec.array, spec.concurrency, spec.rate
     rules = Rules(
         constraints=spec.constraints,
-        affinity=tuple(Wish(entry.match, entry.weight) for entry in spec.affinity),
+        affinity=tuple([Wish(entry.match, entry.weight) for entry in spec.affinity]),
         image=spec.image if any(IMAGE_LOCAL in entry.match for entry in spec.affinity) else "",
         concurrency=None if key is None else Slots(key.key, key.limit),
         rate=None if rate is None else Pace(rate.key, rate.starts, rate.interval_ms),

@@ -19,8 +19,8 @@ URL_MAX: Final = 2_048
 SECRET_BYTES: Final = 32
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 what Standard Webhooks puts before a key
 TEST_TYPE: Final = "webhook.test"
-STATES: Final = tuple(state.value for state in JobState)
-FINAL_STATES: Final = tuple(state.value for state in FINAL)
+STATES: Final = tuple([state.value for state in JobState])
+FINAL_STATES: Final = tuple([state.value for state in FINAL])
 #: Where clouds hand out credentials; no setting allows these.
 METADATA: Final = frozenset(
     ip_address(text) for text in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
@@ -31,7 +31,7 @@ _CARRIERS: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """Read networks, such as 10.0.0.0/8. Raises ValueError."""
-    return tuple(ip_network(text) for text in texts)
+    return tuple([ip_network(text) for text in texts])
 
 
 def refusal(address: str, allowed: Sequence[Network]) -> str:

@@ -217,7 +217,7 @@ def _given(annotation: Any, given: dict[Any, Any]) -> Any:
     if isinstance(annotation, TypeVar):
         return given[annotation]
     arguments = getattr(annotation, "__parameters__", ())
-    return annotation[tuple(given[entry] for entry in arguments)] if arguments and given else annotation
+    return annotation[tuple([given[entry] for entry in arguments])] if arguments and given else annotation
 
 
 def _with_twins(annotation: Any, twins: dict[Any, Any]) -> Any:
@@ -233,7 +233,7 @@ def _with_twins(annotation: Any, twins: dict[Any, Any]) -> Any:
         return annotation
     if origin is Annotated:
         return Annotated[(_with_twins(arguments[0], twins), *arguments[1:])]
-    inner = tuple(_with_twins(argument, twins) for argument in arguments)
+    inner = tuple([_with_twins(argument, twins) for argument in arguments])
     if origin in (Union, types.UnionType):
         return functools.reduce(operator.or_, inner)
     generic: Any = origin

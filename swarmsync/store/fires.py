@@ -92,7 +92,7 @@ def run_of(
     made = draft(spec)
     start = start_of(msgspec.structs.replace(spec, run_at=run_at), now)
     job_id = new_id()
-    members = () if spec.array is None else tuple((new_id(), index) for index in spec.array.indexes())
+    members = () if spec.array is None else tuple([(new_id(), index) for index in spec.array.indexes()])
     return Run(job_id, schedule_id, user_id, spec_id, made, start, members)
 
 

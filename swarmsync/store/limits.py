@@ -32,7 +32,7 @@ async def load(store: Store) -> AllLimits:
     async def work(connection: asyncpg.Connection) -> AllLimits:
         queues = await connection.fetch(sql("load_queue_limits"))
         users = await connection.fetch(sql("load_user_limits"))
-        return AllLimits(tuple(QueueLimits(*row) for row in queues), tuple(UserLimits(*row) for row in users))
+        return AllLimits(tuple([QueueLimits(*row) for row in queues]), tuple([UserLimits(*row) for row in users]))
 
     return await store.run(work)
 

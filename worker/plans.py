@@ -95,7 +95,7 @@ def model_of(spec: JobSpec, terms: Terms, *, worker: str, session: str) -> Conta
         stop_grace_s=terms.grace_ms / 1000,
         strict=spec.security.profile == "strict",
         read_only_root=spec.security.read_only or spec.security.profile == "strict",
-        capabilities=tuple(map(bare_capability, spec.security.capabilities)),
+        capabilities=tuple([bare_capability(name) for name in spec.security.capabilities]),
         devices=spec.security.devices,
         privileged=spec.security.privileged,
         note=write_terms(terms),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -186,15 +187,15 @@ class Backlog:
         oldest = min((level.heap[0] for level in levels), default=self._marks[0])
         place = max(bisect_right(self._marks, oldest) - 1, 1)
         kept, last_ms, now_ms = [0], self._marks_ms[0], self._marks_ms[-1]
-        for number, at_ms in enumerate(self._marks_ms[1:place], 1):
-            if (at_ms - last_ms) * AGE_PARTS >= now_ms - at_ms:
+        for number, (at_ms, next_ms) in enumerate(pairwise(self._marks_ms[1 : place + 1]), 1):
+            if (next_ms - last_ms) * AGE_PARTS >= now_ms - next_ms:  # without it the gap would be too wide
                 kept.append(number)
                 last_ms = at_ms
         self._marks[:place] = [self._marks[number] for number in kept]
         self._marks_ms[:place] = [self._marks_ms[number] for number in kept]
         if len(self._marks) > MARKS_MAX:
             del self._marks[1::2], self._marks_ms[1::2]
-        self._trim_at = min(max(MARKS_KEPT, 2 * len(self._marks)), MARKS_MAX)
+        self._trim_at = min(max(MARKS_KEPT, 2 * len(self._marks), len(self.lines)), MARKS_MAX)
 
     def since(self, job_id: int) -> int:
         """Tell when (in the caller's clock) this job, or one close to it in age, was first heard of."""

@@ -48,7 +48,7 @@ class SchedulerService(Service):
         self._dispatcher = self._placements.ring.reader_epoch
         self._unsent: list[ToDispatcher] = []
         self._resync_at_ms = 0
-        self._plan_is_void = False  # and nothing was said since
+        self._plan_is_void = False  # and nothing was placed since
         self._reads = True  # or is about to: until the rows are read there is no plan
 
     async def on_start(self) -> None:
@@ -70,7 +70,7 @@ class SchedulerService(Service):
         )
         effects = self._core.handle(events, now_ms=self.clock.monotonic_ms(), places_max=room)
         self._unsent += effects
-        self._plan_is_void &= not effects
+        self._plan_is_void &= not any(isinstance(word, Place) for word in effects)
         sent = self._placements.offer(self._unsent)
         del self._unsent[:sent]
         if self._core.wants_resync and self.clock.monotonic_ms() >= self._resync_at_ms:

@@ -239,13 +239,12 @@ def answer(books: Books, reserved: Reservation | None, ask: Ask) -> bytes:
 
 
 def _shown(found: Iterable[Blocker]) -> tuple[explanation.Blocker, ...]:
-    return tuple(
-        [
-            explanation.Blocker(b.reason, b.message, b.blocking, tuple(map(encode, b.holders[:HOLDERS_SHOWN])), b.until)
-            for b in found
-            if b.reason is not WaitReason.EVALUATING
-        ]
-    )
+    shown = []
+    for b in found:
+        if b.reason is not WaitReason.EVALUATING:
+            holders = tuple([encode(holder) for holder in b.holders[:HOLDERS_SHOWN]])
+            shown.append(explanation.Blocker(b.reason, b.message, b.blocking, holders, b.until))
+    return tuple(shown)
 
 
 def _case(books: Books, job: Waiting) -> Case:

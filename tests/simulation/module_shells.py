@@ -105,7 +105,7 @@ class SchedulerShell(Shell):
         room = 0 if self.unsent or self._reads else min(self.settings.places_max, placements.room())
         effects = self.scheduler.handle(events, now_ms=self.now_ms, places_max=room)
         self.unsent += effects
-        self._plan_is_void &= not effects
+        self._plan_is_void &= not any(isinstance(word, Place) for word in effects)
         sent = placements.offer(self.unsent)
         del self.unsent[:sent]
         if events or sent:

@@ -55,7 +55,7 @@ async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
 async def read_past(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past]:
     """Return the job and where its time went. Raises NotFound, also for somebody else's."""
     async with call.services.store.connection(**call.caller.settings) as connection:
-        found = await details.read(connection, job_id)
+        found = await details.read(connection, job_id, reasons=True)
         if found is None:
             raise missing(text)
         return found, await ledgers.read(connection, found)

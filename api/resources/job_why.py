@@ -54,7 +54,7 @@ class Why(Resource):
 
 async def _read(call: Call, job_id: int, text: str) -> tuple[JobDetail, Past, Waits]:
     async def work(connection: asyncpg.Connection) -> tuple[JobDetail, Past, Waits] | None:
-        found = await details.read(connection, job_id)
+        found = await details.read(connection, job_id, reasons=True)
         if found is None:
             return None
         over = found.job["state"] in _FINAL

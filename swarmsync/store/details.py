@@ -1,8 +1,8 @@
 """One job with its attempts, and for those who want it its past: each trip to PostgreSQL wakes two processes.
 
 What belongs to the job comes in one statement. What lies in partitions by time (events, stored output) is asked for by
-itself, with the job's time as a parameter: only so does PostgreSQL open no other partitions. Runs as its caller:
-row-level security hides other people's rows.
+itself, with the job's time as a parameter: so PostgreSQL plans it anew and opens no other partitions. A statement that
+serves every job would lock a month of them each time. Runs as its caller: row-level security hides other people's rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,10 @@ _ASSIGNMENT: Final = {
         "superseded", "result",
     )
 } | {"worker": "v.name"}  # fmt: skip
-_EVENT: Final = {name: f"e.{name}" for name in ("at", "state", "reason", "message", "fence")}
 _REASON: Final = {name: f"r.{name}" for name in ("since", "reason")}
 
+#: $1 job, $2 whether the reasons are wanted. The reason that held when the job came is the last one of (line, since) up
+#: to there, if it is one of its line: asked for by the line alone, PostgreSQL walks back through those of all lines.
 _READ: Final = f"""
 SELECT {COLUMNS}, clock_timestamp() AS now,
     CASE WHEN j.fence > 0 THEN ARRAY(
@@ -39,7 +40,17 @@ SELECT {COLUMNS}, clock_timestamp() AS now,
         FROM assignments a LEFT JOIN workers v ON v.id = a.worker_id
         WHERE a.job_id = j.id ORDER BY a.fence DESC LIMIT {ASSIGNMENTS_MAX}) END AS assignments,
     CASE WHEN j.array_size IS NOT NULL AND j.array_id IS NULL THEN ARRAY(
-        SELECT ROW(m.state, count(*)) FROM jobs m WHERE m.array_id = j.id GROUP BY m.state) END AS members
+        SELECT ROW(m.state, count(*)) FROM jobs m WHERE m.array_id = j.id GROUP BY m.state) END AS members,
+    CASE WHEN $2::boolean THEN ARRAY(
+        SELECT ROW({", ".join(_REASON.values())}) FROM (
+            (SELECT b.since, b.reason FROM (
+                SELECT l.line, l.since, l.reason FROM line_reasons l
+                WHERE (l.line, l.since) <= (j.line, j.submitted_at) ORDER BY l.line DESC, l.since DESC LIMIT 1) b
+             WHERE b.line = j.line)
+            UNION ALL
+            (SELECT l.since, l.reason FROM line_reasons l
+             WHERE l.line = j.line AND l.since > j.submitted_at AND l.since < COALESCE(j.finished_at, clock_timestamp())
+             ORDER BY l.since LIMIT {REASONS_MAX})) r) END AS reasons
 FROM {TABLES} WHERE j.id = $1
 """  # noqa: S608 made of the constants above
 _STORED: Final = """
@@ -48,24 +59,9 @@ SELECT k.stream, (SELECT c.start + length(c.data) FROM output_chunks c
                   ORDER BY c.start DESC LIMIT 1) AS bytes
 FROM (VALUES (1), (2)) AS k (stream)
 """
-#: $1 job, $2 a day before it came, $3 its line, $4 when it came, $5 until when. The reason that held when it came is
-#: the last one of (line, since) up to there, if it is one of its line: asked for by the line alone, PostgreSQL walks
-#: back through the reasons of all lines.
-_PAST: Final = f"""
-SELECT ARRAY(
-    SELECT ROW({", ".join(_EVENT.values())}) FROM job_events e
-    WHERE e.job_id = $1 AND e.at >= $2 ORDER BY e.seq LIMIT {EVENTS_MAX}) AS events,
-ARRAY(
-    SELECT ROW({", ".join(_REASON.values())}) FROM (
-        (SELECT b.since, b.reason FROM (
-            SELECT l.line, l.since, l.reason FROM line_reasons l
-            WHERE (l.line, l.since) <= ($3::bigint, $4::timestamptz) ORDER BY l.line DESC, l.since DESC LIMIT 1) b
-         WHERE b.line = $3)
-        UNION ALL
-        (SELECT l.since, l.reason FROM line_reasons l
-         WHERE l.line = $3 AND l.since > $4 AND l.since < $5::timestamptz
-         ORDER BY l.since LIMIT {REASONS_MAX})) r) AS reasons
-"""  # noqa: S608 made of the constants above
+_EVENTS: Final = """
+SELECT at, state, reason, message, fence FROM job_events WHERE job_id = $1 AND at >= $2 ORDER BY seq LIMIT $3
+"""
 
 
 class JobDetail(Struct, frozen=True):
@@ -73,6 +69,7 @@ class JobDetail(Struct, frozen=True):
     assignments: Sequence[Row]  # those that have ended, the last of them last
     members: Mapping[str, int] | None = None  # of an array: how many in each state
     stored: Mapping[int, int] = {}  # bytes of output in PostgreSQL by stream, while the job is not final
+    reasons: Sequence[Row] = ()  # where wanted: why jobs of its line waited, and since when
 
     @property
     def every_assignment(self) -> Sequence[Row] | None:
@@ -86,32 +83,28 @@ class JobDetail(Struct, frozen=True):
         return moment
 
 
-class Told(Struct, frozen=True):
-    """What was said of a job, oldest first, and why jobs of its line waited, and since when."""
-
-    events: Sequence[Row]
-    reasons: Sequence[Row]
-
-
-async def read(connection: asyncpg.Connection, job_id: int) -> JobDetail | None:
+async def read(connection: asyncpg.Connection, job_id: int, *, reasons: bool = False) -> JobDetail | None:
     """Return one job and what belongs to it, or None where the caller may not see it."""
-    row = await connection.fetchrow(_READ, job_id)
+    row = await connection.fetchrow(_READ, job_id, reasons)
     if row is None:
         return None
     stored: dict[int, int] = {}
     if row["fence"] and row["state"] in PLACED:
         ends = await connection.fetch(_STORED, job_id, row["fence"], row["submitted_at"] - _EARLIER)
         stored = {entry["stream"]: entry["bytes"] for entry in ends if entry["bytes"] is not None}
-    assignments = _rows(_ASSIGNMENT, reversed(row["assignments"] or ()))
-    return JobDetail(row, assignments, None if row["members"] is None else dict(row["members"]), stored)
+    return JobDetail(
+        row,
+        _rows(_ASSIGNMENT, reversed(row["assignments"] or ())),
+        None if row["members"] is None else dict(row["members"]),
+        stored,
+        _rows(_REASON, row["reasons"] or ()),
+    )
 
 
-async def told(connection: asyncpg.Connection, detail: JobDetail) -> Told:
-    """Return the past of a job that `read` has read, as far as it is kept."""
-    job = detail.job
-    came = job["submitted_at"]
-    row = await connection.fetchrow(_PAST, job["id"], came - _EARLIER, job["line"], came, detail.until)
-    return Told(_rows(_EVENT, row["events"]), _rows(_REASON, row["reasons"]))
+async def events(connection: asyncpg.Connection, job: Row) -> list[Row]:
+    """Return what was said of a job, oldest first, as far as it is kept."""
+    found: list[Row] = await connection.fetch(_EVENTS, job["id"], job["submitted_at"] - _EARLIER, EVENTS_MAX)
+    return found
 
 
 def _rows(names: Mapping[str, str], records: Any) -> list[Row]:

@@ -26,22 +26,22 @@ class Past(Struct, frozen=True):
 
 
 async def read(connection: asyncpg.Connection, detail: JobDetail) -> Past:
-    """Return the past of a job; while it has not ended, up to now."""
+    """Return the past of a job that was read with its reasons; while it has not ended, up to now."""
     job, attempts = detail.job, dict[int, Attempt]()
-    told = await details.told(connection, detail)
+    events = await details.events(connection, job)
     if job["fence"]:
         ended = detail.every_assignment
         for row in await connection.fetch(_ATTEMPTS, job["id"]) if ended is None else ended:
             attempts[row["fence"]] = _attempt(row["started_at"], read_result(row["result"]))
         if job["assignment_state"] is not None and job["started_at"] is not None:
             attempts[job["fence"]] = _attempt(job["started_at"], {"spent": _decoded(job["prepared"])})
-    last = [event for event in told.events if event["fence"] == job["fence"]]
+    last = [event for event in events if event["fence"] == job["fence"]]
     stops = [event["message"] for event in last if event["state"] == JobState.STOPPING]
     parts = ledger(
         micros(job["submitted_at"]),
         micros(detail.until),
-        [Event(micros(row["at"]), row["state"], row["reason"], row["fence"]) for row in told.events],
-        [LineReason(micros(row["since"]), row["reason"]) for row in told.reasons],
+        [Event(micros(row["at"]), row["state"], row["reason"], row["fence"]) for row in events],
+        [LineReason(micros(row["since"]), row["reason"]) for row in detail.reasons],
         attempts,
     )
     return Past(parts, stops[-1] if stops else "")

@@ -61,10 +61,11 @@ async def test_the_reasons_of_other_lines_are_not_looked_at(desk):
     await desk.register()
     (job_id,) = await desk.submit(resources={"cpus": 3})  # its line never waited
     line = (await desk.row(job_id))["line"]
-    others = [line - 9, line - 1, line + 1, line + 9]
+    others = [line + step for step in range(-10, 11) if step]
     query = """
     INSERT INTO line_reasons (line, since, reason)
     SELECT l, now() - n * interval '1 s' - interval '1 hour', 'desk' FROM unnest($1::bigint[]) l, generate_series(1, 5000) n
+    ORDER BY 2
     """
     await desk.owner.execute(query, others)
     await desk.owner.execute("ANALYZE line_reasons")

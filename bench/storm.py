@@ -24,10 +24,13 @@ class Storm:
         self._calm = threading.Event()
         self._strikers: list[threading.Thread] = []
 
-    def begin(self, streams: Iterable[Iterable[Fault]], began: float) -> None:
-        """`began` is the moment, on the monotonic clock, from which `at_s` counts."""
+    def begin(self, streams: Iterable[Iterable[Fault]], began: float, lasts_s: float = float("inf")) -> None:
+        """`began` is the moment, on the monotonic clock, from which `at_s` and `lasts_s` count.
+
+        After that time nothing more is struck, also where `end` comes late: whoever calls it may wait for a new job.
+        """
         for stream in streams:
-            work = self._striker(stream, began)
+            work = self._striker(stream, began, lasts_s)
             self._strikers.append(threading.Thread(target=self._guarded, args=(work,), name="striker", daemon=True))
         for striker in self._strikers:
             striker.start()
@@ -40,12 +43,14 @@ class Storm:
             if striker.is_alive():
                 raise TimeoutError("a fault does not end")
 
-    def _striker(self, stream: Iterable[Fault], began: float) -> Callable[[], None]:
+    def _striker(self, stream: Iterable[Fault], began: float, lasts_s: float) -> Callable[[], None]:
         def strike() -> None:
             for fault in stream:
                 if self._calm.wait(fault.after_s):
                     return
                 at_s = round(time.monotonic() - began, 2)
+                if at_s >= lasts_s:
+                    return
                 self._breaker.strike(fault)
                 self.strikes.append(Strike(at_s, fault.name))
 

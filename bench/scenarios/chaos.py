@@ -133,7 +133,7 @@ class Run:
     def _storm(self, client: Client) -> None:
         storm = Storm(self._breaker, self._ordeal.guarded)
         self.struck = storm.strikes
-        storm.begin(hard_faults_of(self.plan.seed), self._began)
+        storm.begin(hard_faults_of(self.plan.seed), self._began, self.plan.seconds)
         try:
             while not self._ordeal.over.wait(PROBE_EVERY_S) and self._time_s() < self.plan.seconds:
                 if self.plan.jobs and self._submitter.jobs >= self.plan.jobs:

@@ -71,6 +71,16 @@ def test_strikers_do_not_wait_for_each_other():
     assert sorted(strike.name for strike in storm.strikes) == ["a"] * 5 + ["b"] * 5
 
 
+def test_a_storm_is_over_when_its_time_is_though_nobody_has_ended_it():
+    """On a busy machine a client waited for a minute for its job, and was struck at for as long."""
+    breaker, done = Breaker(), threading.Semaphore(0)
+    storm = Storm(breaker, lambda work: (work(), done.release()))
+    storm.begin([stream("a"), stream("b")], time.monotonic() - 60, lasts_s=60)
+    assert [done.acquire(timeout=10) for _ in range(2)] == [True, True]
+    assert storm.strikes == []
+    storm.end()
+
+
 def test_what_a_striker_meets_is_kept():
     problems, ended = [], threading.Event()
 

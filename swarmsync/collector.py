@@ -4,10 +4,14 @@ Measured in the Harvester: with the defaults (a look per 700 new objects) a fift
 """
 
 import gc
+from itertools import count
 from typing import Final
 
 #: New objects per look at the young ones; looks at the young per look at the middle; of those per look at everything.
 THRESHOLDS: Final = (50_000, 20, 50)
+#: So many times tidying looks at what is new, and then once at everything since `relax`.
+TIDIED_ALL: Final = 30
+_tidied: Final = count(1)
 
 
 def relax() -> None:
@@ -18,11 +22,13 @@ def relax() -> None:
 
 
 def tidy() -> None:
-    """Call every few seconds: drop the cycles among what is new since the last call, which is all that this looks at.
+    """Call every few seconds: drop the cycles among what is new since the last call, and now and then all others.
 
-    A process that does little makes 50,000 new objects in hours, and grows until then by every cycle among them.
+    A process that does little makes 50,000 new objects in hours, and grows until then by every cycle among them. What
+    lived through one call and was replaced later is found by the looks at everything: connections, a Scheduler's core
+    after it began anew.
     """
-    gc.collect(1)
+    gc.collect(2 if next(_tidied) % TIDIED_ALL == 0 else 1)
 
 
 def share() -> None:

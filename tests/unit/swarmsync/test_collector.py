@@ -34,6 +34,29 @@ def test_cycles_that_are_new_go_at_the_next_tidying():
         gc.set_threshold(*before)
 
 
+def test_cycles_that_were_in_use_for_a_while_go_in_the_end():
+    """A Scheduler that began anew left its old core behind: for hours, with all that had waited in it."""
+
+    class Ring:
+        def __init__(self):
+            self.own = self
+
+    before = gc.get_threshold()
+    try:
+        collector.relax()
+        used = Ring()
+        gone = weakref.ref(used)
+        for _ in range(3):
+            collector.tidy()
+        del used
+        for _ in range(collector.TIDIED_ALL):
+            collector.tidy()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
 def test_what_exists_before_a_fork_is_not_touched_in_the_child():
     before = gc.get_freeze_count()
     kept = [[number] for number in range(1_000)]

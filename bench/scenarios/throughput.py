@@ -21,7 +21,7 @@ from swarmsync.embedded import load_secrets, plan_postgres
 
 BATCH: Final = 1_000
 WORKERS: Final = 8
-WORKER_CPUS: Final = 400
+WORKER_CPUS: Final = 1_500
 SPEC: Final = {"image": "simulated"}
 CONFIG: Final = f"simulated_count = {WORKERS}\ncpus = {WORKER_CPUS}\n"
 _PROGRAMS: Final = ("postgres", "nats-server", "valkey", "gunicorn", "worker.program")

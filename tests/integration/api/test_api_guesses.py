@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -81,13 +80,11 @@ def hashes(anonymous, monkeypatch):
 
 async def test_of_ten_thousand_guesses_from_a_hundred_addresses_a_handful_reach_the_hash(anonymous, carl, hashes):
     crowd = [anonymous.at(f"10.0.0.{number}") for number in range(100)]
-    statuses = Counter()
-    for _ in range(200):
-        for answer in await asyncio.gather(*(guess(crowd[number % 100], carl) for number in range(50))):
-            statuses[answer.status] += 1
-    # 503 is said to one that could not be counted in time: nobody gets in then either
-    assert statuses.keys() <= {401, 429, 503}
-    assert statuses[429] > 9_000
+    statuses = set()
+    for start in range(0, 10_000, 50):
+        group = [guess(crowd[number % 100], carl) for number in range(start, start + 50)]
+        statuses |= {answer.status for answer in await asyncio.gather(*group)}
+    assert statuses <= {401, 429}
     assert len(hashes) <= 20
 
 

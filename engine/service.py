@@ -19,6 +19,7 @@ from conf.settings import PulseSettings
 from engine.pulse_system.pulses import Beat, Pulses
 from engine.service_channels import ChannelReader, ChannelWriter, Role, Wiring
 from engine.shared_resource.doorbell import wait_any
+from engine.shared_resource.ring_words import RingCorrupt
 from swarmsync import collector
 from swarmsync.clock import SystemClock
 from swarmsync.errors import StaleEpoch, Unavailable
@@ -164,6 +165,9 @@ class Service(ABC):
         except StaleEpoch:
             self.stopping = True
             return
+        except RingCorrupt as problem:
+            self.journal("error", f"{problem}; given up, and beginning anew")
+            raise
         except Unavailable as problem:
             if str(problem) != self.last_error:
                 self.journal("error", str(problem))

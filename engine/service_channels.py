@@ -49,17 +49,19 @@ class Channel(Struct, frozen=True):
     decode: Callable[[bytes], list[Any]]
     capacity_bytes: int
     when_full: str
+    #: Whether only a successor of the reader makes good what is lost: it reads the rows, and its neighbours notice.
+    needs_every_word: bool = False
 
 
 _MIB: Final = 1 << 20
 _R: Final = Role
 
 CHANNELS: Final = (
-    #       name          from          to             decode                      size      when full
+    #       name          from          to             decode                      size      when full, every word
     Channel("inbox",      _R.HARVESTER,  _R.SCHEDULER,  codec.decode_to_scheduler,  8 * _MIB, "drop, then Resync"),
     Channel("due",        _R.HIBERNATOR, _R.SCHEDULER,  codec.decode_to_scheduler,  2 * _MIB, "drop; the feed tells"),
-    Channel("placements", _R.SCHEDULER,  _R.DISPATCHER, codec.decode_to_dispatcher, 8 * _MIB, "stay undecided"),
-    Channel("bounces",    _R.DISPATCHER, _R.HARVESTER,  codec.decode_to_harvester,  8 * _MIB, "wait"),
+    Channel("placements", _R.SCHEDULER,  _R.DISPATCHER, codec.decode_to_dispatcher, 8 * _MIB, "stay undecided", True),
+    Channel("bounces",    _R.DISPATCHER, _R.HARVESTER,  codec.decode_to_harvester,  8 * _MIB, "wait",           True),
     Channel("journal.harvester",  _R.HARVESTER,  _R.LOGGER, codec.decode_journal, _MIB, "drop and count"),
     Channel("journal.hibernator", _R.HIBERNATOR, _R.LOGGER, codec.decode_journal, _MIB, "drop and count"),
     Channel("journal.scheduler",  _R.SCHEDULER,  _R.LOGGER, codec.decode_journal, _MIB, "drop and count"),
@@ -98,7 +100,11 @@ class Wiring:
 
     def readers(self, role: Role) -> dict[str, "ChannelReader"]:
         return {
-            channel.name: ChannelReader(RingReader(self.ring(channel.name), self.bells[role]), channel.decode)
+            channel.name: ChannelReader(
+                RingReader(self.ring(channel.name), self.bells[role]),
+                channel.decode,
+                needs_every_word=channel.needs_every_word,
+            )
             for channel in CHANNELS
             if channel.reader is role
         }
@@ -164,11 +170,17 @@ class ChannelWriter:
 
 
 class ChannelReader:
-    """The reading end. A ring that contradicts itself is given up to its tail; `damaged` tells the owner to reload."""
+    """The reading end. A ring that contradicts itself is given up to its tail; `damaged` tells the owner to reload.
 
-    def __init__(self, end: RingReader, decode: Callable[[bytes], list[Any]]) -> None:
+    Where it `needs_every_word` that is RingCorrupt instead, and the next reader goes on behind it.
+    """
+
+    def __init__(
+        self, end: RingReader, decode: Callable[[bytes], list[Any]], *, needs_every_word: bool = False
+    ) -> None:
         self.end = end
         self._decode = decode
+        self._needs_every_word = needs_every_word
         self.damaged = 0
 
     def take(self, frames_max: int = 16) -> list[Any]:
@@ -176,9 +188,9 @@ class ChannelReader:
         while frames_max > 0:
             try:
                 frames = self.end.take_frames(frames_max)
-            except RingCorrupt:
+            except RingCorrupt as problem:
                 self.end.abandon()
-                self.damaged += 1
+                self._lose(str(problem))
                 break
             if not frames:
                 break
@@ -186,6 +198,11 @@ class ChannelReader:
             for frame in frames:
                 try:
                     words += self._decode(frame)
-                except codec.DecodeError:
-                    self.damaged += 1
+                except codec.DecodeError as problem:
+                    self._lose(f"ring {self.end.ring.name} carried what is no word: {problem}")
         return words
+
+    def _lose(self, how: str) -> None:
+        self.damaged += 1
+        if self._needs_every_word:
+            raise RingCorrupt(how)

@@ -107,9 +107,9 @@ def test_a_hold_and_a_slow_pull_show_as_what_they_are(core):
     wait_until(lambda: spent(client.job(held["id"]))["held"] >= 2, 60)
     client.act(held["id"], "cancel")
     held = client.job(held["id"])
-    assert spent(held)["held"] == pytest.approx(2, abs=0.5)
-    assert spent(slow)["pull"] == pytest.approx(1, abs=0.2)
-    assert spent(slow)["run"] == pytest.approx(0.5, abs=0.2)
+    assert 2 <= spent(held)["held"] <= wall(held)
+    assert 0.99 <= spent(slow)["pull"] <= wall(slow) - 0.49
+    assert 0.49 <= spent(slow)["run"] <= wall(slow) - 0.99
     assert max(off(held), off(slow)) < SECONDS_OFF_MAX
     shown = core.consumer("job", "show", slow["id"]).stdout
     assert "Where the time went:" in shown
@@ -119,15 +119,18 @@ def test_a_hold_and_a_slow_pull_show_as_what_they_are(core):
 def test_a_full_cluster_shows_as_resources(core):
     client = core.client()
     block = client.submit_many(
-        [{"image": "sim", "resources": {"cpus": 4}, "environment": {"SIM_DURATION": "1500ms"}}] * 3
+        [{"image": "sim", "resources": {"cpus": 4}, "environment": {"SIM_DURATION": "600s"}}] * 3
     )
     wait_until(lambda: all(client.job(job_id)["state"] == "running" for job_id in block), 60)
     job = client.submit({"image": "sim", "resources": {"cpus": 4}})
+    wait_until(lambda: spent(client.job(job["id"]))["resources"] > 0.5, 60)
+    for job_id in block:
+        client.act(job_id, "kill")
     job = client.job(client.wait(job["id"], timeout_s=60)["id"])
     (waited,) = [part for part in job["ledger"] if part["phase"] == "resources"]
     assert waited["reason"] == "Resources"
     assert waited["seconds"] > 0.5
     running = client.submit({"image": "slow-pull:300ms", "environment": {"SIM_DURATION": "20s"}})
     wait_until(lambda: client.job(running["id"])["state"] == "running", 60)
-    assert spent(client.job(running["id"]))["pull"] == pytest.approx(0.3, abs=0.15)
+    assert spent(client.job(running["id"]))["pull"] >= 0.29
     client.act(running["id"], "kill")

@@ -15,11 +15,15 @@ class Apart(RuntimeError):
 
 
 def apart(work: Callable[..., T], *values: Any) -> T:
-    """Fork, call `work`, return what it returned. Its values travel pickled from our own child."""
+    """Fork, call `work`, return what it returned. Its values travel pickled from our own child.
+
+    What it prints goes to stderr: stdout is for the results.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
+        os.dup2(2, 1)
         try:
             answer: tuple[bool, Any] = (True, work(*values))
         except BaseException:  # noqa: BLE001 the parent raises it

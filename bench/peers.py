@@ -30,12 +30,16 @@ _WORKERS: Final = "bench.peer_workers"
 
 
 class Peer(Struct, frozen=True):
-    """One system: what must be installed, how many jobs are worth its time, and what kind of thing it is."""
+    """One system: what must be installed, how many jobs are worth its time, and what kind of thing it is.
+
+    One that is about as quick as ours is measured more than once, in turns with ours.
+    """
 
     package: str
     jobs: int
     what: str
     measure: Callable[[int, int, Path], Measured]
+    turns: int = 1
 
 
 @contextmanager
@@ -238,7 +242,7 @@ def _nothing(_value: int) -> None:
 
 PEERS: Final = {
     "pgqueuer": Peer(
-        "pgqueuer", 20_000, "queue in PostgreSQL, durable; lists and batches of 500, one worker", pgqueuer
+        "pgqueuer", 20_000, "queue in PostgreSQL, durable; lists and batches of 500, one worker", pgqueuer, turns=5
     ),
     "Ray": Peer("ray", 5_000, "remote functions, not durable; 2 cpus", ray),
     "Dask": Peer("distributed", 2_000, "remote functions, not durable; 2 processes", dask),

@@ -1,5 +1,7 @@
 """The scenarios of the pure core, with tiny clusters."""
 
+import os
+
 import pytest
 
 from bench import apart, clusters
@@ -57,6 +59,11 @@ def test_what_fails_apart_is_raised_here_with_its_traceback():
     with pytest.raises(apart.Apart, match="ZeroDivisionError"):
         apart.apart(lambda: 1 // 0)
     assert apart.apart(lambda a, b: a + b, 1, 2) == 3
+
+
+def test_what_is_printed_apart_is_no_part_of_the_result(capfd):
+    apart.apart(os.system, "echo noise")
+    assert capfd.readouterr() == ("", "noise\n")
 
 
 def test_arrivals_have_the_wanted_rate_and_the_same_seed_gives_the_same():

@@ -8,7 +8,7 @@ Each `Gone` names the order message it rests on; PostgreSQL lets it pass only if
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
@@ -112,6 +112,11 @@ class Registry:
             self.names[known.view.worker_id] = known.view.name
         for entry in live:
             self._add(entry)
+
+    def ages(self, now_ms: int, of: Container[int] | None = None) -> list[tuple[int, int]]:
+        """Return how many ms ago workers were last heard of; `of` some, by id, or all."""
+        known = ((each.view.worker_id, now_ms - each.last_ms) for each in self.workers.values())
+        return [age for age in known if of is None or age[0] in of]
 
     def forget(self, name: str) -> int:
         """Drop a worker whose row was deleted; return its id."""

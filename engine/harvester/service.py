@@ -253,6 +253,8 @@ class HarvesterService(Service):
         if not self._unsaved:
             return
         changed = [self._registry.workers[self._registry.names[worker_id]].view for worker_id in sorted(self._unsaved)]
+        # The last pulse of one that falls silent comes first: from it people are told by when its containers are gone.
+        await worker_store.save_pulses(self._store, self._registry.ages(self.clock.monotonic_ms(), self._unsaved))
         await worker_store.save_liveness(self._store, {view.worker_id: view.liveness for view in changed})
         self._unsaved.clear()
         for view in changed:
@@ -339,9 +341,7 @@ class HarvesterService(Service):
         if slow or self._check_limits:
             await self._load_limits()
         if slow:
-            now_ms = self.clock.monotonic_ms()
-            ages = [(k.view.worker_id, now_ms - k.last_ms) for k in self._registry.workers.values()]
-            if ages:
+            if ages := self._registry.ages(self.clock.monotonic_ms()):
                 await worker_store.save_pulses(self._store, ages)
             await self._standing.ask_for_probes()
             self._ends.arrays.update(row["id"] for row in await self._store.fetch(sql("open_arrays")))

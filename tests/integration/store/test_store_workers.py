@@ -68,6 +68,21 @@ async def test_liveness_and_the_age_of_pulses_are_noted_for_several_at_once(desk
     assert 59 < (one["last_pulse_at"] - two["last_pulse_at"]).total_seconds() < 61
 
 
+async def test_the_last_pulse_of_a_silent_worker_is_told_once(desk):
+    """By it is told when a container that nobody reaches is gone; that moment must not wander."""
+    await workers.join(desk.engine, 901, offer("desk-901"), "desk-a")
+    await workers.save_pulses(desk.engine, [(901, 60_000)])
+    first = (await stored(desk, "desk-901"))["last_pulse_at"]
+    await workers.save_pulses(desk.engine, [(901, 60_003)])
+    assert (await stored(desk, "desk-901"))["last_pulse_at"] == first
+    moved = []
+    for ago_ms in (58_000, 120_000):  # a newer pulse; a clock that was set
+        await workers.save_pulses(desk.engine, [(901, ago_ms)])
+        moved.append(((await stored(desk, "desk-901"))["last_pulse_at"] - first).total_seconds())
+    assert moved[0] > 1
+    assert moved[1] < -30
+
+
 async def test_only_a_draining_worker_becomes_drained(desk):
     """A person may have thought better of it in the meantime."""
     for number, eligibility in ((901, "draining"), (902, "open"), (903, "cordoned")):

@@ -110,6 +110,8 @@ async def test_a_change_of_liveness_is_saved_first_and_told_then_and_not_forgott
     assert harvester.told("inbox", WorkerChanged) == [WorkerChanged(1, Liveness.READY, Eligibility.OPEN)]
     await harvester.service.duty()
     assert harvester.store.calls.count("save_liveness") == 2
+    told = [call for call in harvester.store.calls if call in ("save_pulses", "save_liveness")]
+    assert told == ["save_pulses", "save_liveness"] * 2, "who reads `lost` finds the last pulse there"
 
 
 async def test_a_worker_that_is_in_the_rows_only_comes_to_be_watched(harvester):

@@ -27,7 +27,7 @@ from bench.submitter import Submitter
 from bench.watch import Watcher
 
 NAME: Final = "failover"
-TIMES: Final = 50
+TIMES: Final = 62  # 50 kills, and each fifth time a stop
 CORES: Final = 3
 STOP_EVERY: Final = 5
 GOAL_S: Final = 5.0

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +18,15 @@ class Apart(RuntimeError):
 def apart(work: Callable[..., T], *values: Any) -> T:
     """Fork, call `work`, return what it returned. Its values travel pickled from our own child.
 
-    What it prints goes to stderr: stdout is for the results.
+    What it or its programs print goes to stderr: stdout is for the results.
     """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        os.dup2(2, 1)
         try:
+            os.dup2(2, 1)
+            sys.stdout = sys.stderr
             answer: tuple[bool, Any] = (True, work(*values))
         except BaseException:  # noqa: BLE001 the parent raises it
             answer = (False, traceback.format_exc())

@@ -166,7 +166,7 @@ class Service(ABC):
             self.stopping = True
             return
         except RingCorrupt as problem:
-            self.journal("error", f"{problem}; given up, and beginning anew")
+            self.journal("error", f"{problem}; beginning anew")
             raise
         except Unavailable as problem:
             if str(problem) != self.last_error:

@@ -49,15 +49,15 @@ class Channel(Struct, frozen=True):
     decode: Callable[[bytes], list[Any]]
     capacity_bytes: int
     when_full: str
-    #: Whether only a successor of the reader makes good what is lost: it reads the rows, and its neighbours notice.
-    needs_every_word: bool = False
+    #: What is lost is made good by a successor of the reader only: it reads the rows, and its neighbours notice.
+    damage_ends_reader: bool = False
 
 
 _MIB: Final = 1 << 20
 _R: Final = Role
 
 CHANNELS: Final = (
-    #       name          from          to             decode                      size      when full, every word
+    #       name          from          to             decode                      size      when full, damage ends?
     Channel("inbox",      _R.HARVESTER,  _R.SCHEDULER,  codec.decode_to_scheduler,  8 * _MIB, "drop, then Resync"),
     Channel("due",        _R.HIBERNATOR, _R.SCHEDULER,  codec.decode_to_scheduler,  2 * _MIB, "drop; the feed tells"),
     Channel("placements", _R.SCHEDULER,  _R.DISPATCHER, codec.decode_to_dispatcher, 8 * _MIB, "stay undecided", True),
@@ -103,7 +103,7 @@ class Wiring:
             channel.name: ChannelReader(
                 RingReader(self.ring(channel.name), self.bells[role]),
                 channel.decode,
-                needs_every_word=channel.needs_every_word,
+                damage_ends_reader=channel.damage_ends_reader,
             )
             for channel in CHANNELS
             if channel.reader is role
@@ -172,15 +172,15 @@ class ChannelWriter:
 class ChannelReader:
     """The reading end. A ring that contradicts itself is given up to its tail; `damaged` tells the owner to reload.
 
-    Where it `needs_every_word` that is RingCorrupt instead, and the next reader goes on behind it.
+    With `damage_ends_reader` that is RingCorrupt instead, and the next reader goes on behind it.
     """
 
     def __init__(
-        self, end: RingReader, decode: Callable[[bytes], list[Any]], *, needs_every_word: bool = False
+        self, end: RingReader, decode: Callable[[bytes], list[Any]], *, damage_ends_reader: bool = False
     ) -> None:
         self.end = end
         self._decode = decode
-        self._needs_every_word = needs_every_word
+        self._damage_ends_reader = damage_ends_reader
         self.damaged = 0
 
     def take(self, frames_max: int = 16) -> list[Any]:
@@ -190,7 +190,7 @@ class ChannelReader:
                 frames = self.end.take_frames(frames_max)
             except RingCorrupt as problem:
                 self.end.abandon()
-                self._lose(str(problem))
+                self._lose(f"{problem}; given up to its tail")
                 break
             if not frames:
                 break
@@ -204,5 +204,5 @@ class ChannelReader:
 
     def _lose(self, how: str) -> None:
         self.damaged += 1
-        if self._needs_every_word:
+        if self._damage_ends_reader:
             raise RingCorrupt(how)

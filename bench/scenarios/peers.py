@@ -3,7 +3,8 @@
 Ours: a batch of jobs through HTTP, placed on simulated workers, to the verdict in PostgreSQL (three durable states a
 job); alone: from the request until the client, which waits, has the verdict. What the peers do is in their column;
 only pgqueuer and procrastinate are durable as ours is, and none of the quick ones places anything. Our rounds stand
-before and after each peer's, so that the machine's drift is in both; pgqueuer, which is as quick, takes five turns.
+before and after each peer's, and it is compared with these, so that the machine's drift is in both; pgqueuer, which is
+as quick, takes five turns.
 """
 
 import statistics
@@ -45,31 +46,34 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
         count = max(100, round(peer.jobs * share))
         rates: list[float] = []
         milliseconds: list[float] = []
+        first = len(ours) - 1
+        failed = ""
         for _ in range(1 if quick else peer.turns):
             try:
                 took_s, alone_s = _turn(peer, count, singles)
             except Exception as problem:  # noqa: BLE001 one peer that does not run must not cost the others
-                systems[name] = {"what": peer.what, "failed": str(problem).strip().splitlines()[-1]}
-                say(f"{name} failed: {systems[name]['failed']}")
+                failed = str(problem).strip().splitlines()[-1]
+                say(f"{name} failed: {failed}")
                 break
             rates.append(round(count / took_s, 1))
             milliseconds += [value * 1_000 for value in alone_s]
-            systems[name] = {
-                "what": peer.what,
-                "jobs": count,
-                "jobs_per_s": statistics.median(rates),
-                "rounds": rates,
-                "alone_ms": spread(milliseconds),
-            }
             own_round()
-    rate = statistics.median(ours)
-    for figures in systems.values():
-        if "jobs_per_s" in figures:
-            figures["ours_to_it"] = round(rate / figures["jobs_per_s"], 2)
+        if not rates:
+            systems[name] = {"what": peer.what, "failed": failed}
+            continue
+        rate = statistics.median(rates)
+        systems[name] = {
+            "what": peer.what,
+            "jobs": count,
+            "jobs_per_s": rate,
+            "rounds": rates,
+            "alone_ms": spread(milliseconds),
+            "ours_to_it": round(statistics.median(ours[first:]) / rate, 2),
+        }
     own = {
         "what": "containers on workers, durable; placed, simulated runtime",
         "jobs": jobs,
-        "jobs_per_s": round(rate),
+        "jobs_per_s": round(statistics.median(ours)),
         "alone_ms": spread(single_ms),
         "cpu_us_per_job": round(statistics.median(cpu), 1),
     }

@@ -114,9 +114,15 @@ class Registry:
             self._add(entry)
 
     def ages(self, now_ms: int, of: Container[int] | None = None) -> list[tuple[int, int]]:
-        """Return how many ms ago workers were last heard of; `of` some, by id, or all."""
-        known = ((each.view.worker_id, now_ms - each.last_ms) for each in self.workers.values())
-        return [age for age in known if of is None or age[0] in of]
+        """Return how many ms ago workers were last heard of: `of` these, by id, or of all that were heard at all.
+
+        One that was not counts from our start: rather too late than too early for who waits for the end of its leases.
+        """
+        return [
+            (known.view.worker_id, now_ms - known.last_ms)
+            for known in self.workers.values()
+            if (known.holds is not None if of is None else known.view.worker_id in of)
+        ]
 
     def forget(self, name: str) -> int:
         """Drop a worker whose row was deleted; return its id."""

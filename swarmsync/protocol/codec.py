@@ -1,7 +1,7 @@
 """Bytes to words and back: msgpack between processes, JSON towards people and in PostgreSQL.
 
 A decoder is made once per union. Everything that comes from another process may be damaged or forged: `DecodeError` is
-what a reader must be ready for, and it is never fatal.
+what a reader must be ready for; no message of a worker or a client ends a process.
 """
 
 from collections.abc import Callable

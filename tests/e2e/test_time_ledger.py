@@ -123,9 +123,11 @@ def test_a_full_cluster_shows_as_resources(core):
     )
     wait_until(lambda: all(client.job(job_id)["state"] == "running" for job_id in block), 60)
     job = client.submit({"image": "sim", "resources": {"cpus": 4}})
-    wait_until(lambda: spent(client.job(job["id"]))["resources"] > 0.5, 60)
-    for job_id in block:
-        client.act(job_id, "kill")
+    try:
+        wait_until(lambda: spent(client.job(job["id"]))["resources"] > 0.5, 60)
+    finally:
+        for job_id in block:
+            client.act(job_id, "kill")
     job = client.job(client.wait(job["id"], timeout_s=60)["id"])
     (waited,) = [part for part in job["ledger"] if part["phase"] == "resources"]
     assert waited["reason"] == "Resources"

@@ -63,7 +63,8 @@ def test_what_fails_apart_is_raised_here_with_its_traceback():
 
 def test_what_is_printed_apart_is_no_part_of_the_result(capfd):
     apart.apart(os.system, "echo noise")
-    assert capfd.readouterr() == ("", "noise\n")
+    apart.apart(print, "more")
+    assert capfd.readouterr() == ("", "noise\nmore\n")
 
 
 def test_arrivals_have_the_wanted_rate_and_the_same_seed_gives_the_same():

@@ -125,3 +125,11 @@ def test_a_worker_that_joins_late_starts_fresh(registry):
     ticked(registry, 100_000)
     registry.joined(WorkerView(2, "w2", Need()), "t", (), now_ms=100_000)
     assert [at_ms for at_ms, effect in ticked(registry, 120_000, 101_000) if effect.worker_id == 2] == [116_000]
+
+
+def test_the_age_of_a_worker_that_was_not_heard_since_the_start_is_told_only_when_it_is_asked_for():
+    registry = Registry(LIMITS)
+    registry.load([Known(WorkerView(number, f"w{number}", Need()), "s", last_ms=1_000) for number in (1, 2)], [])
+    registry.joined(WorkerView(2, "w2", Need()), "t", (), now_ms=3_000)
+    assert registry.ages(5_000) == [(2, 2_000)]
+    assert registry.ages(5_000, {1}) == [(1, 4_000)]

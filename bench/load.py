@@ -29,6 +29,7 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._needed = 0
         self._waiting: asyncio.Future[Answer] | None = None
+        self.lost = False  # a server closes what was silent for long
 
     @classmethod
     async def open(cls, url: str) -> "Connection":
@@ -42,6 +43,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclasses
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(exc or ConnectionResetError("the server closed the connection"))
 
@@ -108,21 +110,33 @@ async def open_loop(
 ) -> int:
     """Call `ask(number, due)` at each time (seconds from now on); return how many could not begin. Never waits for it.
 
-    `due` is on the clock of `time.time`. What begins late is late: nothing is left out because Core is slow.
+    `due` is on the clock of `time.time`. What begins late is late: nothing is left out because Core is slow. Raises what
+    the first call that failed has raised, since figures without it would be too good.
     """
     began_wall, began = time.time(), time.perf_counter()
     running: set[asyncio.Task[None]] = set()
+    failures: list[BaseException] = []
     refused = 0
+
+    def over(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        if (problem := task.exception()) is not None:
+            failures.append(problem)
+
     for number, at_s in enumerate(times_s):
         wait_s = at_s - (time.perf_counter() - began)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+        if failures:
+            break
         if len(running) >= in_flight_max:
             refused += 1
             continue
         task = asyncio.ensure_future(ask(number, began_wall + at_s))
         running.add(task)
-        task.add_done_callback(running.discard)
+        task.add_done_callback(over)
     if running:
-        await asyncio.gather(*running)
+        await asyncio.wait(running)
+    if failures:
+        raise failures[0]
     return refused

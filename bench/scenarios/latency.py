@@ -95,6 +95,8 @@ async def _rates(there: Core, spec: dict[str, Any], plans: tuple[tuple[float, fl
 
         async def ask(_number: int, at: float, due: dict[str, float] = due, took: list[float] = answered) -> None:
             line = await lines.get()
+            if line.lost:
+                line = await Connection.open(there.url)
             try:
                 job = json.loads((await line.ask(text)).body)
                 took.append((time.time() - at) * 1_000)

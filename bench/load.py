@@ -110,8 +110,8 @@ async def open_loop(
 ) -> int:
     """Call `ask(number, due)` at each time (seconds from now on); return how many could not begin. Never waits for it.
 
-    `due` is on the clock of `time.time`. What begins late is late: nothing is left out because Core is slow. Raises what
-    the first call that failed has raised, since figures without it would be too good.
+    `due` is on the clock of `time.time`. What begins late is late: nothing is left out because Core is slow. Raises
+    what the first call that failed has raised, since figures without it would be too good.
     """
     began_wall, began = time.time(), time.perf_counter()
     running: set[asyncio.Task[None]] = set()

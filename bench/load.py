@@ -120,7 +120,7 @@ async def open_loop(
 
     def over(task: asyncio.Task[None]) -> None:
         running.discard(task)
-        if (problem := task.exception()) is not None:
+        if not task.cancelled() and (problem := task.exception()) is not None:
             failures.append(problem)
 
     for number, at_s in enumerate(times_s):

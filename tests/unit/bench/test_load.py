@@ -82,15 +82,16 @@ async def test_an_open_loop_asks_on_time_although_nothing_is_answered():
 
 
 async def test_an_open_loop_says_what_it_could_not_begin():
-    release = asyncio.Event()
+    began, both = [], asyncio.Event()
 
-    async def ask(_number, _due):
-        await release.wait()
+    async def ask(number, _due):
+        began.append(number)
+        if len(began) == 2:
+            both.set()
+        await both.wait()
 
-    loop = asyncio.create_task(open_loop([0.0] * 5, ask, in_flight_max=2))
-    await asyncio.sleep(0)
-    release.set()
-    assert await loop == 3
+    assert await open_loop([0.0] * 5, ask, in_flight_max=2) == 3
+    assert began == [0, 1]
 
 
 async def test_an_open_loop_that_fails_is_no_result():

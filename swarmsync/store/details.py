@@ -13,6 +13,7 @@ import asyncpg
 from msgspec import Struct
 
 from swarmsync.model.lifecycle import PLACED
+from swarmsync.store.attempts import ATTEMPTS
 from swarmsync.store.lists import COLUMNS, TABLES, Row
 
 ASSIGNMENTS_MAX: Final = 200
@@ -37,7 +38,7 @@ _READ: Final = f"""
 SELECT {COLUMNS}, clock_timestamp() AS now,
     CASE WHEN j.fence > 0 THEN ARRAY(
         SELECT ROW({", ".join(_ASSIGNMENT.values())})
-        FROM assignments a LEFT JOIN workers v ON v.id = a.worker_id
+        FROM {ATTEMPTS} a LEFT JOIN workers v ON v.id = a.worker_id
         WHERE a.job_id = j.id ORDER BY a.fence DESC LIMIT {ASSIGNMENTS_MAX}) END AS assignments,
     CASE WHEN j.array_size IS NOT NULL AND j.array_id IS NULL THEN ARRAY(
         SELECT ROW(m.state, count(*)) FROM jobs m WHERE m.array_id = j.id GROUP BY m.state) END AS members,

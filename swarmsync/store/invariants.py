@@ -6,10 +6,12 @@ few hundred jobs that ended last. `bench chaos` asks while it breaks things; `/m
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Final
 
 import asyncpg
 
+from swarmsync.store.attempts import ATTEMPTS
 from swarmsync.store.pool import Store
 from swarmsync.store.users import Caller
 
@@ -43,7 +45,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     # A job that ended has an attempt whose end nobody recorded, or one more than it was given.
     "attempts_miscounted": """
         SELECT count(*) FROM LATEST
-        WHERE (SELECT count(*) FROM assignments a WHERE a.job_id = j.id AND a.fence > FLOOR)
+        WHERE (SELECT count(*) FROM ATTEMPTS a WHERE a.job_id = j.id AND a.fence > FLOOR)
             <> greatest(j.fence - FLOOR, 0)""",
     # A job ended more than once, or ended and nobody was told.
     "verdict_not_told_once": """
@@ -68,9 +70,9 @@ _TEXTS: Final[Mapping[str, str]] = {
         SELECT count(*) FROM job_dependencies d JOIN jobs j ON j.id = d.job_id
         WHERE d.met IS NULL AND PLACED""",
 }
+_NAMES: Final = {"ATTEMPTS": ATTEMPTS, "FLOOR": _FLOOR, "PLACED": _PLACED, "LATEST": _LATEST, "FINAL": _FINAL}
 QUESTIONS: Final = {
-    name: text.replace("FLOOR", _FLOOR).replace("PLACED", _PLACED).replace("LATEST", _LATEST).replace("FINAL", _FINAL)
-    for name, text in _TEXTS.items()
+    name: reduce(lambda made, entry: made.replace(*entry), _NAMES.items(), text) for name, text in _TEXTS.items()
 }
 _EVERYTHING: Final = "SELECT " + ", ".join(f"({text}) AS {name}" for name, text in QUESTIONS.items())
 

@@ -88,18 +88,26 @@ def waiting_of(row: asyncpg.Record) -> Waiting:
     )
 
 
-async def load_queued(store: Store, limit: int) -> list[Waiting]:
-    """Return what is to be placed, oldest first. What a million jobs of one line have alike is there once."""
-    first_of: dict[tuple[int, int, int], Waiting] = {}
-    waiting = []
-    async for row in store.stream(sql("load_queued"), limit):
+class Alike:
+    """What jobs of one line, shape and priority have alike is read from the first row of them, and kept once."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, int, int], Waiting] = {}
+
+    def waiting_of(self, row: asyncpg.Record) -> Waiting:
         alike = row["line"], row["shape"], row["priority"]
-        first = first_of.get(alike)
+        first = self._first.get(alike)
         if first is None:
-            first = first_of[alike] = waiting_of(row)
+            first = self._first[alike] = waiting_of(row)
+            return first
         shared = (first.shape, first.need, first.priority, first.user_id, first.queue, first.line, first.rules)
-        waiting.append(Waiting(row["id"], *shared, row["array_id"]))
-    return waiting
+        return Waiting(row["id"], *shared, row["array_id"])
+
+
+async def load_queued(store: Store, limit: int) -> list[Waiting]:
+    """Return what is to be placed, oldest first."""
+    alike = Alike()
+    return [alike.waiting_of(row) async for row in store.stream(sql("load_queued"), limit)]
 
 
 def _dispatched(rows: Sequence[asyncpg.Record]) -> list[Dispatched]:
@@ -288,25 +296,31 @@ async def feed_start(store: Store) -> Cursor:
 
 
 async def feed(store: Store, cursor: Cursor, limit: int) -> tuple[Cursor, list[FeedEntry]]:
-    """Return what was committed since `cursor` and touches the queue, and the cursor after it."""
+    """Return what was committed since `cursor` and touches the queue, and the cursor after it.
+
+    Jobs of one line and priority that are queued are told with one and the same description.
+    """
     rows = await store.fetch(sql("feed"), cursor.xid, cursor.seq, limit)
     entries = []
+    alike = Alike()
     for row in rows:
         if row["id"] is None:
-            continue
-        state = JobState(row["state"])
+            continue  # its record is deleted, or nothing was committed
+        state = _STATES[row["state"]]
         waits = state is JobState.QUEUED and not row["is_array"]
         entries.append(
             FeedEntry(
                 row["id"],
                 state,
-                waiting_of(row) if waits else None,
+                alike.waiting_of(row) if waits else None,
                 row["array_id"],
                 row["stop_reason"],
                 row["stop_kill"],
             )
         )
-    return (Cursor(rows[-1]["xid"], rows[-1]["seq"]) if rows else cursor), entries
+    last = rows[-1]
+    # Less than asked for is all there is: whatever else was committed up to there need not be looked at again.
+    return (Cursor(last["xid"], last["seq"]) if len(rows) == limit else Cursor(last["upto"], -1)), entries
 
 
 async def due(store: Store, limit: int) -> list[Waiting]:

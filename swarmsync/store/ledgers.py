@@ -12,10 +12,11 @@ from swarmsync.model.ledger import Attempt, Event, LineReason, Part, ledger
 from swarmsync.model.lifecycle import JobState
 from swarmsync.model.result import read_result
 from swarmsync.store import details
+from swarmsync.store.attempts import ATTEMPTS
 from swarmsync.store.details import JobDetail
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_ATTEMPTS: Final = "SELECT fence, started_at, result FROM assignments WHERE job_id = $1"
+_ATTEMPTS: Final = f"SELECT fence, started_at, result FROM {ATTEMPTS} a WHERE job_id = $1"  # noqa: S608 constants
 
 
 class Past(Struct, frozen=True):

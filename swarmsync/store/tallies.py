@@ -22,7 +22,9 @@ BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 REACH: Final = timedelta(hours=1)
 _FINAL: Final = [state.value for state in FINAL]
 _MEASURES: Final = {
-    "queue_wait": "a.offered_at - GREATEST(j.submitted_at, j.run_at)",
+    "queue_wait": (
+        "COALESCE(a.offered_at, CASE WHEN j.fence = 1 THEN j.offered_at END) - GREATEST(j.submitted_at, j.run_at)"
+    ),
     "submit_to_start": "CASE WHEN j.fence = 1 THEN j.started_at - GREATEST(j.submitted_at, j.run_at) END",
     "run": "j.finished_at - j.started_at",
 }

@@ -13,6 +13,7 @@ from swarmsync.model import spans
 from swarmsync.model.lifecycle import FINAL
 from swarmsync.model.result import read_result
 from swarmsync.model.spans import Attempt, Ended
+from swarmsync.store.attempts import ATTEMPTS
 from swarmsync.store.events import Place
 from swarmsync.store.ledgers import micros
 from swarmsync.store.pool import Store
@@ -38,11 +39,11 @@ WHERE (e.xid, e.seq) > ($1::text::xid8, $2) AND e.xid < pg_snapshot_xmin(pg_curr
   AND e.at >= clock_timestamp() - $3::interval AND e.state = ANY ($4::text[])
 ORDER BY e.xid, e.seq LIMIT $5
 """
-_ATTEMPTS: Final = """
+_ATTEMPTS: Final = f"""
 SELECT a.job_id, a.fence, w.name AS worker, a.outcome, a.reason, a.offered_at, a.started_at, a.ended_at, a.result
-FROM assignments a LEFT JOIN workers w ON w.id = a.worker_id
+FROM {ATTEMPTS} a LEFT JOIN workers w ON w.id = a.worker_id
 WHERE a.job_id = ANY ($1::bigint[]) AND a.fence <= $2 ORDER BY a.job_id, a.fence
-"""
+"""  # noqa: S608 constants
 
 
 class Batch(Struct, frozen=True):

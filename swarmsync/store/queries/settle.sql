@@ -35,7 +35,7 @@ WITH won AS (
     INSERT INTO assignments (job_id, fence, user_id, worker_id, state, outcome, reason, message, exit_code, offered_at,
                              started_at, result)
     SELECT id, fence, user_id, worker_id, a_state, outcome, a_reason, a_message, exit_code, offered_at, started_at, result
-    FROM won
+    FROM won WHERE state <> 'succeeded'
 ), told AS (
     INSERT INTO job_events (job_id, user_id, state, reason, message, fence, worker_id)
     SELECT id, user_id, state, reason, message, fence, worker_id FROM won

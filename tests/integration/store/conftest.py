@@ -13,6 +13,7 @@ from swarmsync.model.job import JobRef, Settlement
 from swarmsync.model.lifecycle import Actor, EndReason, JobState, sources
 from swarmsync.protocol.codec import convert_spec
 from swarmsync.store import jobs, submit
+from swarmsync.store.attempts import ATTEMPTS
 from swarmsync.store.pool import ENGINE_PLANS, Store
 from swarmsync.store.queries import sql
 from swarmsync.store.users import Caller
@@ -89,7 +90,8 @@ class Desk:
         return [tuple(row) for row in rows]
 
     async def assignments(self, job_id: int) -> list[asyncpg.Record]:
-        return await self.owner.fetch("SELECT * FROM assignments WHERE job_id = $1 ORDER BY fence", job_id)
+        """Attempts that are over, wherever they are kept."""
+        return await self.owner.fetch(f"SELECT * FROM {ATTEMPTS} a WHERE job_id = $1 ORDER BY fence", job_id)
 
     async def clean(self) -> None:
         for table in _TABLES:
@@ -106,7 +108,7 @@ def verdict(ref: JobRef, state: str = "succeeded", **more: Any) -> Settlement:
     values: dict[str, Any] = {
         "reason": EndReason.COMPLETED, "message": "it ended", "exit_code": 0, "delay_ms": 0, "tries": 0, "crashes": 0,
         "ran_ms": 1_500, "result": {"cpu_ms": 7}, "assignment_state": "ended", "outcome": "succeeded",
-        "assignment_reason": EndReason.COMPLETED, "assignment_message": "exit code 0", "orders": None,
+        "assignment_reason": EndReason.COMPLETED, "assignment_message": "it ended", "orders": None,
     }  # fmt: skip
     return Settlement(ref, JobState(state), **{**values, **more})
 

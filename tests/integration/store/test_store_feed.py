@@ -181,3 +181,14 @@ async def test_many_writers_at_once_lose_and_repeat_nothing(desk, reader, server
     writing.set()
     await reading
     assert sorted(reader.seen) == made
+
+
+async def test_what_touches_no_queue_is_passed_over_once(desk, reader, verdict):
+    ref = await desk.running()
+    await reader.read()
+    await jobs.settle(desk.engine, [verdict(ref)])
+    began = reader.cursor
+    await reader.read()
+    left = "SELECT count(*) FROM job_events WHERE (xid, seq) > ($1::text::xid8, $2) AND job_id = $3"
+    assert await desk.owner.fetchval(left, began.xid, began.seq, ref.job_id) == 1
+    assert await desk.owner.fetchval(left, reader.cursor.xid, reader.cursor.seq, ref.job_id) == 0

@@ -20,7 +20,7 @@ PLACED = {
     ),
 }
 OVER = {
-    "attempts_miscounted": "DELETE FROM assignments WHERE job_id = $1",
+    "attempts_miscounted": "UPDATE jobs SET fence = fence + 1 WHERE id = $1",
     "verdict_not_told_once": "DELETE FROM job_events WHERE job_id = $1 AND state = 'succeeded'",
     "verdict_changed": "UPDATE job_events SET state = 'failed' WHERE job_id = $1 AND state = 'succeeded'",
     "fence_went_back": "INSERT INTO job_events (job_id, user_id, state, fence) SELECT id, user_id, 'starting', 0 FROM jobs WHERE id = $1",

@@ -32,7 +32,7 @@ DENIED = asyncpg.InsufficientPrivilegeError
 async def victim(desk, verdict):
     """A user who has one row in every table."""
     ref = await desk.running(name="secret")
-    await jobs.settle(desk.engine, [verdict(ref)])
+    await jobs.settle(desk.engine, [verdict(ref, "failed")])
     me = desk.me.user_id
     await desk.owner.execute(
         "INSERT INTO output_chunks (job_id, user_id, fence, stream, start, at, data) VALUES ($1, $2, 1, 1, 0, now(), 'x')",

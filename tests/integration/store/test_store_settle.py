@@ -24,9 +24,22 @@ async def test_a_verdict_writes_the_job_its_assignment_and_its_event(desk, verdi
     assert row["finished_at"] is not None
     assert (row["assignment_state"], json.loads(row["result"])) == (None, {"cpu_ms": 7})
     assert (kept["fence"], kept["state"], kept["outcome"], kept["reason"]) == (1, "ended", "succeeded", "Completed")
-    assert (kept["message"], kept["exit_code"], kept["superseded"], kept["worker_id"]) == ("exit code 0", 0, 0, 1)
-    assert kept["user_id"] == desk.me.user_id
+    assert (kept["message"], kept["exit_code"], kept["superseded"], kept["worker_id"]) == ("it ended", 0, 0, 1)
+    assert (kept["user_id"], kept["ended_at"], kept["result"]) == (desk.me.user_id, row["finished_at"], row["result"])
     assert (await desk.events(ref.job_id))[-1] == ("succeeded", 1)
+
+
+async def test_an_attempt_with_which_its_job_succeeded_is_told_once_whichever_version_wrote_it(desk, verdict):
+    ref = await desk.running()
+    await settled(desk, verdict(ref))
+    stored = "SELECT count(*) FROM assignments WHERE job_id = $1"
+    assert await desk.owner.fetchval(stored, ref.job_id) == 0  # the job's row says it all
+    await desk.owner.execute(  # what versions before this one kept beside it
+        "INSERT INTO assignments (job_id, fence, user_id, worker_id, state, outcome)"
+        " SELECT id, fence, user_id, worker_id, 'ended', 'succeeded' FROM jobs WHERE id = $1",
+        ref.job_id,
+    )
+    assert [kept["fence"] for kept in await desk.assignments(ref.job_id)] == [1]
 
 
 async def test_ends_of_many_kinds_in_one_batch_keep_each_its_own(desk, verdict):
@@ -170,7 +183,7 @@ async def test_a_start_that_was_never_told_is_known_from_how_long_it_ran(desk, v
 
 async def test_late_news_is_counted_on_the_attempt_that_was_lost_and_changes_nothing_else(desk, verdict):
     lost, ended = await desk.running(), await desk.running()
-    await settled(desk, verdict(lost, "queued", assignment_state="lost", outcome="lost"), verdict(ended))
+    await settled(desk, verdict(lost, "queued", assignment_state="lost", outcome="lost"), verdict(ended, "failed"))
     before = await desk.row(lost.job_id)
     for _ in range(2):
         await jobs.supersede(desk.engine, [lost, ended, JobRef(lost.job_id, 9)])

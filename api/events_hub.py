@@ -15,9 +15,12 @@ from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import Ask, By, Changed, WorkersChanged
+from swarmsync.store.submit import Wanted, ready
 
 #: Jobs named in one hint; a longer list is not worth its bytes, the receivers look for themselves.
 NAMED_MAX = 10_000
+#: Jobs described in one hint. Who submits more at a time waits for them all, and not for the first.
+DESCRIBED_MAX = 8
 _decode_changed = codec.decoder_of(Changed)
 
 
@@ -81,13 +84,15 @@ class EventsHub:
 
     # ------------------------------------------------ telling
 
-    async def tell_changed(self, job_ids: list[int], by: By = By.API) -> None:
+    async def tell_changed(self, job_ids: list[int]) -> None:
         """Say that these jobs were changed by a commit. May be lost."""
-        await self._tell(subjects.CHANGED, Changed(tuple(job_ids) if len(job_ids) <= NAMED_MAX else (), by))
+        await self._tell(subjects.CHANGED, Changed(_named(job_ids)))
 
-    async def tell_submitted(self, job_ids: list[int]) -> None:
-        """Say that these jobs are new. May be lost."""
-        await self.tell_changed(job_ids, By.SUBMISSION)
+    async def tell_submitted(self, made: Sequence[Wanted]) -> None:
+        """Say that the jobs of these requests are new, and of a few what the Scheduler needs. May be lost."""
+        job_ids = [job.job_id for wanted in made for job in wanted.submission.jobs]
+        fresh = ready(made) if len(job_ids) <= DESCRIBED_MAX else ()
+        await self._tell(subjects.CHANGED, Changed(_named(job_ids), By.SUBMISSION, fresh=fresh))
 
     async def tell_workers_changed(self, worker_id: int) -> None:
         await self._tell(subjects.WORKERS_CHANGED, WorkersChanged(worker_id))
@@ -190,3 +195,7 @@ class EventsHub:
     def _ring_all(self) -> None:
         for watch in (*self._of_all, *(watch for watches in self._by_job.values() for watch in watches)):
             watch.ring()
+
+
+def _named(job_ids: Sequence[int]) -> tuple[int, ...]:
+    return tuple(job_ids) if len(job_ids) <= NAMED_MAX else ()

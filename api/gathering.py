@@ -23,7 +23,7 @@ WAITING_MAX: Final = 10_000
 PAUSE_S: Final = 0.001
 
 Commit = Callable[[Sequence[Wanted]], Awaitable[list[Answer | None]]]
-Tell = Callable[[list[int]], Awaitable[None]]
+Tell = Callable[[Sequence[Wanted]], Awaitable[None]]
 
 
 class Rider(Struct, frozen=True, eq=False):
@@ -32,7 +32,7 @@ class Rider(Struct, frozen=True, eq=False):
 
 
 class Gatherer:
-    """`commit` commits all that it is given or nothing; `tell` says which jobs are new."""
+    """`commit` commits all that it is given or nothing; `tell` says what of it is new."""
 
     def __init__(self, commit: Commit, tell: Tell) -> None:
         self._commit = commit
@@ -107,7 +107,7 @@ class Gatherer:
                 await self._carry(part)
             return
         pairs = list(zip(riders, answers, strict=True))
-        new = [job.job_id for rider, answer in pairs if answer is None for job in rider.wanted.submission.jobs]
+        new = [rider.wanted for rider, answer in pairs if answer is None]
         if new:
             await self._tell(new)
         for rider, answer in pairs:

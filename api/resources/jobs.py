@@ -121,7 +121,7 @@ async def submit_drafts(
     else:
         first = (await submit.insert_all(services.store, [wanted], rerun_of=rerun_of))[0]
         if first is None:
-            await services.hub.tell_submitted([job.job_id for job in submission.jobs])
+            await services.hub.tell_submitted([wanted])
     if first is None:
         await _remember_trace(call, [job.job_id for job in submission.jobs])
     else:

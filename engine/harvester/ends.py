@@ -136,6 +136,11 @@ class Ends:
             await jobs.supersede(self._store, list(lost))
             await self.refresh(list(lost))
 
+    async def clear_doubts(self) -> None:
+        """Look at the rows of verdicts whose commit is in doubt."""
+        await self.refresh(sorted(self.in_doubt))
+        self.in_doubt.clear()
+
     async def refresh(self, refs: Sequence[JobRef]) -> None:
         """A guarded write did not pass: the row knows better than the registry."""
         if not refs:

@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from engine.harvester import settlements
 from engine.harvester.ends import Ends
 from engine.harvester.enrolment import Enrolment
+from engine.harvester.fresh import Fresh
 from engine.harvester.hints import Hints
 from engine.harvester.questions import Questions
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
@@ -101,7 +102,7 @@ class HarvesterService(Service):
         self._ends = Ends(
             store, self._registry, crash_limit, self._say, self.journal, self._standing.ended, self.clock.monotonic_ms
         )
-        self._hints = Hints()
+        self._hints, self._fresh = Hints(), Fresh()
         self._void: list[int] = []  # jobs of void placements, which may have been queued again meanwhile
 
     # ------------------------------------------------ start
@@ -143,11 +144,11 @@ class HarvesterService(Service):
 
     async def _on_changed(self, message: Msg) -> None:
         try:
-            by = _decode_changed(message.data).by
+            word = _decode_changed(message.data)
         except codec.DecodeError:
             return  # the feed is read soon all the same
-        if by in (By.API, By.SUBMISSION):
-            self._look_at_feed = True
+        if word.by in (By.API, By.SUBMISSION):
+            self._look_at_feed |= not self._fresh.hear(word)
             self.poke()
 
     async def _on_workers_changed(self, _message: Msg) -> None:
@@ -161,6 +162,8 @@ class HarvesterService(Service):
     # ------------------------------------------------ the turn
 
     async def duty(self) -> int:
+        if fresh := self._fresh.take():
+            self._say([JobsSubmitted(fresh)])
         settling: list[Settlement] = []
         bounced = self.readers["bounces"].take(64)
         for word in bounced:
@@ -179,9 +182,7 @@ class HarvesterService(Service):
         arrived, self._arrived = self._arrived[:REPORTS_PER_TURN], self._arrived[REPORTS_PER_TURN:]
         effects: list[Gone] = []
         try:
-            if self._ends.in_doubt:
-                await self._ends.refresh(sorted(self._ends.in_doubt))
-                self._ends.in_doubt.clear()
+            await self._ends.clear_doubts()
             if self._void:
                 rows = await self._store.fetch(sql("refresh"), self._void)
                 self._must_resync |= any(row["state"] == JobState.QUEUED for row in rows)
@@ -293,7 +294,8 @@ class HarvesterService(Service):
         if not (self._look_at_feed or self._ends.requeued or follows) and now_ms < self._feed_at_ms:
             return 0  # hints may be lost: it looks twice a second all the same, and more often without NATS
         self._look_at_feed = self._ends.requeued = False
-        cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX)
+        cursor, read = await jobs.feed(self._store, self._cursor, FEED_MAX)
+        entries = self._fresh.unknown(read)
         waiting = tuple([entry.waiting for entry in entries if entry.waiting is not None])
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
@@ -305,8 +307,7 @@ class HarvesterService(Service):
                 self._ends.arrays.add(entry.array_id)
             if entry.state in FINAL:
                 self._ends.over.add(entry.job_id)
-        blocked = [entry.job_id for entry in stopped if entry.state is JobState.BLOCKED]
-        if blocked:
+        if blocked := [entry.job_id for entry in stopped if entry.state is JobState.BLOCKED]:
             self._ends.over.update(await dependencies.overlooked(self._store, blocked))
         self._cursor = cursor  # only now: where a call fails, all of these are read again
         self._feed_at_ms = now_ms + (FEED_EVERY_MS if self._bus.connected else 0)
@@ -314,10 +315,9 @@ class HarvesterService(Service):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:
             self._say([StopWanted(tuple([entry.job_id for entry in stopped]))])
-        if len(entries) >= FEED_MAX:
-            self._look_at_feed = True
-        self._look_at_feed |= await self._ends.follow()
-        return len(entries)
+        more = await self._ends.follow() or len(read) >= FEED_MAX
+        self._look_at_feed |= more  # not at once: a hint that comes while it is awaited counts
+        return len(read)
 
     async def _sweep(self, *, medium: bool) -> None:
         if self._must_resync or self._ends.must_resync:

@@ -202,11 +202,15 @@ class By(StrEnum):
 
 
 class Changed(_Word, frozen=True):
-    """Somebody committed changes to these jobs (none named at all: look for yourself); `begun` only began."""
+    """Somebody committed changes to these jobs (none named at all: look for yourself); `begun` only began.
+
+    `fresh` describes all of them where they are few and new.
+    """
 
     job_ids: tuple[int, ...] = ()
     by: By = By.API
     begun: tuple[int, ...] = ()
+    fresh: tuple[Waiting, ...] = ()
 
 
 class WorkersChanged(_Word, frozen=True):

@@ -320,7 +320,8 @@ async def feed(store: Store, cursor: Cursor, limit: int) -> tuple[Cursor, list[F
         )
     last = rows[-1]
     # Less than asked for is all there is: whatever else was committed up to there need not be looked at again.
-    return (Cursor(last["xid"], last["seq"]) if len(rows) == limit else Cursor(last["upto"], -1)), entries
+    more = len(rows) == limit and last["xid"] is not None
+    return (Cursor(last["xid"], last["seq"]) if more else Cursor(last["upto"], -1)), entries
 
 
 async def due(store: Store, limit: int) -> list[Waiting]:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from swarmsync.clock import rfc3339
 from swarmsync.errors import Conflict
+from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import JobState, WaitReason
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import line_of, rules_of, write_rules
@@ -295,6 +296,21 @@ def lines_of(submission: Submission, user_id: int) -> list[int]:
             known[place] = line_of(made.shape, user_id, made.spec.queue, made.rules, place[1])
         names.append(known[place])
     return names
+
+
+def ready(made: Sequence[Wanted]) -> tuple[Waiting, ...]:
+    """Describe the jobs of these requests as the Scheduler needs them; empty where one of them may not start yet."""
+    found = []
+    for wanted in made:
+        submission, user_id = wanted.submission, wanted.caller.user_id
+        for job, line in zip(submission.jobs, lines_of(submission, user_id), strict=True):
+            entry, start = submission.specs[job.spec_id]
+            spec = entry.spec
+            if start.state is not JobState.QUEUED or spec.array is not None:
+                return ()
+            rules = rules_of(spec)
+            found.append(Waiting(job.job_id, entry.shape, entry.need, spec.priority, user_id, spec.queue, line, rules))
+    return tuple(found)
 
 
 def _columns(wanted: Sequence[Wanted], whole: Submission, user_id: int) -> list[list[Any]]:

@@ -10,6 +10,7 @@ from programs import Every, Program
 from rows import PLACEDS
 
 from engine.harvester import settlements
+from engine.harvester.fresh import Fresh
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.service_channels import Role
 from swarmsync.model.job import JobRef, Settlement
@@ -60,6 +61,7 @@ class HarvesterShell(Shell):
         self._must_resync = False
         self._unsaved: set[int] = set()
         self._void: list[int] = []
+        self._fresh = Fresh()
         self._in_doubt: set[JobRef] = set()
         self._arrays: set[int] = set()
         self._over: set[int] = set()
@@ -84,12 +86,14 @@ class HarvesterShell(Shell):
     def _on_changed(self, letter: Letter) -> None:
         if letter.word.by not in (By.API, By.SUBMISSION):
             return
-        self._look_at_feed = True
+        self._look_at_feed |= not self._fresh.hear(letter.word)
         self.bell.ring()
 
     # ------------------------------------------------ the turn
 
     def duty(self) -> Program:
+        if fresh := self._fresh.take():
+            self._say([JobsSubmitted(fresh)])
         settling: list[Settlement] = []
         bounced = self.rings["bounces"].take(64)
         for word in bounced:
@@ -256,7 +260,8 @@ class HarvesterShell(Shell):
         if not self._look_at_feed and not self._fast():
             return 0
         self._look_at_feed = False
-        cursor, entries = yield from self.call("feed", self._cursor, FEED_MAX)
+        cursor, read = yield from self.call("feed", self._cursor, FEED_MAX)
+        entries = self._fresh.unknown(read)
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
@@ -277,10 +282,9 @@ class HarvesterShell(Shell):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:
             self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
-        if len(entries) >= FEED_MAX:
-            self._look_at_feed = True
-        self._look_at_feed |= yield from self._follow()
-        return len(entries)
+        more = (yield from self._follow()) or len(read) >= FEED_MAX
+        self._look_at_feed |= more
+        return len(read)
 
     def _follow(self) -> Program:
         """Mirrors `Ends.follow`, and `dependencies.release`."""

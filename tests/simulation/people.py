@@ -10,13 +10,14 @@ from msgspec import Struct
 from programs import Life, Program
 from rows import Row
 
+from api.events_hub import DESCRIBED_MAX
 from swarmsync.errors import Unavailable
 from swarmsync.model.fields import Duration, Size
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import Actor, EndReason, JobState, sources
 from swarmsync.model.spec import JobSpec, Resources, Retry, Stop, need, shape_of
 from swarmsync.protocol.codec import encode_json
-from swarmsync.protocol.messages import Changed
+from swarmsync.protocol.messages import By, Changed
 
 if TYPE_CHECKING:
     from statements import Tables
@@ -129,7 +130,7 @@ class People:
                 yield 500
                 continue
             break
-        self.hint()
+        self.hint_submitted(rows)
 
     # ------------------------------------------------ changing their minds
 
@@ -148,10 +149,16 @@ class People:
                 if chance.random() < 0.8:
                     self.hint()
 
-    def hint(self) -> None:
+    def hint(self, word: Changed | None = None) -> None:
         """Mirrors `EventsHub._tell`: nobody minds when it fails."""
         with contextlib.suppress(Unavailable):
-            self.world.network.publish(self.connection, "changed", Changed())
+            self.world.network.publish(self.connection, "changed", word or Changed())
+
+    def hint_submitted(self, rows: list[Row]) -> None:
+        """Mirrors `EventsHub.tell_submitted`: a few jobs that may start at once are described."""
+        described = len(rows) <= DESCRIBED_MAX and all(row.state == "queued" and row.array_size is None for row in rows)
+        fresh = tuple(row.waiting for row in rows) if described else ()
+        self.hint(Changed(tuple(row.id for row in rows), By.SUBMISSION, fresh=fresh))
 
     def stop(self, job_id: int, *, kill: bool = False) -> None:
         """Mirrors `actions.stop`: stop.sql on the job or on all members, then the array's own row."""

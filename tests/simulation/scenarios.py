@@ -84,7 +84,7 @@ def waits_for_others(scene: Scene) -> Ends:
 
 def loses_its_agent(scene: Scene) -> Ends:
     """One worker's agent dies and comes back to its containers; the other's machine is gone for good."""
-    jobs = scene.submit(4, Behaviour(20_000)) + scene.submit(1, Behaviour(20_000, exit_code=2))
+    jobs = scene.submit(4, Behaviour(40_000)) + scene.submit(1, Behaviour(40_000, exit_code=2))
     scene.until(lambda: scene.all_are(jobs, "running"))
     scene.kill_agent("w0")
     scene.kill_agent("w1")

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from swarmsync.ids import IdSource
-from swarmsync.model.job import JobRef, Settlement
+from swarmsync.model.job import JobRef, Settlement, Waiting
 from swarmsync.model.lifecycle import Actor, EndReason, JobState, sources
 from swarmsync.protocol.codec import convert_spec
 from swarmsync.store import jobs, submit
@@ -43,6 +43,14 @@ class Desk:
         submission = submit.plan(drafts, datetime.now(UTC), IDS.next)
         await submit.insert(self.api, caller or self.me, submission)
         return [job.job_id for job in submission.jobs]
+
+    async def submit_described(self, **fields: Any) -> tuple[Waiting, ...]:
+        """Submit one job; return how its hint describes it."""
+        submission = submit.plan(
+            [submit.draft(convert_spec({"image": "alpine", **fields}))], datetime.now(UTC), IDS.next
+        )
+        await submit.insert(self.api, self.me, submission)
+        return submit.ready([submit.Wanted(self.me, submission)])
 
     async def submit_all(self, documents: list[dict[str, Any]]) -> list[int]:
         """Submit several specs in one request; return their ids in order."""

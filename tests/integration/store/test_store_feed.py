@@ -183,6 +183,22 @@ async def test_many_writers_at_once_lose_and_repeat_nothing(desk, reader, server
     assert sorted(reader.seen) == made
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"priority": 70, "resources": {"cpus": 2, "memory": "64MiB", "gpus": 1, "disk": "1GiB"}, "timeout": "1h"},
+        {"constraints": ["zone=a"], "rate": {"key": "k", "limit": "1/1m"}},
+    ],
+    ids=["plain", "much of its own", "with rules"],
+)
+async def test_a_hint_describes_a_job_as_its_row_does(desk, reader, fields):
+    (described,) = await desk.submit_described(**fields)
+    desk.job_ids.add(described.job_id)
+    (entry,) = await reader.read()
+    assert entry.waiting == described
+
+
 async def test_what_touches_no_queue_is_passed_over_once(desk, reader, verdict):
     ref = await desk.running()
     await reader.read()

@@ -40,8 +40,8 @@ class Commits:
             raise self.problem
         return [None] * len(entries)
 
-    async def tell(self, job_ids):
-        self.told.append(job_ids)
+    async def tell(self, made):
+        self.told.append([entry.submission.jobs[0].job_id for entry in made])
 
     async def flights(self, number):
         async with asyncio.timeout(60), self.changed:

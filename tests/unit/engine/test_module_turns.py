@@ -217,6 +217,17 @@ async def test_only_what_the_api_changed_is_news_for_the_harvester(harvester, by
     assert ("feed" in harvester.store.calls) is (by in (By.API, By.SUBMISSION))
 
 
+async def test_a_new_job_that_its_hint_describes_is_told_before_postgresql_is_asked(harvester):
+    service, new = harvester.service, Waiting(1, 1, NEED, 50, 1)
+    await service.duty()
+    harvester.store.calls.clear()
+    word = Changed((1,), By.SUBMISSION, fresh=(new,))
+    await service._on_changed(SimpleNamespace(data=codec.encode(word)))
+    await service.duty()
+    assert harvester.told("inbox", JobsSubmitted) == [JobsSubmitted((new,))]
+    assert "feed" not in harvester.store.calls
+
+
 async def test_what_follows_from_an_end_follows_at_the_next_fast_pulse(harvester):
     """Not when the feed is looked at for hints that were lost: an array that gives up must not begin ten more."""
     service = harvester.service

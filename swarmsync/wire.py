@@ -39,6 +39,30 @@ class NotSentError(Exception):
     """Nothing reached Core: trying again is always safe."""
 
 
+class _Whole(HTTPConnection):
+    """Sends a request in one piece. http.client sends the body after the header, and Core would be woken twice."""
+
+    _held: bytearray | None = None
+
+    def request(self, *args: Any, **more: Any) -> None:
+        self._held = held = bytearray()
+        try:
+            super().request(*args, **more)
+        finally:
+            self._held = None
+        self.send(held)
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held += data
+
+
+class _WholeOverTls(_Whole, HTTPSConnection):
+    pass
+
+
 class Wire:
     """Bytes to Core and back over one kept-alive connection, plus one per stream."""
 
@@ -137,9 +161,9 @@ class Wire:
         name, port, patience_s = self._parts.hostname or "", self._parts.port, min(timeout_s, 10.0)
         connection: HTTPConnection
         if self._parts.scheme == "https":
-            connection = HTTPSConnection(name, port, timeout=patience_s, context=trust(self._authority))
+            connection = _WholeOverTls(name, port, timeout=patience_s, context=trust(self._authority))
         else:
-            connection = HTTPConnection(name, port, timeout=patience_s)
+            connection = _Whole(name, port, timeout=patience_s)
         try:
             connection.connect()
         except OSError as error:

@@ -126,7 +126,7 @@ class Shape:
         self.awake = False
 
     def admits(self, view: WorkerView) -> bool:
-        return all(demand.holds(view, self.image) for demand in self.demands)
+        return not self.demands or all(demand.holds(view, self.image) for demand in self.demands)
 
     def could_run(self, view: WorkerView) -> bool:
         return self.need.fits(view.capacity) and self.admits(view)

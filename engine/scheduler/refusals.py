@@ -17,25 +17,18 @@ def explain(
 
     Evaluating: a worker has room now. Reserved: only a worker that is kept for another job has.
     """
-    able: list[Machine] = []
-    total = matching = 0
-    for machine in machines:
-        total += 1
-        view = machine.view
-        if demands and not all(demand.holds(view, image) for demand in demands):
-            continue
-        matching += 1
-        if need.fits(view.capacity):
-            able.append(machine)
+    total, matching = len(machines), machines
+    if demands:
+        matching = [m for m in machines if all(demand.holds(m.view, image) for demand in demands)]
+    able = [machine for machine in matching if need.fits(machine.view.capacity)]
     if total == 0:
         return WaitReason.NO_WORKERS, "no worker has joined yet"
-    if matching == 0:
+    if not matching:
         wanted = " and ".join(f"`{demand}`" for demand in demands)
         return WaitReason.UNSATISFIABLE, f"no registered worker matches {wanted}; {_workers(total)} registered"
     if not able:
         among = f" that matches `{' and '.join(map(str, demands))}`" if demands else ""
-        matches = [m.view for m in machines if all(demand.holds(m.view, image) for demand in demands)]
-        return WaitReason.UNSATISFIABLE, _unsatisfiable(need, matches, total, among)
+        return WaitReason.UNSATISFIABLE, _unsatisfiable(need, [m.view for m in matching], total, among)
     return _standing(need, able)
 
 
@@ -51,13 +44,13 @@ def _standing(need: Need, able: Sequence[Machine]) -> tuple[WaitReason, str]:
             WaitReason.WORKERS_CORDONED,
             f"{_workers(len(alive))} could run it but take{_s(len(alive))} no work ({_counts(states)})",
         )
-    roomy = [machine for machine in taking if machine.fits(need)]
+    roomy, lacks = _looked_at(need, taking)
     if any(not machine.reserved for machine in roomy):
         return WaitReason.EVALUATING, f"{_workers(len(roomy))} {'has' if len(roomy) == 1 else 'have'} room for it now"
     if roomy:
         return WaitReason.RESERVED, f"{roomy[0].view.name} has room for it, which is kept for another job"
     detail = ", ".join(
-        f"{count} {'lacks' if count == 1 else 'lack'} free {what}" for what, count in _lacks(need, taking).most_common()
+        f"{count} {'lacks' if count == 1 else 'lack'} free {what}" for what, count in lacks.most_common()
     )
     closed = len(alive) - len(taking)
     more = f"; {_workers(closed)} more take{_s(closed)} no work" if closed else ""
@@ -65,21 +58,32 @@ def _standing(need: Need, able: Sequence[Machine]) -> tuple[WaitReason, str]:
     return WaitReason.RESOURCES, f"{_workers(len(taking))} that could run it {busy} busy: {detail}{more}"
 
 
-def _lacks(need: Need, machines: Iterable[Machine]) -> Counter[str]:
-    """Count who has too little free of what. In one pass without objects: workers are many, and it is asked often."""
+def _looked_at(need: Need, machines: Iterable[Machine]) -> tuple[list[Machine], Counter[str]]:
+    """Return who has room, and count who has too little free of what.
+
+    In one pass without calls: workers are many, and it is asked often.
+    """
     cpus_milli, memory_bytes, gpus, disk_bytes = need.cpus_milli, need.memory_bytes, need.gpus, need.disk_bytes
+    roomy: list[Machine] = []
     of_cpus = of_memory = of_gpus = of_disk = 0
     for machine in machines:
+        fits = True
         if machine.cpus_milli < cpus_milli:
             of_cpus += 1
+            fits = False
         if machine.memory_bytes < memory_bytes:
             of_memory += 1
+            fits = False
         if machine.gpus < gpus:
             of_gpus += 1
+            fits = False
         if machine.disk_bytes < disk_bytes:
             of_disk += 1
+            fits = False
+        if fits:
+            roomy.append(machine)
     found = {"cpus": of_cpus, "memory": of_memory, "gpus": of_gpus, "disk": of_disk}
-    return Counter({what: count for what, count in found.items() if count})
+    return roomy, Counter({what: count for what, count in found.items() if count})
 
 
 def _unsatisfiable(need: Need, views: Iterable[WorkerView], total: int, among: str) -> str:

@@ -158,12 +158,19 @@ def at_workers(
             ends = tuple(sorted(found[1].holds, key=lambda held: (books.end_of(held), held)))
             until = f"{_either(ends)} ends on {found[1].view.name}" if ends else ""
             return Blocker(reason, message, until=until, opens_ms=found[0])
-    until = {
-        WaitReason.UNSATISFIABLE: f"a worker with {_amounts(shape)} joins",
-        WaitReason.NO_WORKERS: f"a worker with {_amounts(shape)} is ready",
-        WaitReason.WORKERS_CORDONED: f"one of {', '.join(_names(books.cluster.able(shape)))} takes work again",
-    }.get(reason, "")
-    return Blocker(reason, message, until=until)
+    return Blocker(reason, message, until=_until_workers(books, shape, reason))
+
+
+def _until_workers(books: Books, shape: Shape, reason: WaitReason) -> str:
+    match reason:
+        case WaitReason.UNSATISFIABLE:
+            return f"a worker with {_amounts(shape)} joins"
+        case WaitReason.NO_WORKERS:
+            return f"a worker with {_amounts(shape)} is ready"
+        case WaitReason.WORKERS_CORDONED:
+            return f"one of {', '.join(_names(books.cluster.able(shape)))} takes work again"
+        case _:
+            return ""
 
 
 def passes(books: Books, reserved: Reservation, terms: Terms, machine: Machine) -> bool:

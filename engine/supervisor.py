@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from engine.status import Status
 
 TURN_S: Final = 0.1
+#: Between looks while all is well: SIGCHLD ends the wait, and nobody else can take the lead.
+CALM_S: Final = 0.25
 API_PATIENCE_S: Final = 10.0
 GUNICORN_CONF: Final = Path(conf.__file__).parent / "gunicorn.conf.py"
 #: A module may take this long to connect and load before its pulse is judged as sternly as later.
@@ -262,7 +264,7 @@ class Supervisor:
     def _turn(self) -> bool:
         """One look at everything; False when it is time to stop."""
         try:
-            number = self._signals.get(timeout=TURN_S)
+            number = self._signals.get(timeout=self._pause_s())
             while True:
                 if number in (signal.SIGTERM, signal.SIGINT):
                     return False
@@ -278,6 +280,12 @@ class Supervisor:
         if self._status is not None:
             self._status.tell(self._handles, time.monotonic_ns())
         return True
+
+    def _pause_s(self) -> float:
+        """Return how long to wait for the next look; ages of pulses are to be seen several times until one is late."""
+        if not self._servers.alone or not all(handle.pid for handle in self._handles):
+            return TURN_S
+        return max(TURN_S, min(CALM_S, self._limits.late_ms / 4_000))
 
     def _mind(self, handle: Handle, now_ms: int) -> None:
         code = handle.reap()

@@ -59,9 +59,11 @@ class Decision:
     def _in_order(self, places: int, effects: list[ToDispatcher]) -> int:
         """Place best-first until the first line that has no room; return how many placements are left."""
         books, heads, keeping = self._books, self._heads, self.keeping
+        following: Line | None = None  # the first of its shape, as far as that is known already
         while heads and places > 0:
             rank, _, shape = heads[0]
-            line = books.top(shape)
+            line = following if following is not None and following.shape is shape else books.top(shape)
+            following = None
             if line is None or line.rank is None:
                 heappop(heads)
                 books.awake.pop(shape, None)

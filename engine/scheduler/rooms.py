@@ -65,11 +65,13 @@ class Cell:
 class Near:
     """What the last search for one need found: the next decisions of that need look there first."""
 
-    __slots__ = ("machines", "score", "until", "uses")
+    __slots__ = ("last", "last_score", "machines", "score", "until", "uses")
 
     def __init__(self) -> None:
         self.machines: list[Machine] = []
         self.score = 0
+        self.last: Machine | None = None  # who was chosen last, and how good that was
+        self.last_score = 0
         self.uses = 0
         self.until = 0
 
@@ -198,21 +200,28 @@ def _column(memory_bytes: int) -> int:
 
 
 class Rooms:
-    """All workers that may be given work now; `put` after each change, and `take_out` when it may get none."""
+    """All workers that may be given work now; `put` after each change, and `take_out` when it may get none.
 
-    __slots__ = ("_choices", "_counts", "_grids", "bytes_per_milli")
+    A worker moves to the cell of its present room only when a search looks at cells: of a flood most decisions do not.
+    """
+
+    __slots__ = ("_choices", "_counts", "_grids", "_moved", "bytes_per_milli")
 
     def __init__(self) -> None:
         self.bytes_per_milli = 1 << 21  # memory to cpus, of the whole cluster
         self._grids: dict[int, Grid] = {}
         self._counts: list[int] = []  # the numbers of free GPUs that occur, in order
         self._choices = 0
+        self._moved: dict[Machine, None] = {}  # put since the last search
 
     def put(self, machine: Machine) -> None:
+        self._moved[machine] = None
+
+    def _move(self, machine: Machine) -> None:
         state = (machine.cpus_milli, machine.memory_bytes, machine.gpus, machine.disk_bytes)
         if machine.state == state:
             return
-        self.take_out(machine)
+        self._remove(machine)
         grid = self._grids.get(machine.gpus)
         if grid is None:
             grid = self._grids[machine.gpus] = Grid()
@@ -222,6 +231,10 @@ class Rooms:
         machine.state, machine.place = state, place
 
     def take_out(self, machine: Machine) -> None:
+        self._moved.pop(machine, None)
+        self._remove(machine)
+
+    def _remove(self, machine: Machine) -> None:
         state = machine.state
         if state is None:
             return
@@ -241,11 +254,16 @@ class Rooms:
             machine = self._again(need, near)
             if machine is not None:
                 return machine
+        if self._moved:
+            for moved in self._moved:
+                self._move(moved)
+            self._moved.clear()
         for count in self._counts[bisect_left(self._counts, need.gpus) :]:
             best, score, compared = self._grids[count].search(need, self.bytes_per_milli)
             if best is not None:
                 if near is not None:
                     near.machines, near.score = compared, score + _AS_GOOD
+                    near.last, near.last_score = best, score
                     near.uses, near.until = _USES_MAX, self._choices + _CHOICES_MAX
                 return best
         if near is not None:
@@ -258,9 +276,10 @@ class Rooms:
         bytes_per_milli = self.bytes_per_milli
         best: Machine | None = None
         best_score = near.score
-        for machine in near.machines:
+        for machine in (near.last, *near.machines):
             if (
-                machine.cpus_milli >= cpus_milli
+                machine is not None
+                and machine.cpus_milli >= cpus_milli
                 and machine.memory_bytes >= memory_bytes
                 and machine.gpus == gpus
                 and machine.disk_bytes >= disk_bytes
@@ -269,6 +288,9 @@ class Rooms:
                 score = odd(machine, cpus_milli, memory_bytes, bytes_per_milli)
                 if score <= best_score:
                     best, best_score = machine, score
+                    if machine is near.last and score <= near.last_score:
+                        break  # it was the best, and what it got has made it better: little is left of it
         if best is not None:
             near.uses -= 1
+            near.last, near.last_score = best, best_score
         return best

@@ -106,3 +106,24 @@ def test_what_one_search_found_serves_the_next_decisions_until_something_much_be
     near.uses = 0  # as after some decisions
     chosen = rooms.choose(wanted, near)
     assert chosen is machines[3]
+
+
+def test_who_was_chosen_last_is_chosen_again_while_it_gets_better_and_compared_once_it_got_worse():
+    rooms, near = Rooms(), Near()
+    wanted = Need(1_000, 2 * GIB)
+    machines = [
+        Machine(WorkerView(n, f"w{n}", Need(cpus, 2 * cpus // 1_000 * GIB))) for n, cpus in ((1, 8_000), (2, 9_000))
+    ]
+    for machine in machines:
+        rooms.put(machine)
+    machines[0].hold(99, Need(2_000, 4 * GIB))
+    rooms.put(machines[0])
+    for job_id in range(3):
+        assert rooms.choose(wanted, near) is machines[0]
+        machines[0].hold(job_id, wanted)
+        rooms.put(machines[0])
+    machines[1].hold(98, Need(6_000, 12 * GIB))  # as much room as the first has
+    rooms.put(machines[1])
+    machines[0].release(99)
+    rooms.put(machines[0])
+    assert rooms.choose(wanted, near) is machines[1]

@@ -26,7 +26,9 @@ take_down() {
 trap take_down EXIT
 
 # The full-screen programs are driven in tmux, the dashboard in a headless Chromium; networks are made with ip.
-for pair in tmux:tmux chromium:chromium ip:iproute2 iptables:iptables cc:build-essential; do
+needed="tmux:tmux chromium:chromium ip:iproute2 iptables:iptables cc:build-essential"
+[[ " $* " == *" compose "* ]] && needed+=" docker-compose:docker-compose"
+for pair in $needed; do
     program=${pair%%:*} package=${pair##*:}
     command -v "$program" >/dev/null && continue
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -100,6 +100,7 @@ async def _start_up(there: Core, rows: int) -> dict[str, Any]:
     await connection.execute("ANALYZE jobs", timeout=600)
     read = "SELECT count(*) FROM log_records WHERE message = 'read the backlog' AND fields->>'jobs' = $1 AND id > $2"
     last = await connection.fetchval("SELECT coalesce(max(id), 0) FROM log_records")
+    wait_until(lambda: _scheduler(there) != 0, 10)
     pid = _scheduler(there)
     began = time.perf_counter()
     os.kill(pid, signal.SIGKILL)
@@ -109,13 +110,14 @@ async def _start_up(there: Core, rows: int) -> dict[str, Any]:
         await asyncio.sleep(0.02)
     took_s = time.perf_counter() - began
     await connection.close()
-    wait_until(lambda: _scheduler(there) != pid, 10)
+    wait_until(lambda: _scheduler(there) not in (0, pid), 10)
     return {"rows": rows, "kill_to_ready_s": round(took_s, 2), "scheduler_mb": _resident_mb(_scheduler(there))}
 
 
 def _scheduler(there: Core) -> int:
+    """Return its process, or 0 while the supervisor has not told of it."""
     modules = there.client().get("/v1/modules")["items"]
-    return next((int(entry["pid"]) for entry in modules if entry["name"] == "scheduler" and entry["pid"]), 0)
+    return next((int(entry.get("pid") or 0) for entry in modules if entry["name"] == "scheduler"), 0)
 
 
 def _resident_mb(pid: int) -> float:

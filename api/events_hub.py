@@ -89,10 +89,14 @@ class EventsHub:
         await self._tell(subjects.CHANGED, Changed(_named(job_ids)))
 
     async def tell_submitted(self, made: Sequence[Wanted]) -> None:
-        """Say that the jobs of these requests are new, and of a few what the Scheduler needs. May be lost."""
+        """Say that the jobs of these requests are new, and of a few what the Scheduler needs. May be lost.
+
+        They are of one transaction.
+        """
         job_ids = [job.job_id for wanted in made for job in wanted.submission.jobs]
         fresh = ready(made) if len(job_ids) <= DESCRIBED_MAX else ()
-        await self._tell(subjects.CHANGED, Changed(_named(job_ids), By.SUBMISSION, fresh=fresh))
+        xid = made[0].submission.xid
+        await self._tell(subjects.CHANGED, Changed(_named(job_ids), By.SUBMISSION, fresh=fresh, xid=xid))
 
     async def tell_workers_changed(self, worker_id: int) -> None:
         await self._tell(subjects.WORKERS_CHANGED, WorkersChanged(worker_id))

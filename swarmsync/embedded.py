@@ -173,7 +173,6 @@ def plan_valkey(data_dir: Path, passwords: dict[str, str]) -> ServerPlan:
         "save ''",
         "maxmemory 256mb",
         "maxmemory-policy noeviction",
-        "hz 1",  # how often it looks around while nobody asks anything; keys expire when they are asked for, too
         "daemonize no",
         "loglevel warning",
     ]

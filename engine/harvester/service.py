@@ -162,8 +162,7 @@ class HarvesterService(Service):
     # ------------------------------------------------ the turn
 
     async def duty(self) -> int:
-        if fresh := self._fresh.take():
-            self._say([JobsSubmitted(fresh)])
+        self._say(self._fresh.take(self._cursor))
         settling: list[Settlement] = []
         bounced = self.readers["bounces"].take(64)
         for word in bounced:
@@ -310,6 +309,7 @@ class HarvesterService(Service):
         if blocked := [entry.job_id for entry in stopped if entry.state is JobState.BLOCKED]:
             self._ends.over.update(await dependencies.overlooked(self._store, blocked))
         self._cursor = cursor  # only now: where a call fails, all of these are read again
+        self._fresh.read(read)
         self._feed_at_ms = now_ms + (FEED_EVERY_MS if self._bus.connected else 0)
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
@@ -384,7 +384,7 @@ class HarvesterService(Service):
         if known is not None:
             self._say([WorkerJoined(known.view, self._registry.taken(worker_id))])
 
-    def _say(self, words: list[ToScheduler]) -> None:
+    def _say(self, words: Sequence[ToScheduler]) -> None:
         """Tell the Scheduler. This edge never waits: what does not fit is made good by one Resync."""
         if not self._inbox.offer_or_drop(words):
             self._must_resync = True

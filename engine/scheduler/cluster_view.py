@@ -311,7 +311,7 @@ class ClusterView:
         return None
 
     def best_fit(self, shape: Shape) -> Machine | None:
-        """Return about what `choose` would for a plain shape; changes nothing."""
+        """Return about what `choose` would for a plain shape; decides nothing."""
         return self._rooms.choose(shape.need)
 
     def able(self, shape: Shape) -> Iterator[Machine]:

@@ -204,13 +204,14 @@ class By(StrEnum):
 class Changed(_Word, frozen=True):
     """Somebody committed changes to these jobs (none named at all: look for yourself); `begun` only began.
 
-    `fresh` describes all of them where they are few and new.
+    `fresh` describes all of them where they are few and new, as the transaction `xid` made them.
     """
 
     job_ids: tuple[int, ...] = ()
     by: By = By.API
     begun: tuple[int, ...] = ()
     fresh: tuple[Waiting, ...] = ()
+    xid: int = 0
 
 
 class WorkersChanged(_Word, frozen=True):

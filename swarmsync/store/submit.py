@@ -70,6 +70,7 @@ class Submission(Struct):
     now: datetime
     specs: dict[int, tuple[Draft, Start]]
     jobs: list[NewJob]
+    xid: int = 0  # the transaction that made it, once it is there
 
     @property
     def ids(self) -> list[int]:
@@ -200,6 +201,7 @@ async def _insert_at_once(store: Store, wanted: Wanted, rerun_of: int | None) ->
         return None
     values = _values([wanted], whole, wanted.caller, rerun_of)
     (row,) = await store.change(sql("submit"), *values, True, **wanted.caller.settings, **_PLANS)
+    whole.xid = int(row["xid"])
     if row["bounded"]:
         return None
     if wanted.key is None or row["keys"]:
@@ -229,6 +231,8 @@ async def _insert(
     needs = await dependencies.check(connection, _waiting_for(whole), whole.ids)
     row = await connection.fetchrow(sql("submit"), *_values(wanted, whole, caller, rerun_of), False)
     fresh = set(row["keys"])
+    for entry in wanted:
+        entry.submission.xid = int(row["xid"])
     new = [entry for entry in wanted if entry.key is None or entry.key.text in fresh]
     if new:
         made = _merged(new)
@@ -299,14 +303,17 @@ def lines_of(submission: Submission, user_id: int) -> list[int]:
 
 
 def ready(made: Sequence[Wanted]) -> tuple[Waiting, ...]:
-    """Describe the jobs of these requests as the Scheduler needs them; empty where one of them may not start yet."""
+    """Describe the jobs of these requests as the Scheduler needs them.
+
+    Empty where one of them may not start yet, or where making them may have changed others (`concurrency.on_limit`).
+    """
     found = []
     for wanted in made:
         submission, user_id = wanted.submission, wanted.caller.user_id
         for job, line in zip(submission.jobs, lines_of(submission, user_id), strict=True):
             entry, start = submission.specs[job.spec_id]
             spec = entry.spec
-            if start.state is not JobState.QUEUED or spec.array is not None:
+            if start.state is not JobState.QUEUED or spec.array is not None or spec.concurrency is not None:
                 return ()
             rules = rules_of(spec)
             found.append(Waiting(job.job_id, entry.shape, entry.need, spec.priority, user_id, spec.queue, line, rules))

@@ -81,7 +81,7 @@ SAMPLES: tuple[Struct, ...] = (
     m.Offered(REF, WORKER, NEED, 10_000, 7, 41),
     m.Refused(REF, WORKER, 7, 41, "it has no room: cpus"),
     m.JournalLine(MOMENT_MS, "harvester", "info", "worker w1 joined", JOB, {"runtime": "docker"}),
-    m.Changed((JOB, OTHER_JOB), m.By.HARVESTER, (JOB,), WAITING[:1]),
+    m.Changed((JOB, OTHER_JOB), m.By.HARVESTER, (JOB,), WAITING[:1], 4_711),
     m.WorkersChanged(WORKER),
     SECRET,
     RUN,

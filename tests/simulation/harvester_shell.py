@@ -92,8 +92,7 @@ class HarvesterShell(Shell):
     # ------------------------------------------------ the turn
 
     def duty(self) -> Program:
-        if fresh := self._fresh.take():
-            self._say([JobsSubmitted(fresh)])
+        self._say(self._fresh.take(self._cursor))
         settling: list[Settlement] = []
         bounced = self.rings["bounces"].take(64)
         for word in bounced:
@@ -278,6 +277,7 @@ class HarvesterShell(Shell):
             yield from self.call("renote", blocked)
             self._over.update((yield from self.call("overlooked", blocked)))
         self._cursor = cursor
+        self._fresh.read(read)
         for start in range(0, len(waiting), 500):
             self._say([JobsSubmitted(waiting[start : start + 500])])
         if stopped:

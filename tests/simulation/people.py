@@ -115,12 +115,14 @@ class People:
     def submit_rows(self, rows: list[Row]) -> Program:
         """One transaction, open for a while; the same idempotency key until it is answered."""
         tables = self.world.store.tables
+        hint = Changed()
         while True:
             try:
                 yield from self.world.store.call(self.life, "specs")
                 xid = tables.begin()
                 yield round(self.timeline.chance.random() ** 4 * 300)
                 if rows[0].id not in tables.jobs:
+                    hint = hint_of(rows, xid)
                     for row in rows:
                         tables.insert(row, xid)
                         self.timeline.note("submit", row.id, row.state)
@@ -130,7 +132,7 @@ class People:
                 yield 500
                 continue
             break
-        self.hint_submitted(rows)
+        self.hint(hint)
 
     # ------------------------------------------------ changing their minds
 
@@ -153,12 +155,6 @@ class People:
         """Mirrors `EventsHub._tell`: nobody minds when it fails."""
         with contextlib.suppress(Unavailable):
             self.world.network.publish(self.connection, "changed", word or Changed())
-
-    def hint_submitted(self, rows: list[Row]) -> None:
-        """Mirrors `EventsHub.tell_submitted`: a few jobs that may start at once are described."""
-        described = len(rows) <= DESCRIBED_MAX and all(row.state == "queued" and row.array_size is None for row in rows)
-        fresh = tuple(row.waiting for row in rows) if described else ()
-        self.hint(Changed(tuple(row.id for row in rows), By.SUBMISSION, fresh=fresh))
 
     def stop(self, job_id: int, *, kill: bool = False) -> None:
         """Mirrors `actions.stop`: stop.sql on the job or on all members, then the array's own row."""
@@ -257,3 +253,10 @@ def behaviour_of(made: Made, ref: JobRef, seed: int, run_ms: int) -> Behaviour:
         case "no_image":
             return Behaviour(problem=EndReason.IMAGE_NOT_FOUND)
     raise AssertionError(made.kind)
+
+
+def hint_of(rows: list[Row], xid: int) -> Changed:
+    """Mirrors `EventsHub.tell_submitted`: a few jobs that may start at once are described."""
+    described = len(rows) <= DESCRIBED_MAX and all(row.state == "queued" and row.array_size is None for row in rows)
+    fresh = tuple(row.waiting for row in rows) if described else ()
+    return Changed(tuple(row.id for row in rows), By.SUBMISSION, fresh=fresh, xid=xid)

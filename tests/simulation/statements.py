@@ -79,18 +79,18 @@ class Tables(Ledger):
 
     def feed(self, cursor: Cursor, limit: int) -> tuple[Cursor, list[FeedEntry]]:
         first = bisect_left(self._wakes, (int(cursor.xid), cursor.seq + 1, -1))
-        xmin, entries = self.xmin(), []
+        xmin, entries, more = self.xmin(), [], False
         for xid, seq, job_id in self._wakes[first : first + limit]:
             if xid >= xmin:
                 break
-            cursor = Cursor(str(xid), seq)
+            cursor, more = Cursor(str(xid), seq), len(entries) + 1 == limit
             row = self.jobs[job_id]
             waits = row.state == "queued" and not row.is_array
             waiting = row.waiting if waits else None
             entries.append(
                 FeedEntry(row.id, JobState(row.state), waiting, row.array_id, row.stop_reason, row.stop_kill)
             )
-        return cursor, entries
+        return (cursor if more else Cursor(str(xmin), -1)), entries
 
     def started(self, rows: Sequence[tuple[JobRef, int]]) -> list[int]:
         guard = [state for state in sources(JobState.RUNNING, by=Actor.HARVESTER) if state in PLACEDS]

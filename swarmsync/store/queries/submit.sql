@@ -44,4 +44,4 @@ WITH bounded AS MATERIALIZED (
     INSERT INTO job_events (job_id, user_id, state, reason, message) SELECT id, $1, state, reason, message FROM made
 )
 SELECT ARRAY(SELECT key FROM key) AS keys,
-    ARRAY(SELECT name FROM bounded ORDER BY name) AS bounded
+    ARRAY(SELECT name FROM bounded ORDER BY name) AS bounded, pg_current_xact_id()::text AS xid

@@ -44,13 +44,13 @@ class Desk:
         await submit.insert(self.api, caller or self.me, submission)
         return [job.job_id for job in submission.jobs]
 
-    async def submit_described(self, **fields: Any) -> tuple[Waiting, ...]:
-        """Submit one job; return how its hint describes it."""
+    async def submit_described(self, **fields: Any) -> tuple[int, tuple[Waiting, ...]]:
+        """Submit one job; return how its hint describes it: the transaction, and what the Scheduler needs."""
         submission = submit.plan(
             [submit.draft(convert_spec({"image": "alpine", **fields}))], datetime.now(UTC), IDS.next
         )
         await submit.insert(self.api, self.me, submission)
-        return submit.ready([submit.Wanted(self.me, submission)])
+        return submission.xid, submit.ready([submit.Wanted(self.me, submission)])
 
     async def submit_all(self, documents: list[dict[str, Any]]) -> list[int]:
         """Submit several specs in one request; return their ids in order."""

@@ -188,15 +188,21 @@ async def test_many_writers_at_once_lose_and_repeat_nothing(desk, reader, server
     [
         {},
         {"priority": 70, "resources": {"cpus": 2, "memory": "64MiB", "gpus": 1, "disk": "1GiB"}, "timeout": "1h"},
-        {"constraints": ["zone=a"], "rate": {"key": "k", "limit": "1/1m"}},
+        {
+            "constraints": ["zone=a"],
+            "affinity": [{"match": "gpu=a100", "weight": 5}],
+            "rate": {"key": "k", "limit": "1/1m"},
+        },
     ],
     ids=["plain", "much of its own", "with rules"],
 )
 async def test_a_hint_describes_a_job_as_its_row_does(desk, reader, fields):
-    (described,) = await desk.submit_described(**fields)
+    xid, (described,) = await desk.submit_described(**fields)
     desk.job_ids.add(described.job_id)
     (entry,) = await reader.read()
     assert entry.waiting == described
+    told = await desk.owner.fetchval("SELECT xid::text FROM job_events WHERE job_id = $1", described.job_id)
+    assert int(told) == xid < int(reader.cursor.xid)
 
 
 async def test_what_touches_no_queue_is_passed_over_once(desk, reader, verdict):

@@ -45,6 +45,16 @@ async def test_each_job_belongs_to_who_asked_for_it(desk):
     assert await owners(desk, entries) == {entry.submission.jobs[0].job_id: entry.caller.user_id for entry in entries}
 
 
+async def test_each_submission_knows_the_transaction_that_made_it(desk):
+    """Hints say it: the feed is read on from there."""
+    together, alone = [wanted(desk.me), wanted(desk.user())], wanted(desk.me)
+    await submit.insert_all(desk.api, together)
+    await submit.insert_all(desk.api, [alone])
+    for entry in (*together, alone):
+        told = await desk.owner.fetchval("SELECT xid::text FROM job_events WHERE job_id = $1", entry.submission.ids[0])
+        assert int(told) == entry.submission.xid
+
+
 async def test_no_place_in_a_shared_transaction_gives_a_caller_the_rights_of_the_one_before(desk):
     """Behind an operator's request a member is a member: PostgreSQL itself refuses a row in another's name."""
     operator, member = desk.user("operator"), desk.user()

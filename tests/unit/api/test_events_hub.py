@@ -66,10 +66,12 @@ class Bus:
         self.words.append(codec.decoder_of(Changed)(payload))
 
 
-def wanted(count=1, **fields):
+def wanted(count=1, xid=0, **fields):
     drafts = [submit.draft(convert_spec({"image": "a", **fields}))] * count
     numbers = itertools.count(100)
-    return submit.Wanted(Caller(7, "someone", "user"), submit.plan(drafts, datetime.now(UTC), lambda: next(numbers)))
+    submission = submit.plan(drafts, datetime.now(UTC), lambda: next(numbers))
+    submission.xid = xid
+    return submit.Wanted(Caller(7, "someone", "user"), submission)
 
 
 async def told_of(*made):
@@ -81,10 +83,10 @@ async def told_of(*made):
 
 
 async def test_a_few_new_jobs_are_described_as_the_scheduler_reads_them_from_their_rows():
-    entry = wanted(2, queue="default", priority=70, timeout="1h", resources={"cpus": 2, "memory": "64MiB"})
+    entry = wanted(2, xid=4_711, queue="default", priority=70, timeout="1h", resources={"cpus": 2, "memory": "64MiB"})
     word = await told_of(entry)
     (line,) = set(submit.lines_of(entry.submission, 7))
-    assert (word.by, word.job_ids) == (By.SUBMISSION, tuple(entry.submission.ids))
+    assert (word.by, word.job_ids, word.xid) == (By.SUBMISSION, tuple(entry.submission.ids), 4_711)
     assert [job.job_id for job in word.fresh] == entry.submission.ids
     (draft,) = {id(made): made for made, _ in entry.submission.specs.values()}.values()
     alike = (draft.shape, Need(2_000, 64 << 20), 70, 7, "default", line, Rules(timeout_ms=3_600_000), None)
@@ -97,8 +99,9 @@ async def test_a_few_new_jobs_are_described_as_the_scheduler_reads_them_from_the
         [wanted(DESCRIBED_MAX + 1)],
         [wanted(), wanted(delay="1h")],
         [wanted(array={"range": "0-2"})],
+        [wanted(concurrency={"key": "k", "limit": 1, "on_limit": "cancel_oldest"})],
     ],
-    ids=["many", "one is due later", "an array"],
+    ids=["many", "one is due later", "an array", "one that may have cancelled others"],
 )
 async def test_of_others_the_hint_names_the_jobs_and_says_no_more(made):
     word = await told_of(*made)

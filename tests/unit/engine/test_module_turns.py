@@ -35,6 +35,7 @@ from swarmsync.protocol.messages import (
     Refused,
     Reports,
     Resync,
+    StopWanted,
     WorkerChanged,
     WorkerJoined,
 )
@@ -217,15 +218,38 @@ async def test_only_what_the_api_changed_is_news_for_the_harvester(harvester, by
     assert ("feed" in harvester.store.calls) is (by in (By.API, By.SUBMISSION))
 
 
+NEW = Waiting(1, 1, NEED, 50, 1)
+
+
+def hint(xid):
+    return SimpleNamespace(data=codec.encode(Changed((1,), By.SUBMISSION, fresh=(NEW,), xid=xid)))
+
+
 async def test_a_new_job_that_its_hint_describes_is_told_before_postgresql_is_asked(harvester):
-    service, new = harvester.service, Waiting(1, 1, NEED, 50, 1)
+    service = harvester.service
     await service.duty()
     harvester.store.calls.clear()
-    word = Changed((1,), By.SUBMISSION, fresh=(new,))
-    await service._on_changed(SimpleNamespace(data=codec.encode(word)))
+    await service._on_changed(hint(xid=5))
     await service.duty()
-    assert harvester.told("inbox", JobsSubmitted) == [JobsSubmitted((new,))]
+    assert harvester.told("inbox", JobsSubmitted) == [JobsSubmitted((NEW,))]
     assert "feed" not in harvester.store.calls
+
+
+async def test_a_hint_heard_while_the_feed_is_read_does_not_undo_what_the_feed_tells(harvester, monkeypatch):
+    """The job was cancelled, and the feed is past that: told as new behind it, it would wait for ever."""
+    service = harvester.service
+    cancelled = FeedEntry(1, JobState.CANCELLED, None, None, None, False)
+
+    async def feed(_store, _cursor, _limit):
+        await service._on_changed(hint(xid=5))
+        return Cursor("6", -1), [cancelled]
+
+    monkeypatch.setattr("engine.harvester.service.jobs.feed", feed)
+    service._look_at_feed = True
+    await service.duty()
+    await service.duty()
+    assert harvester.told("inbox", StopWanted) == [StopWanted((1,))]
+    assert harvester.told("inbox", JobsSubmitted) == []
 
 
 async def test_what_follows_from_an_end_follows_at_the_next_fast_pulse(harvester):

@@ -8,6 +8,7 @@ That the job may start the Dispatcher finds in its row; a hint that is lost cost
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import JobState
 from swarmsync.protocol.messages import By, Changed, JobsSubmitted
 from swarmsync.store.jobs import Cursor, FeedEntry
@@ -40,10 +41,7 @@ class Fresh:
         if len(self._told) + len(waiting) > TOLD_MAX:
             self._told.clear()
         self._told.update(job.job_id for job in waiting)
-        return [
-            JobsSubmitted(tuple(waiting[start : start + JOBS_PER_WORD]))
-            for start in range(0, len(waiting), JOBS_PER_WORD)
-        ]
+        return in_words(waiting)
 
     def unknown(self, entries: Sequence[FeedEntry]) -> list[FeedEntry]:
         """Leave out jobs that were told and have only gone on since."""
@@ -54,6 +52,13 @@ class Fresh:
         """The feed has told of these: what it says of them later is of other changes."""
         if self._told:
             self._told.difference_update([entry.job_id for entry in entries])
+
+
+def in_words(waiting: Sequence[Waiting]) -> list[JobsSubmitted]:
+    """Tell of jobs in words that fit a ring, however many they are."""
+    return [
+        JobsSubmitted(tuple(waiting[start : start + JOBS_PER_WORD])) for start in range(0, len(waiting), JOBS_PER_WORD)
+    ]
 
 
 def _passed(xid: int, cursor: Cursor) -> bool:

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from engine.harvester import settlements
 from engine.harvester.ends import Ends
 from engine.harvester.enrolment import Enrolment
-from engine.harvester.fresh import Fresh
+from engine.harvester.fresh import Fresh, in_words
 from engine.harvester.hints import Hints
 from engine.harvester.questions import Questions
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
@@ -34,7 +34,6 @@ from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     By,
     Changed,
-    JobsSubmitted,
     Join,
     LimitsChanged,
     Offered,
@@ -295,7 +294,7 @@ class HarvesterService(Service):
         self._look_at_feed = self._ends.requeued = False
         cursor, read = await jobs.feed(self._store, self._cursor, FEED_MAX)
         entries = self._fresh.unknown(read)
-        waiting = tuple([entry.waiting for entry in entries if entry.waiting is not None])
+        waiting = [entry.waiting for entry in entries if entry.waiting is not None]
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
             if entry.state is JobState.STOPPING and entry.stop_reason is not None:
@@ -311,8 +310,7 @@ class HarvesterService(Service):
         self._cursor = cursor  # only now: where a call fails, all of these are read again
         self._fresh.read(read)
         self._feed_at_ms = now_ms + (FEED_EVERY_MS if self._bus.connected else 0)
-        for start in range(0, len(waiting), 500):
-            self._say([JobsSubmitted(waiting[start : start + 500])])
+        self._say(in_words(waiting))
         if stopped:
             self._say([StopWanted(tuple([entry.job_id for entry in stopped]))])
         more = await self._ends.follow() or len(read) >= FEED_MAX

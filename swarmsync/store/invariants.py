@@ -5,8 +5,8 @@ few hundred jobs that ended last. `bench chaos` asks while it breaks things; `/m
 `swarmsync_invariant_breaks`. A number above 0 is a bug in SwarmSync, and never the weather.
 """
 
+import re
 from collections.abc import Mapping
-from functools import reduce
 from typing import Final
 
 import asyncpg
@@ -72,7 +72,7 @@ _TEXTS: Final[Mapping[str, str]] = {
 }
 _NAMES: Final = {"ATTEMPTS": ATTEMPTS, "FLOOR": _FLOOR, "PLACED": _PLACED, "LATEST": _LATEST, "FINAL": _FINAL}
 QUESTIONS: Final = {
-    name: reduce(lambda made, entry: made.replace(*entry), _NAMES.items(), text) for name, text in _TEXTS.items()
+    name: re.sub("|".join(_NAMES), lambda found: _NAMES[found[0]], text) for name, text in _TEXTS.items()
 }
 _EVERYTHING: Final = "SELECT " + ", ".join(f"({text}) AS {name}" for name, text in QUESTIONS.items())
 

@@ -10,7 +10,7 @@ from programs import Every, Program
 from rows import PLACEDS
 
 from engine.harvester import settlements
-from engine.harvester.fresh import Fresh
+from engine.harvester.fresh import Fresh, in_words
 from engine.harvester.registry import Effect, Gone, Known, Limits, LivenessChanged, Registry, live_of
 from engine.service_channels import Role
 from swarmsync.model.job import JobRef, Settlement
@@ -19,7 +19,6 @@ from swarmsync.protocol.messages import (
     AssignmentEnded,
     By,
     Ended,
-    JobsSubmitted,
     Join,
     Offered,
     PlacementVoid,
@@ -278,8 +277,7 @@ class HarvesterShell(Shell):
             self._over.update((yield from self.call("overlooked", blocked)))
         self._cursor = cursor
         self._fresh.read(read)
-        for start in range(0, len(waiting), 500):
-            self._say([JobsSubmitted(waiting[start : start + 500])])
+        self._say(in_words(waiting))
         if stopped:
             self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
         more = (yield from self._follow()) or len(read) >= FEED_MAX

@@ -172,7 +172,6 @@ async def test_many_writers_at_once_lose_and_repeat_nothing(desk, reader, server
     async def read():
         while not writing.is_set():
             await reader.read(limit=3)
-            await asyncio.sleep(0)
         for _ in range(20):
             await reader.read(limit=3)
 

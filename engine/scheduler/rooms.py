@@ -7,12 +7,13 @@ placement` with 1,000 workers; this places 0.93 to 0.95.
 Per number of free GPUs there is a grid of cells, half a cpu wide and a GiB of memory high; bit masks say which cells
 have workers. A decision looks at a few rows of cells, beginning with the tightest; workers in the same state are as
 one. Only cells on the edge of the need are looked into to see what fits; in all others everything does (but for disk).
-What one search has compared serves the next decisions of the same need, too (`Near`, decision 45).
+What one search has found serves the next decisions of the same need, too (`Near`, decisions 45 and 56).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _COMPARED: Final = 8
 _COMPARED_MIN: Final = 4
 #: One search serves so many further decisions of its need, while so many are made in all, and what it found is still as
 #: good as the best of it was, or but for so little worse (thousandths of a cpu).
-_USES_MAX: Final = 20
+_USES_MAX: Final = 40
 _CHOICES_MAX: Final = 400
 _AS_GOOD: Final = 12_000
 
@@ -65,11 +66,13 @@ class Cell:
 class Near:
     """What the last search for one need found: the next decisions of that need look there first."""
 
-    __slots__ = ("last", "last_score", "machines", "score", "until", "uses")
+    __slots__ = ("alike", "found_score", "last", "last_score", "machines", "state", "until", "uses")
 
     def __init__(self) -> None:
-        self.machines: list[Machine] = []
-        self.score = 0
+        self.machines: list[Machine] = []  # all that were compared
+        self.found_score = 0  # of the best of them
+        self.alike: list[Machine] = []  # others that were in the state of that best, and so were as good
+        self.state: State | None = None
         self.last: Machine | None = None  # who was chosen last, and how good that was
         self.last_score = 0
         self.uses = 0
@@ -154,6 +157,12 @@ class Grid:
             if best is None or score < best_score:
                 best, best_score = machine, score
         return best, best_score, compared
+
+    def alike(self, machine: Machine, limit: int) -> list[Machine]:
+        """Return others in the same state as the first that is in it, at most so many."""
+        assert machine.state is not None
+        alike = self.cells[machine.place].states[machine.state]
+        return list(islice(alike.values(), 1, 1 + limit)) if len(alike) > 1 else []
 
     def _in_row(self, base: int, able: int, need: Need, split: int) -> Machine | None:
         """Return a worker that fits: from the column `split` on, or else below it, or else wherever there is one.
@@ -262,7 +271,8 @@ class Rooms:
             best, score, compared = self._grids[count].search(need, self.bytes_per_milli)
             if best is not None:
                 if near is not None:
-                    near.machines, near.score = compared, score + _AS_GOOD
+                    near.machines, near.found_score = compared, score
+                    near.alike, near.state = self._grids[count].alike(best, _USES_MAX), best.state
                     near.last, near.last_score = best, score
                     near.uses, near.until = _USES_MAX, self._choices + _CHOICES_MAX
                 return best
@@ -271,12 +281,17 @@ class Rooms:
         return None
 
     def _again(self, need: Need, near: Near) -> Machine | None:
-        """Return the best of what the last search found, as it is now, or None where that is not good enough."""
+        """Return one that is about as good as what the last search found was, as it is now, or None.
+
+        That is who was chosen last, where what it got has made it better, for then little is left of it; or one of
+        those that were like the best; or the best of what was compared, where that is good enough.
+        """
         cpus_milli, memory_bytes, gpus, disk_bytes = need.cpus_milli, need.memory_bytes, need.gpus, need.disk_bytes
         bytes_per_milli = self.bytes_per_milli
         best: Machine | None = None
-        best_score = near.score
-        for machine in (near.last, *near.machines):
+        best_score = near.found_score + _AS_GOOD
+        last = near.last
+        for machine in (last, *near.machines):
             if (
                 machine is not None
                 and machine.cpus_milli >= cpus_milli
@@ -288,9 +303,23 @@ class Rooms:
                 score = odd(machine, cpus_milli, memory_bytes, bytes_per_milli)
                 if score <= best_score:
                     best, best_score = machine, score
-                    if machine is near.last and score <= near.last_score:
-                        break  # it was the best, and what it got has made it better: little is left of it
+            if machine is last:
+                if best is not None and best_score <= near.last_score:
+                    break
+                if near.alike and (other := _unchanged(near)) is not None:
+                    best, best_score = other, near.found_score
+                    break
         if best is not None:
             near.uses -= 1
             near.last, near.last_score = best, best_score
         return best
+
+
+def _unchanged(near: Near) -> Machine | None:
+    """Take one that is still in the state of the best that was found."""
+    while near.alike:
+        machine = near.alike.pop()
+        now = (machine.cpus_milli, machine.memory_bytes, machine.gpus, machine.disk_bytes)
+        if now == near.state and machine.state is not None:
+            return machine
+    return None

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from engine.scheduler.cluster_view import Machine
-from engine.scheduler.rooms import Near, Rooms
+from engine.scheduler.rooms import Grid, Near, Rooms
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerView
 
@@ -127,3 +127,31 @@ def test_who_was_chosen_last_is_chosen_again_while_it_gets_better_and_compared_o
     machines[0].release(99)
     rooms.put(machines[0])
     assert rooms.choose(wanted, near) is machines[1]
+
+
+def test_workers_that_were_as_good_as_the_best_are_taken_before_any_that_is_worse_unless_they_changed(monkeypatch):
+    """The first job makes a worker even, the next would make it odd: that goes to an untouched twin, unsearched."""
+    rooms, near = Rooms(), Near()
+    wanted = Need(1_000, 6 * GIB)  # where the cluster has 2 GiB a cpu
+    twins = [Machine(WorkerView(n, f"w{n}", Need(8_000, 20 * GIB))) for n in range(1, 6)]
+    others = [Machine(WorkerView(n, f"w{n}", Need(12_000, 24 * GIB))) for n in range(6, 9)]
+    for machine in (*twins, *others):
+        rooms.put(machine)
+    searches = []
+    search = Grid.search
+    monkeypatch.setattr(Grid, "search", lambda *args: searches.append(1) or search(*args))
+
+    def place(job_id):
+        machine = rooms.choose(wanted, near)
+        machine.hold(job_id, wanted)
+        rooms.put(machine)
+        return machine
+
+    chosen = [place(1)]
+    changed, gone, *left = [machine for machine in twins if machine not in chosen]
+    changed.hold(99, Need(2_000, 4 * GIB))
+    rooms.put(changed)
+    rooms.take_out(gone)
+    chosen += [place(2), place(3)]
+    assert chosen[1:] == left or chosen[:0:-1] == left
+    assert len(searches) == 1

@@ -1,8 +1,8 @@
 """Five services, one anatomy. A module is a process: one uvloop, one `duty` in a loop, a pulse after each turn.
 
 The pulse is written by the loop itself, so a loop that is stuck stops beating. Between turns the module sleeps until a
-ring it reads gets a frame, somebody pokes it (a NATS message arrived), or the medium pulse is over; and at each fast
-pulse where it has something to look after.
+ring it reads gets a frame, somebody pokes it (a NATS message arrived), or the medium pulse is over; and until the next
+fast pulse where it has something to look after. One that has nothing beats less often (decision 57).
 """
 
 import asyncio
@@ -47,7 +47,9 @@ class Service(ABC):
         if self.role is not Role.LOGGER:
             self._journal = wiring.writer(f"journal.{self.role}")
         self._bell = wiring.bells[self.role]
-        self._medium_s = pulse.medium_ms / 1000
+        self._fast_s, self._medium_s = pulse.fast_ms / 1000, pulse.medium_ms / 1000
+        self._calm_skips = max(0, pulse.late_ms // 3 // pulse.fast_ms - 1)  # never late by it
+        self._skips = 0
         self._beat = beat
         self._leads = leads
         self._pulses = Pulses(pulse, tell_lag=tell_lag)
@@ -91,11 +93,15 @@ class Service(ABC):
         return True
 
     def _on_fast(self) -> None:
-        """Beat, and wake the loop where there is a reason: an idle module costs little more than its pulse."""
+        """Beat, and wake the loop where there is a reason; without one the next beats may be left out."""
         self._beat()
         self._due.add(Beat.FAST)
-        if self._sleeping and (self._frames_wait() or not self._leads() or self.restless()):
-            self._bell.wake()
+        self._skips = 0
+        if self._sleeping:
+            if self._frames_wait() or not self._leads() or self.restless():
+                self._bell.wake()
+            else:
+                self._skips = self._calm_skips
 
     def _frames_wait(self) -> bool:
         """Whether a ring has frames although nobody rang: see `doorbell.py`."""
@@ -124,7 +130,8 @@ class Service(ABC):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        self._pulses.wake_every(Beat.FAST, self._on_fast)  # a turn that waits for PostgreSQL is not stuck
+        # A turn that waits for PostgreSQL is not stuck.
+        self._pulses.wake_every(Beat.FAST, self._on_fast, lambda: self._skips)
         beating = asyncio.create_task(self._pulses.run())
         try:
             await self._start()
@@ -179,10 +186,15 @@ class Service(ABC):
     async def _sleep(self) -> None:
         """Until a ring has frames, a beat is due or somebody pokes."""
         self._sleeping = True
+        # Where fast beats are left out just now, the first one that there is a reason for is made good here.
+        sooner = self._skips > 0 and self.restless()
+        span_s = self._fast_s if sooner else self._medium_s
         try:
             if not self._poked:
                 ends = [reader.end for reader in self.readers.values()]
-                await wait_any(ends, self._medium_s, self._medium_s, also={self._bell})
+                woken = await wait_any(ends, span_s, span_s, also={self._bell})
+                if sooner and not woken:
+                    self._due.add(Beat.FAST)
         finally:
             self._sleeping = False
 

@@ -68,7 +68,8 @@ class Status:
         }
         if handle.pid:
             try:
-                process = self._processes.setdefault(handle.pid, psutil.Process(handle.pid))
+                process = self._processes.get(handle.pid) or psutil.Process(handle.pid)  # which reads /proc
+                self._processes[handle.pid] = process
                 row["memory_bytes"] = process.memory_info().rss
                 row["cpu_percent"] = process.cpu_percent()
             except psutil.Error:

@@ -58,7 +58,7 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 FEED_MAX = 5_000
-FEED_EVERY_MS = 500
+FEED_EVERY_MS = 450  # with an idle module's pulse that is each half second
 REPORTS_PER_TURN = 4_000
 MESSAGES_WAITING_MAX = 100_000
 _decode_changed = codec.decoder_of(Changed)

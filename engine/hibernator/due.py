@@ -12,8 +12,3 @@ def next_look_ms(until_due_ms: int | None, found: int, limit: int) -> int:
     if until_due_ms is None:
         return LOOK_MS_MAX
     return max(0, min(until_due_ms, LOOK_MS_MAX))
-
-
-def sooner_ms(one: int | None, other: int | None) -> int | None:
-    """Return the smaller of two delays; None is no delay at all."""
-    return min((value for value in (one, other) if value is not None), default=None)

@@ -7,7 +7,7 @@ an alarm of its own, since the beats are too coarse for being on time.
 import asyncio
 from typing import Any, ClassVar
 
-from engine.hibernator.due import next_look_ms, sooner_ms
+from engine.hibernator.due import next_look_ms
 from engine.hibernator.schedules import decide
 from engine.pulse_system.pulses import Beat
 from engine.service import Service
@@ -15,9 +15,8 @@ from engine.service_channels import Role
 from swarmsync.ids import IdSource
 from swarmsync.model.job import Waiting
 from swarmsync.protocol.messages import JobsDue
-from swarmsync.store import fires, jobs, limits
+from swarmsync.store import fires, jobs, limits, timetable
 from swarmsync.store.pool import Store
-from swarmsync.store.queries import sql
 
 BATCH = 2_000
 SCHEDULES_BATCH = 500
@@ -39,33 +38,37 @@ class HibernatorService(Service):
         self._ids = IdSource(number, self.clock.wall_ms)
 
     async def duty(self) -> int:
-        now_ms = self.clock.monotonic_ms()
+        medium = self.due(Beat.MEDIUM)  # something that is due before what we wait for may have come
+        if self.due(Beat.SLOW):
+            await limits.sweep_rates(self._store)
+        if not medium and self.clock.monotonic_ms() < self._look_at_ms:
+            return 0
+        table = await timetable.look(self._store)
         done = 0
-        if self.due(Beat.MEDIUM):
+        if medium and table.pressing:
             done += len(await jobs.expire(self._store, BATCH))
             done += len(await jobs.stop_late(self._store, BATCH))
             unblocked = await fires.start_waiting(self._store, self._ids.next, SCHEDULES_BATCH)
             self._tell(unblocked.waiting)
             done += unblocked.schedules
-            self._look_at_ms = 0  # something that is due before what we wait for may have come
-        if self.due(Beat.SLOW):
-            await limits.sweep_rates(self._store)
-        if now_ms < self._look_at_ms:
-            return done
-        recorded = await fires.record_due(self._store, decide, self._ids.next, SCHEDULES_BATCH)
-        self._tell(recorded.waiting)
-        waiting = await jobs.due(self._store, BATCH)
-        self._tell(waiting)
-        await self._sleep_until_due(cut_short=recorded.more or len(waiting) >= BATCH)
-        return done + recorded.schedules + len(waiting)
+        cut_short = False
+        if table.due:
+            recorded = await fires.record_due(self._store, decide, self._ids.next, SCHEDULES_BATCH)
+            self._tell(recorded.waiting)
+            waiting = await jobs.due(self._store, BATCH)
+            self._tell(waiting)
+            done += recorded.schedules + len(waiting)
+            cut_short = recorded.more or len(waiting) >= BATCH
+            table = await timetable.look(self._store)
+        self._sleep_until_due(table.until_ms, cut_short=cut_short)
+        return done
 
     def _tell(self, waiting: list[Waiting]) -> None:
         for first in range(0, len(waiting), BATCH):
             self._channel.offer_or_drop([JobsDue(tuple(waiting[first : first + BATCH]))])
 
-    async def _sleep_until_due(self, *, cut_short: bool) -> None:
+    def _sleep_until_due(self, until_ms: int | None, *, cut_short: bool) -> None:
         """Note when to look again, and set the alarm for it."""
-        until_ms = sooner_ms(await self._store.fetchval(sql("next_due")), await fires.until_next_ms(self._store))
         wait_ms = next_look_ms(until_ms, int(cut_short), 1)
         self._look_at_ms = self.clock.monotonic_ms() + wait_ms
         if self._alarm is not None:

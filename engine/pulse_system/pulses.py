@@ -2,6 +2,7 @@
 
 Beat n is due at start + n x period, whatever the beats before it took, so nothing drifts. What is still busy when its
 next beat is due misses that beat: beats never pile up, and nothing runs beside itself. One slow call delays no other.
+Who has nothing to do may leave beats out: being woken for one costs more than what is done there.
 """
 
 import asyncio
@@ -42,9 +43,10 @@ class LoopTimeline:
 class _Call:
     """One registered function and its count of missed beats."""
 
-    def __init__(self, beat: Beat, call: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, beat: Beat, call: Callable[[], Awaitable[None]], skips: Callable[[], int]) -> None:
         self.beat = beat
         self.call = call
+        self.skips = skips
         self.missed_beats = 0
 
 
@@ -67,17 +69,20 @@ class Pulses:
         self._tell_lag = tell_lag
         self._calls: list[_Call] = []
 
-    def every(self, beat: Beat, call: Callable[[], Awaitable[None]]) -> None:
-        """Await `call` at each such beat, the first one period after `run` begins. Register before `run`."""
-        self._calls.append(_Call(beat, call))
+    def every(self, beat: Beat, call: Callable[[], Awaitable[None]], skips: Callable[[], int] = lambda: 0) -> None:
+        """Await `call` at each such beat, the first one period after `run` begins. Register before `run`.
 
-    def wake_every(self, beat: Beat, wake: Callable[[], object]) -> None:
+        `skips` says after each of them how many of the next ones are left out; they do not count as missed.
+        """
+        self._calls.append(_Call(beat, call, skips))
+
+    def wake_every(self, beat: Beat, wake: Callable[[], object], skips: Callable[[], int] = lambda: 0) -> None:
         """Call a plain function at each such beat: an event's `set`, a doorbell's `ring`. Register before `run`."""
 
         async def call() -> None:
             wake()
 
-        self.every(beat, call)
+        self.every(beat, call, skips)
 
     async def run(self) -> None:
         """Beat until cancelled. A call that raises ends all beats: the ExceptionGroup is the module's own failure."""
@@ -101,4 +106,4 @@ class Pulses:
             # A timer may fire a little early: then nothing was missed, and the next beat is still due on the grid.
             missed = max(self._timeline.monotonic_ns() - due_ns, 0) // period_ns
             call.missed_beats += missed
-            due_ns += (missed + 1) * period_ns
+            due_ns += (missed + 1 + call.skips()) * period_ns

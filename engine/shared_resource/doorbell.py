@@ -5,8 +5,9 @@ watches the descriptor), any process rings. A module has one bell for all the ri
 
 The writer rings only when the reader has said that it sleeps, and once for each sleep. Both sides store one word and
 then load the other's: the writer TAIL then SLEEPING, the reader SLEEPING then TAIL. That is the one order that x86-64
-does not keep, so a ring can be missed, and a writer can be killed between its two steps. Therefore a sleeping reader
-also looks every `BACKSTOP_S`.
+does not keep: a store may be a fraction of a microsecond late. So the reader looks at TAIL when it has made everything
+ready for its sleep, which takes longer than that. A writer can also be killed between its two steps. Therefore a
+sleeping reader looks from time to time all the same.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Final, Self
 from engine.shared_resource.layout import SLEEPING
 from engine.shared_resource.ring import Ring
 
-#: The longest delay of a missed ring: as long as the fast pulse, at which a module looks by itself.
+#: The longest delay of a missed ring, for who does not say it otherwise; a module looks at its fast pulse, by itself.
 BACKSTOP_S: Final = 0.1
 
 
@@ -162,11 +163,11 @@ async def wait_any(
     for reader in readers:
         reader.ring.set_reader_sleeps(True)
     try:
-        while not _any_frames(readers):
+        while True:
             left_s = deadline_s - loop.time()
             if left_s <= 0:
-                return False
-            if await _listen(loop, {reader.doorbell for reader in readers} | also, min(left_s, backstop_s)):
+                return _any_frames(readers)
+            if await _listen(loop, readers, also, min(left_s, backstop_s)):
                 break
     finally:
         for reader in readers:
@@ -174,13 +175,16 @@ async def wait_any(
     return True
 
 
-async def _listen(loop: asyncio.AbstractEventLoop, doorbells: AbstractSet[Doorbell], timeout_s: float) -> bool:
+async def _listen(
+    loop: asyncio.AbstractEventLoop, readers: Sequence[RingReader], also: AbstractSet[Doorbell], timeout_s: float
+) -> bool:
+    doorbells = {reader.doorbell for reader in readers} | also
     wake: asyncio.Future[bool] = loop.create_future()
     timer = loop.call_later(timeout_s, lambda: _resolve(wake, rung=False))
     try:
         for doorbell in doorbells:
             doorbell.arm(wake)
-        return await wake
+        return _any_frames(readers) or await wake
     finally:
         timer.cancel()
         for doorbell in doorbells:

@@ -167,12 +167,6 @@ async def start_waiting(
     return recorded
 
 
-async def until_next_ms(store: Store) -> int | None:
-    """Return the milliseconds until the next fire of any schedule, by the server's clock; None where there is none."""
-    value: int | None = await store.fetchval(sql("schedule_next"))
-    return value
-
-
 async def insert_fires(
     connection: asyncpg.Connection, now: datetime, lines: Sequence[Line]
 ) -> set[tuple[int, datetime]]:

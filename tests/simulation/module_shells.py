@@ -178,7 +178,7 @@ class HibernatorShell(Shell):
         waiting = yield from self.call("due", self.batch)
         if waiting:
             self.rings["due"].offer_or_drop([JobsDue(tuple(waiting))])
-        until_due_ms = yield from self.call("next_due")
+        until_due_ms = yield from self.call("timetable")
         self._look_at_ms = self.now_ms + next_look_ms(until_due_ms, len(waiting), self.batch)
         return len(waiting) + len(expired)
 

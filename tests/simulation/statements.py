@@ -267,7 +267,7 @@ class Tables(Ledger):
 
     def due(self, limit: int) -> list[Waiting]:
         won, xid = [], self.next_xid()
-        while self.next_due() == 0 and len(won) < limit:
+        while self.timetable() == 0 and len(won) < limit:
             row = self.jobs[heappop(self._runs)[1]]
             self.write(row, Actor.HIBERNATOR, state="queued", reason="", message="")
             self.tell(xid, row)
@@ -275,7 +275,7 @@ class Tables(Ledger):
                 won.append(row.waiting)
         return won
 
-    def next_due(self) -> int | None:
+    def timetable(self) -> int | None:
         while self._runs and not self._is_scheduled(*self._runs[0]):
             heappop(self._runs)
         return max(0, self._runs[0][0] - self._now_ms()) if self._runs else None

@@ -21,7 +21,7 @@ EVERY_CALL = os.environ.get("SWARMSYNC_NTH_CALLS") == "all"
 #: Statements and messages that the scenarios must make together.
 KINDS = frozenset({
     "dispatch", "due", "ends", "expire", "feed", "feed_start", "finish_arrays", "join_worker", "load_placed",
-    "load_queued", "load_workers", "next_due", "next_epoch", "offered", "open_arrays", "overlooked", "progress",
+    "load_queued", "load_workers", "timetable", "next_epoch", "offered", "open_arrays", "overlooked", "progress",
     "release", "renote", "resend", "save_line_waits", "save_liveness", "settle", "specs", "started", "stops", "store_output",
     "waited_for",
     "answer to join", "answer to logs", "answer to pulse", "answer to reports", "changed", "join", "logs", "orders",

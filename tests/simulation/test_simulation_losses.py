@@ -15,7 +15,7 @@ ENDLESS = Behaviour(None)
 STATEMENTS = (
     "dispatch", "resend", "offered", "stops", "next_epoch", "save_line_waits", "specs", "load_workers", "load_placed",
     "load_queued", "feed_start", "feed", "started", "progress", "ends", "settle", "supersede", "refresh",
-    "finish_arrays", "open_arrays", "join_worker", "save_liveness", "due", "next_due", "expire", "store_output",
+    "finish_arrays", "open_arrays", "join_worker", "save_liveness", "due", "timetable", "expire", "store_output",
 )  # fmt: skip
 
 

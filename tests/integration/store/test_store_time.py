@@ -4,8 +4,7 @@ import pytest
 
 from swarmsync.model.lifecycle import WaitReason
 from swarmsync.protocol.messages import LineWaits
-from swarmsync.store import jobs
-from swarmsync.store.queries import sql
+from swarmsync.store import jobs, timetable
 
 pytestmark = pytest.mark.integration
 
@@ -68,10 +67,32 @@ async def test_a_held_or_cancelled_job_never_comes_due(desk):
 async def test_how_long_until_the_next_one(desk):
     (job_id,) = await desk.submit(delay="1h")
     await make_due(desk, job_id, seconds_ago=-30)
-    assert await desk.engine.fetchval(sql("next_due")) <= 30_000
+    assert (await timetable.look(desk.engine)).until_ms <= 30_000
     await make_due(desk, job_id, seconds_ago=30)
-    assert await desk.engine.fetchval(sql("next_due")) <= -30_000
+    table = await timetable.look(desk.engine)
+    assert (table.until_ms <= -30_000, table.due) == (True, True)
     await jobs.due(desk.engine, 1_000)
+
+
+@pytest.mark.parametrize("what", ["expires_at", "deadline_at", "waiting fire"])
+async def test_the_timetable_presses_once_something_may_be_late(desk, what):
+    """The Hibernator makes its three closer looks only then, so what one of them would find has to show here."""
+    ref = await desk.running() if what == "deadline_at" else None
+    (waiting,) = await desk.submit(queue_timeout="1h")
+    before = await timetable.look(desk.engine)
+    if what == "waiting fire":
+        await desk.owner.execute(
+            "WITH s AS (INSERT INTO schedules (id, user_id, name, document, spec_id, next_fire_at)"
+            " SELECT 1, user_id, 'nightly', '{}', spec_id, NULL FROM jobs WHERE id = $1 RETURNING id, user_id)"
+            " INSERT INTO schedule_fires (schedule_id, user_id, due_at, outcome) SELECT *, now(), 'waiting' FROM s",
+            waiting,
+        )
+    else:
+        job_id = ref.job_id if ref else waiting
+        await desk.owner.execute(f"UPDATE jobs SET {what} = now() - interval '1 s' WHERE id = $1", job_id)
+    assert (before.pressing, (await timetable.look(desk.engine)).pressing) == (False, True)
+    if ref:
+        assert await jobs.stop_late(desk.engine, 100) == [ref.job_id]
 
 
 # ------------------------------------------------ queue time-outs

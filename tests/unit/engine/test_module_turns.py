@@ -367,25 +367,6 @@ async def test_a_drain_that_is_too_late_is_looked_at_each_medium_pulse(harvester
         assert "drain_late" in harvester.store.calls
 
 
-@pytest.mark.parametrize(
-    ("frames", "leads", "restless", "wakes"),
-    [(False, True, False, 0), (True, True, False, 1), (False, False, False, 1), (False, True, True, 1)],
-)
-def test_a_fast_pulse_wakes_a_module_for_a_reason_only(harvester, monkeypatch, frames, leads, restless, wakes):
-    """A ring that was missed is one: nobody else would look before the medium pulse."""
-    service, woken, beats = harvester.service, [], []
-    ring = SimpleNamespace(has_frames=lambda: frames)
-    monkeypatch.setattr(service, "readers", {"any": SimpleNamespace(end=SimpleNamespace(ring=ring))})
-    monkeypatch.setattr(service, "restless", lambda: restless)
-    monkeypatch.setattr(service, "_leads", lambda: leads)
-    monkeypatch.setattr(service, "_bell", SimpleNamespace(wake=lambda: woken.append(1)))
-    monkeypatch.setattr(service, "_beat", lambda: beats.append(1))
-    for sleeping in (False, True):  # who works looks for itself when the turn is over
-        service._sleeping = sleeping
-        service._on_fast()
-    assert (len(woken), len(beats)) == (wakes, 2)
-
-
 async def test_the_feed_is_looked_at_twice_a_second_and_more_often_without_nats(harvester, monkeypatch):
     now = [10_000]
     monkeypatch.setattr(harvester.service.clock, "monotonic_ms", lambda: now[0])

@@ -125,6 +125,15 @@ async def test_a_timer_that_fires_early_loses_no_beat(pulses, timeline, beats):
     assert seen == [99, 199, 299, 399]
 
 
+async def test_who_has_nothing_to_do_leaves_beats_out_and_misses_none(pulses, timeline, beats):
+    seen, see = beats
+    skips = iter([0, 4, 0, 2, 0])
+    pulses.wake_every(Beat.FAST, see, lambda: next(skips))
+    await _run(pulses, timeline, 1_000)
+    assert seen == [100, 200, 700, 800]
+    assert pulses.missed_beats == 0
+
+
 async def test_a_slow_call_delays_no_other(pulses, timeline, beats):
     seen, see = beats
 

@@ -6,11 +6,12 @@ Every waiter also polls, so a lost hint costs it a second and nothing else; whil
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
 
+from api.listening import Ear
 from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.protocol import codec, subjects
@@ -55,6 +56,8 @@ class EventsHub:
         self._by_job: defaultdict[int, set[Watch]] = defaultdict(set)
         self._of_all: set[Watch] = set()
         self._outputs: dict[int, Any] = {}
+        self._ends = Ear((subjects.CHANGED,), self._on_changed)
+        self._all = Ear((subjects.SUBMITTED, subjects.BEGUN), self._on_changed)
         self.on_limits: Callable[[], object] = lambda: None
 
     @property
@@ -71,15 +74,18 @@ class EventsHub:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._connecting
+        self._ends.close()
+        self._all.close()
         if self._bus is not None:
             await self._bus.close()
 
     async def _connect(self) -> None:
         bus = await Bus.connect(self._url, "api")
         bus.on_reconnect = self._ring_all
-        await bus.subscribe(subjects.CHANGED, self._on_changed)
         await bus.subscribe(subjects.LIMITS_CHANGED, self._on_limits_changed)
         self._bus = bus
+        self._ends.attach(bus)
+        self._all.attach(bus)
         self._ring_all()
 
     # ------------------------------------------------ telling
@@ -96,7 +102,7 @@ class EventsHub:
         job_ids = [job.job_id for wanted in made for job in wanted.submission.jobs]
         fresh = ready(made) if len(job_ids) <= DESCRIBED_MAX else ()
         xid = made[0].submission.xid
-        await self._tell(subjects.CHANGED, Changed(_named(job_ids), By.SUBMISSION, fresh=fresh, xid=xid))
+        await self._tell(subjects.SUBMITTED, Changed(_named(job_ids), By.SUBMISSION, fresh=fresh, xid=xid))
 
     async def tell_workers_changed(self, worker_id: int) -> None:
         await self._tell(subjects.WORKERS_CHANGED, WorkersChanged(worker_id))
@@ -129,23 +135,25 @@ class EventsHub:
 
     # ------------------------------------------------ watching
 
-    @contextlib.contextmanager
-    def watch_all(self) -> Iterator[Watch]:
+    @contextlib.asynccontextmanager
+    async def watch_all(self) -> AsyncIterator[Watch]:
         """Be woken by every hint."""
         watch = Watch()
         self._of_all.add(watch)
         try:
-            yield watch
+            async with self._ends.listening(), self._all.listening():
+                yield watch
         finally:
             self._of_all.discard(watch)
 
-    @contextlib.contextmanager
-    def watch_job(self, job_id: int, *, ends_only: bool = False) -> Iterator[Watch]:
+    @contextlib.asynccontextmanager
+    async def watch_job(self, job_id: int, *, ends_only: bool = False) -> AsyncIterator[Watch]:
         """Be woken when this job changes; with `ends_only` only when it may have ended."""
         watch = Watch(ends_only=ends_only)
         self._by_job[job_id].add(watch)
         try:
-            yield watch
+            async with self._ends.listening(), contextlib.nullcontext() if ends_only else self._all.listening():
+                yield watch
         finally:
             self._by_job[job_id].discard(watch)
             if not self._by_job[job_id]:
@@ -154,7 +162,7 @@ class EventsHub:
     @contextlib.asynccontextmanager
     async def watch_output(self, job_id: int) -> AsyncIterator[Watch]:
         """Be woken when this job changes and when there is more of its output."""
-        with self.watch_job(job_id) as watch:
+        async with self.watch_job(job_id) as watch:
             if self._bus is not None and job_id not in self._outputs:
                 self._outputs[job_id] = None  # taken, while the subscription is being made
                 with contextlib.suppress(Unavailable, OSError):

@@ -85,7 +85,7 @@ class NatsConfig(Struct, frozen=True):
             _password(
                 "api",
                 self.passwords,
-                publish=["core.changed", "core.workers", "core.limits", "core.ask"],
+                publish=[f"core.{word}" for word in ("changed", "submitted", "workers", "limits", "ask")],
                 subscribe=["core.>", "_INBOX.>"],
             ),
             _password(JOIN, self.passwords, publish=[subjects.ENROLL], subscribe=[f"{subjects.inbox(JOIN)}.>"]),

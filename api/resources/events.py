@@ -136,7 +136,7 @@ async def _feed(
     store, caller = call.services.store, call.caller
     impatience_s, told_at = BACKSTOP_S, 0.0
     yield f": here are the changes after {place}\nid: {place}\n\n".encode()
-    with call.services.hub.watch_all() as watch:
+    async with call.services.hub.watch_all() as watch:
         while True:
             await pulse.check()
             rows = await events.read(store, caller, place, oldest=oldest, job_id=job_id)

@@ -113,7 +113,7 @@ async def _read_when_final(call: Call, job_id: int, text: str) -> tuple[JobDetai
     """As `read_past`, once the job is final, the time is over, or this process stops."""
     services = call.services
     deadline_ms = services.clock.monotonic_ms() + call.query.wait * 1000
-    with services.hub.watch_job(job_id, ends_only=True) as watch:
+    async with services.hub.watch_job(job_id, ends_only=True) as watch:
         hinted = False
         while True:
             if hinted:  # most hints are of the end: then this is the answer already

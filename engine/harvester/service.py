@@ -122,7 +122,8 @@ class HarvesterService(Service):
             await self._bus.subscribe(subject, self._on_worker)
         await self._enrolment.refresh()
         await self._enrolment.listen(self._bus)
-        await self._bus.subscribe(subjects.CHANGED, self._on_changed)
+        for subject in (subjects.CHANGED, subjects.SUBMITTED):
+            await self._bus.subscribe(subject, self._on_changed)
         await self._questions.listen(self._bus)
         await self._bus.subscribe(subjects.WORKERS_CHANGED, self._on_workers_changed)
         await self._bus.subscribe(subjects.LIMITS_CHANGED, self._on_limits_changed)
@@ -395,4 +396,4 @@ class HarvesterService(Service):
         changed, self._ends.changed = self._ends.changed, []
         with contextlib.suppress(Unavailable):  # followers poll
             for word in self._hints.take(changed, self.clock.monotonic_ms()):
-                await self._bus.publish(subjects.CHANGED, codec.encode(word))
+                await self._bus.publish(subjects.CHANGED if word.job_ids else subjects.BEGUN, codec.encode(word))

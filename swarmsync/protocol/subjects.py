@@ -8,7 +8,9 @@ from typing import Final
 
 WORKER_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 
-CHANGED: Final = "core.changed"  # Changed: jobs were changed by a commit
+CHANGED: Final = "core.changed"  # Changed: jobs ended, or were changed by the API; may tell of those that began, too
+SUBMITTED: Final = "core.submitted"  # Changed: jobs are new
+BEGUN: Final = "core.begun"  # Changed: jobs began, and none ended with them
 WORKERS_CHANGED: Final = "core.workers"  # WorkersChanged
 LIMITS_CHANGED: Final = "core.limits"  # no content: limits of queues or users were changed
 ASK: Final = "core.ask"  # Ask (request): why does this job wait, where would that one start

@@ -280,7 +280,10 @@ async def test_who_waits_for_an_end_hears_of_it_before_the_feed_is_read(harveste
 
 
 def hints(rig):
-    return [codec.decoder_of(Changed)(payload) for subject, payload in rig.bus.said if subject == "core.changed"]
+    """What was said to those who wait, on a subject that only those hear whom it concerns."""
+    said = [(subject, codec.decoder_of(Changed)(payload)) for subject, payload in rig.bus.said if "core." in subject]
+    assert all(subject == ("core.changed" if word.job_ids else "core.begun") for subject, word in said)
+    return [word for _, word in said]
 
 
 async def test_who_begins_is_told_of_at_once_after_a_quiet_time_and_else_with_others(harvester, monkeypatch):

@@ -6,10 +6,10 @@ output as text. Its pool of 100 connections would stop a worker at 50 containers
 it runs; so on a socket ours has no limit.
 """
 
-import asyncio
 import io
 import json
 import math
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -142,15 +142,18 @@ class DockerEngine:
         """Whether it was not there within the last so many seconds: it may be another process now."""
         return time.monotonic() - self._broke_s < seconds
 
-    async def accepts(self) -> bool:
+    def accepts(self) -> bool:
         """Whether it takes new connections: one that is being stopped answers on those that it has."""
         if self._own_connector is None:
             return True
-        try:
-            _, writer = await asyncio.open_unix_connection(self._own_connector.path)
-        except OSError:
-            return False
-        writer.close()
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(self._own_connector.path)
+            except BlockingIOError:  # so many wait to be taken that there is no place left
+                return True
+            except OSError:
+                return False
         return True
 
     async def call(

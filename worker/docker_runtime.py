@@ -250,7 +250,7 @@ class DockerRuntime:
             survived, self._survived = self._survived and now, now
             lost = not survived and ended.exit_code in CUT_SHORT and not ended.oom_killed
         else:
-            lost = not await self._engine.accepts()
+            lost = not self._engine.accepts()
         why = "Docker was stopped, and this container with it"
         return msgspec.structs.replace(ended, exit_code=NO_EXIT_CODE, error=why) if lost else ended
 

@@ -47,14 +47,14 @@ def proc(tmp_path):
 )
 def test_a_socket_of_any_kind_is_seen(proc, counts, same):
     (proc / "42" / "net" / "sockstat").write_bytes(SOCKSTAT % counts)
-    assert (sockets_of("abc", 42, proc) == (1, 0, 0, 0, 0, 0, 0, 0)) is same
+    assert (sockets_of("abc", 42, str(proc)) == (1, 0, 0, 0, 0, 0, 0, 0)) is same
 
 
 def test_another_process_of_that_number_or_none_is_not_looked_into(proc):
-    assert sockets_of("abc", 42, proc) is None, "no table"
+    assert sockets_of("abc", 42, str(proc)) is None, "no table"
     (proc / "42" / "net" / "sockstat").write_bytes(SOCKSTAT % (1, 0, 0))
-    assert sockets_of("abd", 42, proc) is None
-    assert sockets_of("abc", 43, proc) is None
+    assert sockets_of("abd", 42, str(proc)) is None
+    assert sockets_of("abc", 43, str(proc)) is None
 
 
 def test_the_program_sleeps_and_ends(tmp_path):

@@ -14,15 +14,13 @@ from xxhash import xxh3_64_intdigest as digest
 from engine.shared_resource.layout import (
     CHECK_MASK,
     FRAME_ALIGN_BYTES,
-    FRAME_CHECK,
-    FRAME_CHECK_BYTES,
-    FRAME_FIELDS,
     FRAME_HEADER,
     FRAME_HEADER_BYTES,
     FRAME_OVERHEAD_BYTES,
     FRAME_TOTAL,
     FRAME_TOTAL_BYTES,
-    HASHED_AS_ONE_MAX,
+    KIND_BITS,
+    KIND_MASK,
     KIND_PADDING,
     KIND_RECORDS,
     TABLE_ENTRY_BYTES,
@@ -33,23 +31,23 @@ class FrameBad(Exception):
     """The bytes contradict each other, or the place they are in; says what was seen."""
 
 
-def check_of(fields: bytes, payload: bytes) -> int:
-    """Return what the packed fields of a header and its payload are checked by; `layout` says how."""
-    if len(payload) <= HASHED_AS_ONE_MAX:
-        return digest(fields + payload) & CHECK_MASK
-    return digest(payload, digest(fields)) & CHECK_MASK
-
-
-def write_frame(memory: mmap.mmap, start: int, fields: tuple[int, int, int, int, int], payload: bytes) -> None:
+def write_frame(memory: mmap.mmap, start: int, fields: tuple[int, int, int, int], payload: bytes) -> None:
     """Write header and payload at byte `start` of the segment, into free bytes; the closing total is the caller's.
 
-    `fields` are length, sequence, records total, records, kind. Padding has a length and no payload.
+    `fields` are sequence, records total, records, kind.
     """
-    packed = FRAME_FIELDS.pack(*fields)
+    sequence, total, records, kind = fields
+    what = records << KIND_BITS | kind
+    check = digest(payload, total ^ what) & CHECK_MASK
+    FRAME_HEADER.pack_into(memory, start, check, len(payload), sequence, total, what)
     body = start + FRAME_HEADER_BYTES
-    memory[start:body] = FRAME_CHECK.pack(check_of(packed, payload)) + packed
-    if payload:
-        memory[body : body + len(payload)] = payload
+    memory[body : body + len(payload)] = payload
+
+
+def write_padding(memory: mmap.mmap, start: int, length: int, sequence: int, total: int) -> None:
+    """Fill a gap with a frame of nothing that is `length` bytes longer than its overhead."""
+    what = length << KIND_BITS | KIND_PADDING
+    FRAME_HEADER.pack_into(memory, start, digest(b"", total ^ what) & CHECK_MASK, length, sequence, total, what)
 
 
 def read_frame(memory: mmap.mmap, start: int, position: int, bytes_max: int) -> tuple[int, int, int, int, bytes]:
@@ -58,14 +56,16 @@ def read_frame(memory: mmap.mmap, start: int, position: int, bytes_max: int) -> 
     Returns its size, records total, records, kind and payload. Raises FrameBad; reads nothing beyond `bytes_max`, which
     is at least one cache line.
     """
-    body = start + FRAME_HEADER_BYTES
-    header = memory[start:body]
-    check, length, sequence, total, records, kind = FRAME_HEADER.unpack(header)
+    check, length, sequence, total, what = FRAME_HEADER.unpack_from(memory, start)
     size = (length + FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1) & -FRAME_ALIGN_BYTES
-    if sequence != position or size > bytes_max:
-        raise FrameBad(f"sequence {sequence}, length {length}, kind {kind}, with {bytes_max} bytes published")
+    records, kind = what >> KIND_BITS, what & KIND_MASK
+    if sequence != position or size > bytes_max or (kind == KIND_PADDING and records != length):
+        raise FrameBad(
+            f"sequence {sequence}, length {length}, kind {kind}, records {records}, with {bytes_max} bytes published"
+        )
+    body = start + FRAME_HEADER_BYTES
     payload = b"" if kind == KIND_PADDING else memory[body : body + length]
-    seen = check_of(header[FRAME_CHECK_BYTES:], payload)
+    seen = digest(payload, total ^ what) & CHECK_MASK
     (total_again,) = FRAME_TOTAL.unpack_from(memory, start + size - FRAME_TOTAL_BYTES)
     if seen != check or total_again != total:
         raise mismatch(seen, check, total, total_again)

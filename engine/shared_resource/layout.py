@@ -18,14 +18,14 @@ Bytes from HEAD to TAIL hold whole frames; all others are free, whatever they co
 A frame never wraps: where it does not fit before the end of the data, a padding frame fills the rest. Frames begin on a
 cache line, so a gap at the end always has room for a padding frame.
 
-      0      4        8          16              24        28     32                               size - 8
-      ├──────┼────────┼──────────┼───────────────┼─────────┼──────┼───────────────┬─────────────────┼──────────────┤
-      │ check│ length │ sequence │ records total │ records │ kind │ payload ...   │ unused          │ records total│
-      │ u32  │ u32    │ u64      │ u64           │ u32     │ u32  │ length bytes  │ to 64 bytes     │ u64          │
-      └──────┴────────┴──────────┴───────────────┴─────────┴──────┴───────────────┴─────────────────┴──────────────┘
+      0      4        8          16              24                32                               size - 8
+      ├──────┼────────┼──────────┼───────────────┼─────────────────┼───────────────┬─────────────────┼──────────────┤
+      │ check│ length │ sequence │ records total │ records and kind│ payload ...   │ unused          │ records total│
+      │ u32  │ u32    │ u64      │ u64           │ u56      u8     │ length bytes  │ to 64 bytes     │ u64          │
+      └──────┴────────┴──────────┴───────────────┴─────────────────┴───────────────┴─────────────────┴──────────────┘
 
-- check is the low half of an XXH3 hash: up to `HASHED_AS_ONE_MAX` bytes of payload (padding: none) that of bytes 4 to
-  32 and the payload as one; of a longer payload its own, seeded with that of bytes 4 to 32.
+- check is the low half of the payload's XXH3 hash, seeded with the two words before it (exclusive or). The payload's
+  length is part of its hash. Padding has no payload; where others have records it has its length once more.
 - sequence is the position of the frame itself. So the one word TAIL says where the next frame goes and which sequence
   it has; there is no second word that a crash could leave behind, and a frame of an earlier lap never passes for new.
 - records total counts all records put since the ring was made, this frame included. Its second copy ends the frame:
@@ -43,7 +43,7 @@ DATA: Final = 4096
 
 #: "SWRMRING", the same in memory and in a hex dump.
 RING_MAGIC: Final = int.from_bytes(b"SWRMRING", "little")
-RING_VERSION: Final = 4
+RING_VERSION: Final = 5
 
 # Word indices (byte / 8).
 MAGIC: Final = 0
@@ -69,17 +69,14 @@ SLEEP_WORDS: Final = (SLEEPING,)
 CAPACITY_BYTES_MIN: Final = 4096
 CAPACITY_BYTES_MAX: Final = 1 << 30
 
-FRAME_CHECK: Final = struct.Struct("<I")  # check
-FRAME_CHECK_BYTES: Final = FRAME_CHECK.size
+FRAME_HEADER: Final = struct.Struct("<IIQQQ")  # check, length, sequence, records total, records and kind
+KIND_BITS: Final = 8
+KIND_MASK: Final = (1 << KIND_BITS) - 1
 CHECK_MASK: Final = 0xFFFF_FFFF
-FRAME_FIELDS: Final = struct.Struct("<IQQII")  # length, sequence, records total, records, kind
-FRAME_HEADER: Final = struct.Struct("<IIQQII")  # both, for reading
 FRAME_TOTAL: Final = struct.Struct("<Q")  # records total again, at the frame's end; for reading
 FRAME_TOTAL_BYTES: Final = FRAME_TOTAL.size
 FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
 FRAME_ALIGN_BYTES: Final = CACHE_LINE_BYTES
-#: Up to here one call for both costs less than two and no copy; see `check` above.
-HASHED_AS_ONE_MAX: Final = 1024
 #: What a frame costs beside its payload, before rounding up.
 FRAME_OVERHEAD_BYTES: Final = FRAME_HEADER_BYTES + FRAME_TOTAL.size
 
@@ -103,9 +100,8 @@ def _prove() -> None:
     assert len(set(every)) == len(every), "two names for one word"
     assert max(every) * WORD_BYTES < DATA, "a word lies in the data"
     assert DATA % FRAME_ALIGN_BYTES == 0
-    assert FRAME_HEADER_BYTES == FRAME_CHECK.size + FRAME_FIELDS.size == 32, (
-        "the payload starts at byte 32 of its frame"
-    )
+    assert FRAME_HEADER_BYTES == 32, "the payload starts at byte 32 of its frame"
+    assert max(KIND_PADDING, KIND_RECORDS, KIND_BATCH) <= KIND_MASK
     assert FRAME_OVERHEAD_BYTES <= FRAME_ALIGN_BYTES, "a padding frame must fit into the smallest gap"
     assert CAPACITY_BYTES_MIN & (CAPACITY_BYTES_MIN - 1) == 0
 

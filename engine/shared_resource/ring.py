@@ -4,8 +4,8 @@
 is right where stores become visible in program order and loads are not moved before earlier loads: x86-64 (total store
 order). CPython adds nothing and takes nothing away: each step is a C call of its own, and an item store through
 `memoryview.cast("Q")` is one aligned 8-byte store, so a reader sees the old or the new position, never a mixture.
-`struct.pack_into` does not promise that (it clears the bytes first, and readers did see the zero) and is used for
-nothing that another process may be looking at. On other machines `Ring` refuses to start until it has real barriers.
+`struct.pack_into` does not promise that (it clears the bytes first, and readers did see the zero) and is used for bytes
+beyond TAIL only, which nobody looks at. On other machines `Ring` refuses to start until it has real barriers.
 
 **What a crash can do.** Either side may be killed between any two instructions; its successor attaches and goes on. A
 frame exists from the store of TAIL on, and everything about it was stored before. A reader stores HEAD after it has
@@ -29,12 +29,12 @@ from engine.shared_resource.layout import (
     CHECK_MASK,
     DATA,
     FRAME_ALIGN_BYTES,
-    FRAME_CHECK_BYTES,
     FRAME_HEADER_BYTES,
     FRAME_OVERHEAD_BYTES,
-    HASHED_AS_ONE_MAX,
     HEAD,
     KIND_BATCH,
+    KIND_BITS,
+    KIND_MASK,
     KIND_PADDING,
     READER_EPOCH,
     TAIL,
@@ -48,10 +48,8 @@ from swarmsync.errors import StaleEpoch, SwarmError
 #: What `take_frames` copies out at most, but for the last frame: small enough to be the same memory each time.
 TAKE_BYTES_MAX: Final = 96 << 10
 _ROUND_UP: Final = FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1
-_pack_fields: Final = layout.FRAME_FIELDS.pack
-_pack_check: Final = layout.FRAME_CHECK.pack
-_read_fields: Final = layout.FRAME_FIELDS.unpack_from
-_FIELDS_BYTES: Final = layout.FRAME_FIELDS.size
+_write_header: Final = layout.FRAME_HEADER.pack_into
+_read_header: Final = layout.FRAME_HEADER.unpack_from
 
 
 class RecordTooLarge(SwarmError):
@@ -109,15 +107,12 @@ class Ring(RingWords):
             return self._put_frame_looking(payload, records)
         # `_publish` where nothing is in the way, written out: a call costs as much as a small copy.
         total = (self._total + records) & U64
-        packed = _pack_fields(length, tail, total, records, KIND_BATCH)
+        what = records << KIND_BITS | KIND_BATCH
         start = DATA + (tail & self._mask)
-        if length <= HASHED_AS_ONE_MAX:
-            body = packed + payload
-            self._memory[start : start + FRAME_HEADER_BYTES + length] = _pack_check(_digest(body) & CHECK_MASK) + body
-        else:
-            inner = start + FRAME_HEADER_BYTES
-            self._memory[start:inner] = _pack_check(_digest(payload, _digest(packed)) & CHECK_MASK) + packed
-            self._memory[inner : inner + length] = payload
+        body = start + FRAME_HEADER_BYTES
+        memory = self._memory
+        _write_header(memory, start, _digest(payload, total ^ what) & CHECK_MASK, length, tail, total, what)
+        memory[body : body + length] = payload
         words[(start + end - tail) // WORD_BYTES - 1] = self._total = total
         words[TAIL] = self._next = end
         return True
@@ -182,13 +177,12 @@ class Ring(RingWords):
             return False
         total = self._total_at(tail)
         if padding:
-            fields = (padding - FRAME_OVERHEAD_BYTES, tail, total, 0, layout.KIND_PADDING)
-            frames.write_frame(self._memory, DATA + offset, fields, b"")
+            frames.write_padding(self._memory, DATA + offset, padding - FRAME_OVERHEAD_BYTES, tail, total)
             words[(DATA + offset + padding) // WORD_BYTES - 1] = total
             tail += padding
             offset = 0
         total = (total + records) & U64
-        frames.write_frame(self._memory, DATA + offset, (len(payload), tail, total, records, kind), payload)
+        frames.write_frame(self._memory, DATA + offset, (tail, total, records, kind), payload)
         words[(DATA + offset + size) // WORD_BYTES - 1] = total
         words[TAIL] = tail + size
         self._next, self._total = tail + size, total
@@ -243,37 +237,27 @@ class Ring(RingWords):
             while head < stop and len(taken) < limit:
                 # `frames.read_frame`, written out as in `put_frame`; what is not as expected is looked at there.
                 start = DATA + (head & mask)
-                word = words[start // WORD_BYTES]  # check and length
-                length = word >> 32
+                check, length, sequence, total, what = _read_header(memory, start)
                 size = (length + _ROUND_UP) & -FRAME_ALIGN_BYTES
-                if size > lap - head:
-                    seen = sequence = total = kind = -1
-                elif length <= HASHED_AS_ONE_MAX:
-                    body = memory[start + FRAME_CHECK_BYTES : start + FRAME_HEADER_BYTES + length]
-                    _, sequence, total, _, kind = _read_fields(body)
-                    payload = body[_FIELDS_BYTES:]
-                    seen = _digest(body)
-                else:
-                    fields = memory[start + FRAME_CHECK_BYTES : start + FRAME_HEADER_BYTES]
-                    _, sequence, total, _, kind = _read_fields(fields)
-                    payload = memory[start + FRAME_HEADER_BYTES : start + FRAME_HEADER_BYTES + length]
-                    seen = _digest(payload, _digest(fields))
-                if (
-                    sequence == head
-                    and kind == KIND_BATCH
-                    and not (seen ^ word) & CHECK_MASK
-                    and words[(start + size) // WORD_BYTES - 1] == total
-                ):
-                    taken.append(payload)
-                elif head == lap:
+                if sequence == head and what & KIND_MASK == KIND_BATCH and size <= lap - head:
+                    body = start + FRAME_HEADER_BYTES
+                    payload = memory[body : body + length]
+                    if (
+                        _digest(payload, total ^ what) & CHECK_MASK == check
+                        and words[(start + size) // WORD_BYTES - 1] == total
+                    ):
+                        taken.append(payload)
+                        head += size
+                        total_passed = total
+                        continue
+                if head == lap:
                     lap = min(tail, head + mask + 1)
                     continue
-                else:
-                    size, total, records, kind, payload = frames.read_frame(memory, start, head, lap - head)
-                    if kind == KIND_BATCH:
-                        taken.append(payload)
-                    elif kind != KIND_PADDING:
-                        frames.no_records(kind, records, payload)
+                size, total, records, kind, payload = frames.read_frame(memory, start, head, lap - head)
+                if kind == KIND_BATCH:
+                    taken.append(payload)
+                elif kind != KIND_PADDING:
+                    frames.no_records(kind, records, payload)
                 head += size
                 total_passed = total
         except frames.FrameBad as problem:

@@ -19,4 +19,4 @@ def test_the_import_proof_notices_an_overlap(monkeypatch):
 
 def test_an_empty_frame_is_one_cache_line():
     assert layout.FRAME_OVERHEAD_BYTES <= layout.FRAME_ALIGN_BYTES == layout.CACHE_LINE_BYTES
-    assert layout.FRAME_HEADER.size == layout.FRAME_CHECK.size + layout.FRAME_FIELDS.size
+    assert layout.FRAME_HEADER.size + layout.FRAME_TOTAL.size == layout.FRAME_OVERHEAD_BYTES

@@ -94,6 +94,7 @@ class RingWriter:
     def __init__(self, ring: Ring, doorbell: Doorbell) -> None:
         self.ring = ring
         self._words = ring.segment.words
+        self._put_frame = ring.put_frame
         self._doorbell = doorbell
         self._rung = 0  # the sleep that we rang for: once is enough, and a ring is a system call
 
@@ -106,7 +107,7 @@ class RingWriter:
 
     def put_frame(self, payload: bytes, records: int = 1) -> bool:
         """Put as `Ring.put_frame` does, and wake the reader if it sleeps."""
-        if not self.ring.put_frame(payload, records):
+        if not self._put_frame(payload, records):
             return False
         number = self._words[SLEEPING]  # `Ring.sleep_number`, written out
         if number & 1 and number != self._rung:

@@ -48,6 +48,7 @@ from swarmsync.errors import StaleEpoch, SwarmError
 #: What `take_frames` copies out at most, but for the last frame: small enough to be the same memory each time.
 TAKE_BYTES_MAX: Final = 96 << 10
 _ROUND_UP: Final = FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1
+_IN_LINES: Final = -FRAME_ALIGN_BYTES
 _write_header: Final = layout.FRAME_HEADER.pack_into
 _read_header: Final = layout.FRAME_HEADER.unpack_from
 
@@ -100,7 +101,7 @@ class Ring(RingWords):
         """
         words = self._words
         tail, length = words[TAIL], len(payload)
-        end = tail + ((length + _ROUND_UP) & -FRAME_ALIGN_BYTES)
+        end = tail + ((length + _ROUND_UP) & _IN_LINES)
         if (
             tail != self._next or end > self._free_until or words[WRITER_EPOCH] > self._writer_epoch
         ) and not self._may_go_on(tail, end):
@@ -169,7 +170,7 @@ class Ring(RingWords):
         used = tail - head
         if not 0 <= used <= self.capacity_bytes or (tail | head) & IN_LINE:
             raise self._broken(tail, head)
-        size = (len(payload) + _ROUND_UP) & -FRAME_ALIGN_BYTES
+        size = (len(payload) + _ROUND_UP) & _IN_LINES
         offset = tail & self._mask
         ahead = self.capacity_bytes - offset
         padding = ahead if size > ahead else 0
@@ -238,14 +239,11 @@ class Ring(RingWords):
                 # `frames.read_frame`, written out as in `put_frame`; what is not as expected is looked at there.
                 start = DATA + (head & mask)
                 check, length, sequence, total, what = _read_header(memory, start)
-                size = (length + _ROUND_UP) & -FRAME_ALIGN_BYTES
+                size = (length + _ROUND_UP) & _IN_LINES
                 if sequence == head and what & KIND_MASK == KIND_BATCH and size <= lap - head:
                     body = start + FRAME_HEADER_BYTES
                     payload = memory[body : body + length]
-                    if (
-                        _digest(payload, total ^ what) & CHECK_MASK == check
-                        and words[(start + size) // WORD_BYTES - 1] == total
-                    ):
+                    if _digest(payload, total ^ what) & CHECK_MASK == check:  # the total's copy is the writer's
                         taken.append(payload)
                         head += size
                         total_passed = total

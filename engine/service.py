@@ -2,7 +2,7 @@
 
 The pulse is written by the loop itself, so a loop that is stuck stops beating. Between turns the module sleeps until a
 ring it reads gets a frame, somebody pokes it (a NATS message arrived), or the medium pulse is over; and until the next
-fast pulse where it has something to look after. One that has nothing beats less often (decision 57).
+fast pulse where it has something to look after. One that has nothing beats less often (decision 56).
 """
 
 import asyncio

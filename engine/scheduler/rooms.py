@@ -7,7 +7,7 @@ placement` with 1,000 workers; this places 0.93 to 0.95.
 Per number of free GPUs there is a grid of cells, half a cpu wide and a GiB of memory high; bit masks say which cells
 have workers. A decision looks at a few rows of cells, beginning with the tightest; workers in the same state are as
 one. Only cells on the edge of the need are looked into to see what fits; in all others everything does (but for disk).
-What one search has found serves the next decisions of the same need, too (`Near`, decisions 45 and 56).
+What one search has found serves the next decisions of the same need, too (`Near`, decision 45).
 """
 
 from __future__ import annotations

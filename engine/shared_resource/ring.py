@@ -233,7 +233,7 @@ class Ring(RingWords):
         head, total_passed = first, 0
         lap = min(tail, (head | self._mask) + 1)  # how far frames lie one behind the other
         taken: list[bytes] = []
-        words, memory, mask = self._words, self._memory, self._mask
+        memory, mask = self._memory, self._mask
         try:
             while head < stop and len(taken) < limit:
                 # `frames.read_frame`, written out as in `put_frame`; what is not as expected is looked at there.

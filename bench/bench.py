@@ -362,7 +362,13 @@ def _drift(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    app()
+    from swarmsync.errors import SwarmError
+
+    try:
+        app()
+    except SwarmError as problem:  # what a scenario needs is not there
+        print(f"bench: {problem}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What scenarios with a real Core need: a Core of their own, and a client of it."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -17,6 +18,8 @@ from typing import Final
 from msgspec import Struct, field
 
 from swarmsync.client import Client
+from swarmsync.errors import Unavailable
+from worker.docker_engine import DockerEngine, EngineAway
 
 PORTS: Final = range(20_000, 32_768)  # the kernel's own begin where these end
 _turn: Final = itertools.count()
@@ -77,7 +80,12 @@ def launcher(directory: Path, config: str, port: int, more: dict[str, str]) -> "
 
 @contextmanager
 def core(worker: str, *, config: str = "") -> Iterator[Core]:
-    """Run `swarmsyncd` in a temporary directory with a runtime of this name; `config` is added to its TOML."""
+    """Run `swarmsyncd` in a temporary directory with a runtime of this name; `config` is added to its TOML.
+
+    Raises Unavailable where the runtime is Docker, and none answers.
+    """
+    if worker == "docker":
+        asyncio.run(_docker_answers())
     with tempfile.TemporaryDirectory(prefix="swarmsync-bench-") as name:
         directory = Path(name)
         port = free_port()
@@ -97,6 +105,15 @@ def core(worker: str, *, config: str = "") -> Iterator[Core]:
             else:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
+
+
+async def _docker_answers() -> None:
+    engine = DockerEngine()
+    try:
+        await engine.open()
+    except EngineAway as away:
+        raise Unavailable(f"this needs a Docker engine, and none answers: {away}") from None
+    await engine.close()
 
 
 def _said(directory: Path) -> str:

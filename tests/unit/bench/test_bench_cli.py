@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench import results
-from bench.bench import SCENARIOS, app, run_scenario
+from bench.bench import SCENARIOS, app, main, run_scenario
 from bench.results import Result
 
 runner = CliRunner()
@@ -65,3 +65,13 @@ def test_a_result_says_which_file_it_is_of_and_not_where_that_lies(tmp_path, mon
     assert result.settings == {"file": "log.csv.gz", "seed": 1}
     published = Path(results.__file__).parent / "baselines"
     assert [path.name for path in published.glob("*.json") if '": "/' in path.read_text()] == []
+
+
+@pytest.mark.parametrize("command", [["containers", "--quick"], ["logs", "--quick"]])
+def test_a_scenario_with_containers_says_that_no_docker_answers(monkeypatch, capsys, tmp_path, command):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
+    monkeypatch.setattr(sys, "argv", ["bench", *command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "bench: this needs a Docker engine, and none answers: " in capsys.readouterr().err

@@ -84,8 +84,8 @@ class EventsHub:
         bus.on_reconnect = self._ring_all
         await bus.subscribe(subjects.LIMITS_CHANGED, self._on_limits_changed)
         self._bus = bus
-        self._ends.attach(bus)
-        self._all.attach(bus)
+        self._ends.attach(bus, self._ring_all)
+        self._all.attach(bus, self._ring_all)
         self._ring_all()
 
     # ------------------------------------------------ telling

@@ -6,7 +6,7 @@ an end, no process of the API hears of any.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from nats.errors import Error as NatsError
@@ -34,11 +34,11 @@ class Ear:
         self._closing: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
 
-    def attach(self, bus: Bus) -> None:
-        """Take the connection, once there is one."""
+    def attach(self, bus: Bus, then: Callable[[], None]) -> None:
+        """Take the connection, once there is one; `then` is called when it is heard what some wait for already."""
         self._bus = bus
         if self._listeners:
-            self._open(bus)
+            self._open(bus).add_done_callback(lambda _: then())
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:

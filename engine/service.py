@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from conf.settings import PulseSettings
 from engine.pulse_system.pulses import Beat, Pulses
@@ -24,6 +24,10 @@ from swarmsync import collector
 from swarmsync.clock import SystemClock
 from swarmsync.errors import StaleEpoch, Unavailable
 from swarmsync.protocol.messages import JournalLine
+
+
+#: Of the fast beats a module without work leaves out so many in a row.
+SKIPS_MAX: Final = 2
 
 
 class Service(ABC):
@@ -48,8 +52,9 @@ class Service(ABC):
             self._journal = wiring.writer(f"journal.{self.role}")
         self._bell = wiring.bells[self.role]
         self._fast_s, self._medium_s = pulse.fast_ms / 1000, pulse.medium_ms / 1000
-        self._calm_skips = max(0, pulse.late_ms // 3 // pulse.fast_ms - 1)  # never late by it
+        self._calm_skips = min(SKIPS_MAX, max(0, pulse.late_ms // 4 // pulse.fast_ms - 1))  # never late by it
         self._skips = 0
+        self._fast_at_s = 0.0  # when a fast pulse was last due
         self._beat = beat
         self._leads = leads
         self._pulses = Pulses(pulse, tell_lag=tell_lag)
@@ -95,13 +100,17 @@ class Service(ABC):
     def _on_fast(self) -> None:
         """Beat, and wake the loop where there is a reason; without one the next beats may be left out."""
         self._beat()
-        self._due.add(Beat.FAST)
+        self._fast_is_due()
         self._skips = 0
         if self._sleeping:
             if self._frames_wait() or not self._leads() or self.restless():
                 self._bell.wake()
             else:
                 self._skips = self._calm_skips
+
+    def _fast_is_due(self) -> None:
+        self._due.add(Beat.FAST)
+        self._fast_at_s = time.monotonic()
 
     def _frames_wait(self) -> bool:
         """Whether a ring has frames although nobody rang: see `doorbell.py`."""
@@ -188,15 +197,15 @@ class Service(ABC):
         self._sleeping = True
         # Where fast beats are left out just now, the first one that there is a reason for is made good here.
         sooner = self._skips > 0 and self.restless()
-        span_s = self._fast_s if sooner else self._medium_s
+        span_s = max(0.0, self._fast_at_s + self._fast_s - time.monotonic()) if sooner else self._medium_s
         try:
             if not self._poked:
                 ends = [reader.end for reader in self.readers.values()]
-                woken = await wait_any(ends, span_s, span_s, also={self._bell})
-                if sooner and not woken:
-                    self._due.add(Beat.FAST)
+                await wait_any(ends, span_s, span_s, also={self._bell})
         finally:
             self._sleeping = False
+        if sooner and time.monotonic() >= self._fast_at_s + self._fast_s:  # also where it was woken all the time
+            self._fast_is_due()
 
 
 class Every:

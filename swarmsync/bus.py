@@ -138,6 +138,8 @@ class Bus:
         )
 
     async def flush(self) -> None:
+        """Return when the server has done what was asked of it before. Raises Unavailable."""
+        await asyncio.sleep(0)  # the client writes its PING at once, and all else in the next turn
         try:
             await self._client.flush(timeout=2)
         except (NatsError, OSError, TimeoutError) as problem:

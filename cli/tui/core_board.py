@@ -10,8 +10,8 @@ from cli.documents import CoreFigures
 from cli.output import aligned
 from cli.tui.screens import Document
 
-#: The fast pulse comes every 100 ms; a module that has missed this many beats of it is marked.
-LATE_MS: Final = 500
+#: A module that has nothing to do beats each 300 ms; one that has missed two of these is marked.
+LATE_MS: Final = 750
 #: From here on a ring counts as filling up, and what waits in it as old.
 FILL: Final = 0.5
 OLD_MS: Final = 1_000

@@ -2,7 +2,7 @@
 
 A lone job does not wait for a trip to PostgreSQL this way. A hint may come late, and tells what the job was when it was
 made: it counts only while the feed has not been read up to there, so what the feed tells of the job comes after it.
-That the job may start the Dispatcher finds in its row; a hint that is lost costs half a second.
+That the job may start the Dispatcher finds in its row; a hint that is lost costs half a second to a second.
 """
 
 from collections.abc import Iterable, Sequence

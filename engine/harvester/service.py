@@ -58,7 +58,7 @@ from swarmsync.store.pool import Store
 from swarmsync.store.queries import sql
 
 FEED_MAX = 5_000
-FEED_EVERY_MS = 450  # with an idle module's pulse that is each half second
+FEED_EVERY_MS = 500
 REPORTS_PER_TURN = 4_000
 MESSAGES_WAITING_MAX = 100_000
 _decode_changed = codec.decoder_of(Changed)
@@ -291,7 +291,7 @@ class HarvesterService(Service):
         now_ms = self.clock.monotonic_ms()
         follows = self._ends.follows and self.due(Beat.FAST)
         if not (self._look_at_feed or self._ends.requeued or follows) and now_ms < self._feed_at_ms:
-            return 0  # hints may be lost: it looks twice a second all the same, and more often without NATS
+            return 0  # hints may be lost: it looks each half second to second all the same, and more often without NATS
         self._look_at_feed = self._ends.requeued = False
         cursor, read = await jobs.feed(self._store, self._cursor, FEED_MAX)
         entries = self._fresh.unknown(read)

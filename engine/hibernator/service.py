@@ -39,10 +39,12 @@ class HibernatorService(Service):
 
     async def duty(self) -> int:
         medium = self.due(Beat.MEDIUM)  # something that is due before what we wait for may have come
+        done = await self._look(medium=medium) if medium or self.clock.monotonic_ms() >= self._look_at_ms else 0
         if self.due(Beat.SLOW):
             await limits.sweep_rates(self._store)
-        if not medium and self.clock.monotonic_ms() < self._look_at_ms:
-            return 0
+        return done
+
+    async def _look(self, *, medium: bool) -> int:
         table = await timetable.look(self._store)
         done = 0
         if medium and table.pressing:

@@ -272,7 +272,9 @@ class Rooms:
             if best is not None:
                 if near is not None:
                     near.machines, near.found_score = compared, score
-                    near.alike, near.state = self._grids[count].alike(best, _USES_MAX), best.state
+                    # Of workers with more GPUs than that, the one that has been begun comes before its twins.
+                    near.alike = self._grids[count].alike(best, _USES_MAX) if count == need.gpus else []
+                    near.state = best.state
                     near.last, near.last_score = best, score
                     near.uses, near.until = _USES_MAX, self._choices + _CHOICES_MAX
                 return best

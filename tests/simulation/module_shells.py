@@ -168,17 +168,19 @@ class HibernatorShell(Shell):
         self._look_at_ms = 0
 
     def duty(self) -> Program:
-        now_ms = self.now_ms
-        expired: list[int] = []
-        if self._medium():
-            expired = yield from self.call("expire", self.batch)
-            self._look_at_ms = 0
-        if now_ms < self._look_at_ms:
-            return len(expired)
-        waiting = yield from self.call("due", self.batch)
-        if waiting:
-            self.rings["due"].offer_or_drop([JobsDue(tuple(waiting))])
+        medium = self._medium()
+        if not medium and self.now_ms < self._look_at_ms:
+            return 0
         until_due_ms = yield from self.call("timetable")
+        expired: list[int] = []
+        if medium:  # whether anything presses is not asked for here
+            expired = yield from self.call("expire", self.batch)
+        waiting: list[Any] = []
+        if until_due_ms is not None and until_due_ms <= 0:
+            waiting = yield from self.call("due", self.batch)
+            if waiting:
+                self.rings["due"].offer_or_drop([JobsDue(tuple(waiting))])
+            until_due_ms = yield from self.call("timetable")
         self._look_at_ms = self.now_ms + next_look_ms(until_due_ms, len(waiting), self.batch)
         return len(waiting) + len(expired)
 

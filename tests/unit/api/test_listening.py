@@ -40,7 +40,7 @@ async def handler(_message):
 def ear_of(bus, linger_s=3_600.0):
     ear = Ear(("a", "b"), handler, linger_s)
     if bus is not None:
-        ear.attach(bus)
+        ear.attach(bus, lambda: None)
     return ear
 
 
@@ -71,10 +71,10 @@ async def test_when_nobody_has_listened_for_a_while_it_ends_and_the_next_one_beg
 
 
 async def test_who_listened_before_nats_was_there_hears_from_then_on():
-    bus, ear = Bus(), ear_of(None)
+    bus, ear, heard = Bus(), ear_of(None), asyncio.Event()
     async with ear.listening():
-        ear.attach(bus)
-        await ear._opening
+        ear.attach(bus, heard.set)  # then whoever waits looks once more
+        await heard.wait()
         assert bus.asked == ["a", "b", "flush"]
     ear.close()
 

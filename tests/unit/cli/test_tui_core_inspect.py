@@ -44,10 +44,10 @@ def test_one_sentence_names_the_bottleneck(modules, name, sentence):
 
 
 def test_the_snapshot_says_what_the_screen_says():
-    document = figures([*FINE, module("logger", pulse_age_ms=700)])
+    document = figures([*FINE, module("logger", pulse_age_ms=800)])
     assert document["bottleneck"] == "logger"
     assert document["modules"][-1]["condition"] == "late"
-    assert "logger      late     0.7s   1/0/2   0%    3      0.0s    0    50MiB   3%" in describe(document)
+    assert "logger      late     0.8s   1/0/2   0%    3      0.0s    0    50MiB   3%" in describe(document)
 
 
 @pytest.fixture

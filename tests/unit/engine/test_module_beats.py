@@ -33,25 +33,36 @@ def test_a_fast_pulse_wakes_a_module_for_a_reason_only(service, monkeypatch, fra
         service._on_fast()
         left_out.append(service._skips)
     assert (len(woken), len(beats)) == (wakes, 2)
-    assert left_out == [0, 0 if wakes else 4]  # an idle one beats each half second
+    assert left_out == [0, 0 if wakes else 2]  # an idle one beats each 300 ms
 
 
-@pytest.mark.parametrize(("skips", "restless", "sleeps_s"), [(0, True, 1), (4, False, 1), (4, True, 0.1)])
+@pytest.mark.parametrize("woken", [True, False])
+@pytest.mark.parametrize(("skips", "restless", "sooner"), [(0, True, False), (2, False, False), (2, True, True)])
 async def test_a_reason_that_comes_up_while_beats_are_left_out_waits_for_one_fast_pulse_only(
-    service, monkeypatch, skips, restless, sleeps_s
+    service, monkeypatch, skips, restless, sooner, woken
 ):
-    slept = []
+    """Also in a module that is woken again and again before a fast pulse is over."""
+    slept, now = [], [100.0]
 
     async def wait_any(_ends, timeout_s, backstop_s, *, also):
         slept.append((timeout_s, backstop_s, also))
-        return False
+        now[0] += timeout_s / 2 if woken else timeout_s
+        return woken
 
     monkeypatch.setattr("engine.service.wait_any", wait_any)
+    monkeypatch.setattr("engine.service.time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(service, "readers", {})
     monkeypatch.setattr(service, "_bell", "bell")
     monkeypatch.setattr(service, "restless", lambda: restless)
+    service._fast_is_due()
     service._skips = skips
     service._due.clear()
     await service._sleep()
-    assert slept == [(sleeps_s, sleeps_s, {"bell"})]
-    assert (Beat.FAST in service._due) is (sleeps_s < 1)
+    span_s = pytest.approx(0.1) if sooner else 1
+    assert slept == [(span_s, span_s, {"bell"})]
+    assert (Beat.FAST in service._due) is (sooner and not woken)
+    now[0] += 0.06
+    await service._sleep()
+    assert (Beat.FAST in service._due) is sooner
+    assert len(slept) == 2
+    assert slept[1][0] < 0.1 or not (sooner and woken)

@@ -129,6 +129,41 @@ def test_who_was_chosen_last_is_chosen_again_while_it_gets_better_and_compared_o
     assert rooms.choose(wanted, near) is machines[1]
 
 
+def with_gpus(count):
+    return [Machine(WorkerView(n, f"g{n}", Need(64_000, 512 * GIB, 8))) for n in range(1, count + 1)]
+
+
+def test_jobs_that_take_some_of_a_workers_gpus_leave_the_other_workers_whole():
+    rooms, near = Rooms(), Near()
+    rooms.bytes_per_milli = 8 * GIB // 1_000
+    wanted = Need(4_000, 32 * GIB, 1)
+    machines = with_gpus(8)
+    for machine in machines:
+        rooms.put(machine)
+    for job_id in range(8):
+        chosen = rooms.choose(wanted, near)
+        chosen.hold(job_id, wanted)
+        rooms.put(chosen)
+    assert sorted(machine.gpus for machine in machines) == [0] + [8] * 7
+
+
+def test_work_without_gpus_goes_to_a_worker_without_as_soon_as_one_has_room():
+    rooms, near = Rooms(), Near()
+    rooms.bytes_per_milli = 8 * GIB // 1_000
+    wanted = Need(4_000, 32 * GIB)
+    plain = Machine(WorkerView(99, "plain", Need(64_000, 512 * GIB)))
+    plain.hold(1, Need(64_000, 512 * GIB))
+    for machine in (plain, *with_gpus(8)):
+        rooms.put(machine)
+    first = rooms.choose(wanted, near)
+    first.hold(2, wanted)
+    rooms.put(first)
+    plain.release(1)
+    rooms.put(plain)
+    assert first is not plain
+    assert rooms.choose(wanted, near) is plain
+
+
 def test_workers_that_were_as_good_as_the_best_are_taken_before_any_that_is_worse_unless_they_changed(monkeypatch):
     """The first job makes a worker even, the next would make it odd: that goes to an untouched twin, unsearched."""
     rooms, near = Rooms(), Near()

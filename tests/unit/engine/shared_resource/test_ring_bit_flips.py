@@ -79,6 +79,31 @@ def test_no_flip_in_the_data_is_believed(wrapped):
     assert outcomes["harmless"] > 0
 
 
+def test_no_flip_in_a_batch_is_believed(instance):
+    """The way of the engine's words, which reads headers by itself."""
+    ring = Ring.create(Segment.create(instance, "ring", Ring.segment_bytes(4096)), 4096)
+    for number in range(5):
+        assert ring.put_frame(bytes([number]) * 500, 3)
+    ring.take_frames(5)
+    put = [bytes([number]) * 50 * number for number in range(5, 11)]
+    assert all(ring.put_frame(batch, number) for number, batch in enumerate(put, 1))
+    outcomes = Counter()
+    for _ in _flips(ring, layout.DATA, layout.DATA + 4096):
+        taken = []
+        try:
+            while ring.has_frames():
+                taken += ring.take_frames(100)
+        except RingCorrupt:
+            outcomes["corrupt"] += 1
+            assert taken == put[: len(taken)]
+        else:
+            outcomes["harmless"] += 1
+            assert taken == put
+            assert ring.records_taken == 5 * 3 + sum(range(1, 7))
+    assert outcomes["corrupt"] >= 8 * sum(map(len, put))
+    assert outcomes["harmless"] > 0
+
+
 def test_no_flip_in_the_header_makes_a_record(wrapped):
     ring, put = wrapped
     refused = Counter()

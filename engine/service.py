@@ -25,7 +25,6 @@ from swarmsync.clock import SystemClock
 from swarmsync.errors import StaleEpoch, Unavailable
 from swarmsync.protocol.messages import JournalLine
 
-
 #: Of the fast beats a module without work leaves out so many in a row.
 SKIPS_MAX: Final = 2
 

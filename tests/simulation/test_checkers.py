@@ -139,7 +139,7 @@ def open_transactions_skipped(patch: pytest.MonkeyPatch) -> None:
 
 
 LONG = SimSettings(workers=3, jobs=20, run_ms=60_000, submit_ms=20_000, faults_ms=150_000, meddle_ms=0)
-LONGER = SimSettings(workers=2, jobs=20, run_ms=120_000, submit_ms=10_000, faults_ms=200_000, meddle_ms=0)
+LONGER = SimSettings(jobs=60, run_ms=60_000, submit_ms=20_000, faults_ms=300_000, meddle_ms=0)
 FULL = SimSettings(workers=2, jobs=60, run_ms=10_000, submit_ms=20_000, meddle_ms=0)
 SHORT = SimSettings(workers=2, jobs=60, run_ms=100, submit_ms=60_000)
 PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str, float]]] = {
@@ -147,7 +147,7 @@ PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str,
     settle_what_is_over: (None, ROUGH, {}),
     late_report_accepted: (LONG, {"pause_agent": 8_000}, {}),
     lease_without_end: (LONG, {"partition": 15_000}, {}),
-    lease_without_margin: (LONGER, {"partition": 20_000}, {}),
+    lease_without_margin: (LONGER, {"partition": 15_000}, {}),
     requeue_without_proof: (None, ROUGH, {}),
     room_freed_twice: (None, {}, {}),
     resend_without_number: (SHORT, {"module_lag": 2_000, "lag": 4_000}, {"loss": 0.1}),

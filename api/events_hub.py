@@ -57,7 +57,7 @@ class EventsHub:
         self._of_all: set[Watch] = set()
         self._outputs: dict[int, Any] = {}
         self._ends = Ear((subjects.CHANGED,), self._on_changed)
-        self._all = Ear((subjects.SUBMITTED, subjects.BEGUN), self._on_changed)
+        self._others = Ear((subjects.SUBMITTED, subjects.BEGUN), self._on_changed)
         self.on_limits: Callable[[], object] = lambda: None
 
     @property
@@ -75,7 +75,7 @@ class EventsHub:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._connecting
         self._ends.close()
-        self._all.close()
+        self._others.close()
         if self._bus is not None:
             await self._bus.close()
 
@@ -85,7 +85,7 @@ class EventsHub:
         await bus.subscribe(subjects.LIMITS_CHANGED, self._on_limits_changed)
         self._bus = bus
         self._ends.attach(bus, self._ring_all)
-        self._all.attach(bus, self._ring_all)
+        self._others.attach(bus, self._ring_all)
         self._ring_all()
 
     # ------------------------------------------------ telling
@@ -141,7 +141,7 @@ class EventsHub:
         watch = Watch()
         self._of_all.add(watch)
         try:
-            async with self._ends.listening(), self._all.listening():
+            async with self._ends.listening(), self._others.listening():
                 yield watch
         finally:
             self._of_all.discard(watch)
@@ -152,7 +152,7 @@ class EventsHub:
         watch = Watch(ends_only=ends_only)
         self._by_job[job_id].add(watch)
         try:
-            async with self._ends.listening(), contextlib.nullcontext() if ends_only else self._all.listening():
+            async with self._ends.listening(), contextlib.nullcontext() if ends_only else self._others.listening():
                 yield watch
         finally:
             self._by_job[job_id].discard(watch)

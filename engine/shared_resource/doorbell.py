@@ -20,7 +20,7 @@ from typing import Final, Self
 from engine.shared_resource.layout import SLEEPING
 from engine.shared_resource.ring import Ring
 
-#: The longest delay of a missed ring, for who does not say it otherwise; a module looks at its fast pulse, by itself.
+#: The longest delay of a missed ring, for who does not say it otherwise; a module looks whenever it beats.
 BACKSTOP_S: Final = 0.1
 
 

@@ -370,7 +370,7 @@ async def test_a_drain_that_is_too_late_is_looked_at_each_medium_pulse(harvester
         assert "drain_late" in harvester.store.calls
 
 
-async def test_the_feed_is_looked_at_twice_a_second_and_more_often_without_nats(harvester, monkeypatch):
+async def test_the_feed_is_looked_at_each_half_second_and_more_often_without_nats(harvester, monkeypatch):
     now = [10_000]
     monkeypatch.setattr(harvester.service.clock, "monotonic_ms", lambda: now[0])
     harvester.service._feed_at_ms = 0

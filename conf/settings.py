@@ -81,7 +81,7 @@ class SchedulerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DispatcherSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    receipt_ms: Positive = 3_000
+    receipt_ms: Annotated[int, Meta(ge=500)] = 3_000  # workers let receipts wait for 200 ms
     resends_max: Positive = 3
     orders_per_message_max: Positive = 200
 

@@ -48,6 +48,7 @@ from worker.patience import MAX_S, Patience
 from worker.plans import Terms, model_of, plan_of, read_terms, ref_of, terms_of
 from worker.probe import PROBE_JOB, probe
 from worker.reactor import Reactor, TermsKey, terms_key
+from worker.receipts import Receipts
 from worker.watch import Watch
 
 RETRY_S: Final = 0.2
@@ -92,6 +93,7 @@ class Agent:
         self._watch = watch  # None where containers end with this process
         before = watch.heard_before() if watch is not None else None
         self._reactor = Reactor(offer.capacity, now_ms=monotonic_ms() if before is None else before)
+        self._receipts = Receipts(bus, subjects.up(self.name, "receipt"))
         self._output = OutputSender.create(bus, self.name, self.session)
         self._assignments: dict[JobRef, Assignment] = {}
         self._removable: deque[str] = deque()
@@ -127,7 +129,7 @@ class Agent:
 
     async def run(self) -> None:
         works = [self._pulses, self._reports, self._output.run, self._begin_anew, self._look_after_images]
-        works.append(self._remove_orphans)
+        works += [self._remove_orphans, self._receipts.run]
         if self._watch is not None:
             works.append(self._watch.keep)
         loops: list[asyncio.Task[None]] = []
@@ -278,8 +280,7 @@ class Agent:
             if model is None:  # most orders of a message are alike
                 model = models[key] = model_of(specs[run.spec_id], terms[key], worker=self.name, session=self.session)
             self._begin(run.ref, terms[key], plan=plan_of(model, run, orders.logins), missing=run.missing)
-        with contextlib.suppress(Unavailable):  # without a receipt the orders come again
-            await self._bus.publish(subjects.up(self.name, "receipt"), codec.encode(receipt))
+        await self._receipts.give(receipt)
         self._stop_all(stop)
 
     def _spec_of(self, number: int, document: bytes) -> JobSpec:

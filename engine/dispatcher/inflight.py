@@ -6,7 +6,8 @@ A message that nobody heard is sent again sooner: NATS says so at once, and a wo
 After `resends_max` the clock lets go: the worker's pulses (or its silence) decide, in the Harvester.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -32,6 +33,7 @@ class InFlight:
         self._resends_max = resends_max
         self._seqs: dict[int, int] = {}  # worker id -> number of its last message
         self._open: dict[int, dict[int, _Open]] = {}  # worker id -> job id -> order
+        self._due_ms: float = math.inf  # nothing is due before; what is closed leaves it as it is
 
     def __len__(self) -> int:
         return sum(len(orders) for orders in self._open.values())
@@ -48,20 +50,27 @@ class InFlight:
             known = orders.get(ref.job_id)
             resends = known.resends + 1 if known is not None and known.ref == ref else 0
             orders[ref.job_id] = _Open(ref, seq, now_ms + self._receipt_ms, resends)
+        self._due_ms = min(self._due_ms, now_ms + self._receipt_ms)
 
     def defer(self, worker_id: int, ref: JobRef) -> None:
         """The order did not fit into its message: send it again at once, in another."""
         order = self._open[worker_id][ref.job_id]
-        order.due_ms = 0
+        order.due_ms = self._due_ms = 0
         order.resends -= 1
 
-    def receipt(self, worker_id: int, seq: int, *, stale: bool) -> list[JobRef]:
-        """A worker answered message `seq`: close its orders and return them; keep them when it was `stale`."""
+    def receipt(self, worker_id: int, seq: int, *, stale: bool, also: Collection[int] = ()) -> list[JobRef]:
+        """A worker answered message `seq`: close its orders and return them; keep them when it was `stale`.
+
+        Orders of the messages `also` are closed as well; none of them was refused.
+        """
         orders = self._open.get(worker_id, {})
+        for ref in [order.ref for order in orders.values() if order.seq in also] if also else ():
+            del orders[ref.job_id]
         closed = [order.ref for order in orders.values() if order.seq == seq]
         if stale:
             for ref in closed:
                 orders[ref.job_id].due_ms = 0  # the worker has seen a higher number: send again at once
+            self._due_ms = 0
             return []
         for ref in closed:
             del orders[ref.job_id]
@@ -72,6 +81,7 @@ class InFlight:
         for order in self._open.get(worker_id, {}).values():
             if order.seq == seq:
                 order.due_ms = min(order.due_ms, now_ms + UNHEARD_MS * UNHEARD_GROWTH**order.resends)
+                self._due_ms = min(self._due_ms, order.due_ms)
 
     def knows(self, worker_id: int, ref: JobRef) -> bool:
         """Tell whether a clock runs for this order."""
@@ -82,13 +92,24 @@ class InFlight:
         """The assignment is over by other news; stop asking."""
         self._open.get(worker_id, {}).pop(job_id, None)
 
+    def is_due(self, now_ms: int) -> bool:
+        """Tell whether `overdue` may have something to return."""
+        return now_ms >= self._due_ms
+
     def overdue(self, now_ms: int) -> dict[int, list[JobRef]]:
         """Return the orders to send again, per worker; those sent too often are let go."""
         again: dict[int, list[JobRef]] = {}
+        if now_ms < self._due_ms:
+            return again
+        self._due_ms = math.inf
         for worker_id, orders in self._open.items():
-            for order in [order for order in orders.values() if order.due_ms <= now_ms]:
-                if order.resends >= self._resends_max:
+            for order in list(orders.values()):
+                if order.due_ms > now_ms:
+                    self._due_ms = min(self._due_ms, order.due_ms)
+                elif order.resends >= self._resends_max:
                     del orders[order.ref.job_id]
                 else:
                     again.setdefault(worker_id, []).append(order.ref)
+        if again:
+            self._due_ms = now_ms  # until they have been sent
         return again

@@ -48,6 +48,8 @@ SPECS_KEPT = 1_024
 RESENDS_PER_TURN = 2_000
 #: How many words may wait here while PostgreSQL is away; more stay on the ring.
 WORDS_MAX = 20_000
+#: Pulses are not left out when an order may have to be sent again within this time.
+SOON_MS = 500
 NOBODY = "503"  # no responders, in the words of NATS
 MESSAGE_BYTES_MAX = 512 << 10
 #: The values that go into an order, and a sentence about what is missing.
@@ -151,7 +153,7 @@ class DispatcherService(Service):
         return found
 
     def restless(self) -> bool:
-        return bool(self._words) or self._in_doubt or len(self._inflight) > 0
+        return bool(self._words) or self._in_doubt or self._inflight.is_due(self.clock.monotonic_ms() + SOON_MS)
 
     async def on_stop(self) -> None:
         await self._bus.close()
@@ -262,7 +264,8 @@ class DispatcherService(Service):
                 continue
             if worker_id is None or receipt.epoch != self._inflight.epoch:
                 continue
-            closed = set(self._inflight.receipt(worker_id, receipt.seq, stale=receipt.stale))
+            also = frozenset(receipt.also)
+            closed = set(self._inflight.receipt(worker_id, receipt.seq, stale=receipt.stale, also=also))
             refused += [
                 Refused(ref, worker_id, receipt.epoch, receipt.seq, why)
                 for ref, why in receipt.refused

@@ -287,6 +287,7 @@ class Receipt(_Word, frozen=True):
     seq: Id
     refused: tuple[tuple[JobRef, Sentence], ...] = ()
     stale: bool = False  # the message was old; nothing in it was obeyed
+    also: tuple[Id, ...] = ()  # earlier messages of the same epoch of which every order was taken
 
 
 # ------------------------------------------------ a machine without a key -> Harvester (NATS request)

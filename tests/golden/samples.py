@@ -87,7 +87,7 @@ SAMPLES: tuple[Struct, ...] = (
     RUN,
     STOP,
     m.Orders(7, 41, (RUN, STOP), {9: b'{"image":"alpine:3.20"}'}, {"127.0.0.1:5000": RegistryLogin("user", "secret")}),
-    m.Receipt(7, 41, ((REF, "it has no room: cpus"),), stale=True),
+    m.Receipt(7, 41, ((REF, "it has no room: cpus"),), stale=True, also=(39, 40)),
     HOLDING,
     m.Enroll("ss_join_x", "w1", "U" + "A" * 55, b"\x01" * 64),
     m.Enrolled("w1"),

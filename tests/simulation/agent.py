@@ -18,6 +18,7 @@ from swarmsync.protocol.messages import (
     Join,
     Pulse,
     PulseAnswer,
+    Receipt,
     Refusal,
     Report,
     Reports,
@@ -29,6 +30,7 @@ from swarmsync.protocol.messages import (
 from worker.container_runtime import Seen
 from worker.plans import Terms, terms_of
 from worker.reactor import Reactor, terms_key
+from worker.receipts import WAIT_MS, Taken, may_wait
 
 if TYPE_CHECKING:
     from machine import Machine
@@ -59,6 +61,7 @@ class Agent:
         self.well_since_ms = world.timeline.now_ms  # neither dead nor paused since then
         self.stood_still = False  # it was paused once
         self.troubled = False  # it was, or it is not the first one of its machine
+        self.taken = Taken()
         self._reports_wake = Bell(world.timeline)
         self._pulse_ms = 1_000
         self._pulse_seq = 0
@@ -147,9 +150,20 @@ class Agent:
         self.timeline.note("take", self.machine.name, message.epoch, message.seq, receipt.stale, len(begin))
         for order in begin:
             self._begin(order.ref, self.reactor.held[order.ref.job_id].terms)
+        if not may_wait(receipt):
+            self._send_receipt(receipt)
+        elif self.taken.add(receipt):
+            self.life.run(self._send_receipts())
+        self._stop_all(stop)
+
+    def _send_receipts(self) -> Program:
+        yield WAIT_MS
+        while (receipt := self.taken.take()) is not None:
+            self._send_receipt(receipt)
+
+    def _send_receipt(self, receipt: Receipt) -> None:
         with contextlib.suppress(Unavailable):  # without a receipt the orders come again
             self.world.network.publish(self.connection, "receipt", receipt)
-        self._stop_all(stop)
 
     def _begin(self, ref: JobRef, terms: Terms, *, adopted: bool = False) -> None:
         attempt = self.attempts[ref] = Attempt(self, ref, terms, adopted=adopted)

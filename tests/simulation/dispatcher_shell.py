@@ -177,7 +177,8 @@ class DispatcherShell(Shell):
             worker_id = self._ids.get(name)
             if worker_id is None or receipt.epoch != self.inflight.epoch:
                 continue
-            closed = set(self.inflight.receipt(worker_id, receipt.seq, stale=receipt.stale))
+            also = frozenset(receipt.also)
+            closed = set(self.inflight.receipt(worker_id, receipt.seq, stale=receipt.stale, also=also))
             refused += [
                 Refused(ref, worker_id, receipt.epoch, receipt.seq, why)
                 for ref, why in receipt.refused

@@ -142,7 +142,7 @@ def test_a_damaged_message_is_a_decode_error_or_another_message(place, junk, cut
         b"\xc1",
         b"\x91" * 100_000,
         b"\x95\xa7Receipt\x01\x02\x90" + b"\x91" * 100_000,
-        b"\x96\xa7Receipt\x01\x02\x90\xc2" + b"\x91" * 100_000 + b"\xc0",
+        b"\x97\xa7Receipt\x01\x02\x90\xc2\x90" + b"\x91" * 100_000 + b"\xc0",
         b"\x91\x95\xabJournalLine\x01\xa1a\xa2\xff\xfe\xa1a",
         b"\x95\xa4\xff\xfe\xfd\xfc",
         b"\xdd\xff\xff\xff\xff",
@@ -174,7 +174,7 @@ def test_a_decoder_takes_only_the_words_of_its_union():
 
 
 def test_a_newer_sender_may_add_fields():
-    frame = msgspec.msgpack.encode(["Receipt", 1, 2, [], True, "a field of tomorrow"])
+    frame = msgspec.msgpack.encode(["Receipt", 1, 2, [], True, [], "a field of tomorrow"])
     assert codec.decode_receipt(frame) == Receipt(1, 2, (), stale=True)
 
 

@@ -50,6 +50,31 @@ def test_a_receipt_closes_the_orders_of_its_message_only(inflight):
     assert len(inflight) == 1
 
 
+def test_a_receipt_closes_what_it_also_tells_of(inflight):
+    for seq, ref in enumerate((A, B, C), start=1):
+        inflight.sent(1, seq, [ref], 0)
+    inflight.sent(2, 1, [JobRef(4, 1)], 0)
+    assert inflight.receipt(1, 3, stale=False, also={1, 9}) == [C]
+    assert inflight.overdue(3_000) == {1: [B], 2: [JobRef(4, 1)]}
+
+
+def test_it_tells_when_there_may_be_something_to_send_again(inflight):
+    assert not inflight.is_due(10**9)
+    inflight.sent(1, 1, [A], 0)
+    inflight.sent(1, 2, [B], 1_000)
+    assert (inflight.is_due(2_999), inflight.is_due(3_000)) == (False, True)
+    assert inflight.overdue(3_000) == {1: [A]}
+    assert inflight.overdue(3_000) == {1: [A]}  # it could not be sent
+    inflight.sent(1, 3, [A], 3_000)
+    assert inflight.overdue(3_500) == {}
+    assert (inflight.is_due(3_999), inflight.is_due(4_000)) == (False, True)
+    inflight.receipt(1, 2, stale=True)
+    assert inflight.overdue(3_500) == {1: [B]}
+    inflight.receipt(1, 2, stale=False, also={3})
+    inflight.overdue(4_000)
+    assert not inflight.is_due(10**9)
+
+
 def test_a_repeated_or_unknown_receipt_closes_nothing(inflight):
     inflight.sent(1, 1, [A], 0)
     inflight.receipt(1, 1, stale=False)

@@ -48,9 +48,23 @@ def celery_app(url: str) -> Any:
 
 
 def noop() -> None:
-    """What Celery runs."""
+    """What Celery and RQ run."""
 
 
+async def arq_noop(_context: object) -> None:
+    """What arq runs."""
+
+
+def _arq_settings() -> Any:
+    """Where the queue of this process's environment is, for `arq bench.peer_workers.ArqSettings`."""
+    function: Any = importlib.import_module("arq.worker").func
+    where = importlib.import_module("arq.connections").RedisSettings(port=int(os.environ["ARQ_PORT"]))
+    of_arq = {"functions": [function(arq_noop, name="noop")], "redis_settings": where}
+    return type("ArqSettings", (), {**of_arq, "max_jobs": 100, "poll_delay": 0.01, "keep_result": 600})
+
+
+if "ARQ_PORT" in os.environ:
+    ArqSettings = _arq_settings()
 if "CELERY_URL" in os.environ:
     celery_worker = celery_app(os.environ["CELERY_URL"])
 

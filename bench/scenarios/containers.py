@@ -1,11 +1,11 @@
 """Containers a second on one worker, beside raw aiodocker calls on the same engine with the same settings.
 
-*raw*: create, start, wait, read the output, delete, with exactly the body that our worker sends for such a job, so many
-at a time. *swarmsync*: as many jobs in one batch on a worker that takes so many at a time; from the request to the last
-durable verdict. CPU is what our own processes (Core, its servers, the worker) used per container; Docker's own is not
-in it; what they use while nothing is to be done is told apart, per second. Rounds of both alternate. Networks: Docker's
-bridge, and none. Without a network our worker keeps empty containers whose namespace the jobs join, and the raw calls
-make a namespace each.
+*raw*: create, start, wait, read the output, delete, with exactly the body that our worker sends for such a job, so
+many at a time. *swarmsync*: as many jobs in one batch on a worker that takes so many at a time; from the request to the
+last durable verdict. *swarm*: a job of Docker Swarm's, on the bridge, where the engine may be in a swarm. CPU is what
+our own processes (Core, its servers, the worker) used per container; Docker's own is not in it; what they use while
+nothing is to be done is told apart, per second. Rounds of all alternate. Networks: Docker's bridge, and none. Without a
+network our worker keeps empty containers whose namespace the jobs join, and the raw calls make a namespace each.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import aiodocker
 
+from bench import swarm_jobs
 from bench.harness import Core, core, wait_until
 from bench.plots import Chart
 from bench.results import Say
@@ -46,6 +47,7 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
             asyncio.run(_raw(spec, CONCURRENT, CONCURRENT))
             raw: list[float] = []
             ours: list[float] = []
+            swarm: list[float] = []
             cpu_ms: list[dict[str, float]] = []
             for number in range(rounds):
                 say(f"network {network}, round {number + 1} of {rounds}")
@@ -53,6 +55,8 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
                 took_s, used_s = _ours(there, client, spec, count)
                 ours.append(count / took_s)
                 cpu_ms.append({name: seconds * 1_000 / count for name, seconds in used_s.items()})
+                if network == "bridge" and len(swarm) == number:
+                    swarm += _swarm(spec, count, say)
             totals = [sum(used.values()) for used in cpu_ms]
             middle = cpu_ms[totals.index(statistics.median_low(totals))]
             figures[f"network {network}"] = {
@@ -63,6 +67,10 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
                 "our_cpu_ms_by_process": {n: round(ms, 2) for n, ms in sorted(middle.items(), key=lambda i: -i[1])},
                 "spread": {"raw": [round(x, 2) for x in raw], "swarmsync": [round(x, 2) for x in ours]},
             }
+            if swarm:
+                per_s = statistics.median(swarm)
+                beside = {"swarm_per_s": round(per_s, 2), "to_swarm": round(statistics.median(ours) / per_s, 2)}
+                figures[f"network {network}"] |= beside
     return {"unit": "containers/s", "concurrent": CONCURRENT, "containers": count, **figures}
 
 
@@ -99,6 +107,15 @@ def _ours(there: Core, client: Client, spec: dict[str, Any], count: int) -> tupl
         if state != "succeeded":
             raise RuntimeError(f"job {job_id} is {state}")
     return took_s, used
+
+
+def _swarm(spec: dict[str, Any], count: int, say: Say) -> list[float]:
+    """Return containers/s of Docker Swarm's jobs; nothing where this engine cannot be in a swarm."""
+    try:
+        return [count / swarm_jobs.run(spec, count, CONCURRENT)]
+    except swarm_jobs.Refused as refused:
+        say(f"without Docker Swarm: {refused}")
+        return []
 
 
 async def _raw(spec: dict[str, Any], count: int, concurrent: int) -> float:
@@ -139,8 +156,12 @@ def charts(figures: dict[str, Any]) -> list[Chart]:
             f"Containers a second, {figures['concurrent']} at a time",
             "containers/s",
             {
-                name: [(network, figures[network][key]) for network in networks]
-                for name, key in (("raw aiodocker calls", "raw_per_s"), ("SwarmSync", "swarmsync_per_s"))
+                name: [(network, figures[network][key]) for network in networks if key in figures[network]]
+                for name, key in (
+                    ("raw aiodocker calls", "raw_per_s"),
+                    ("SwarmSync", "swarmsync_per_s"),
+                    ("Docker Swarm", "swarm_per_s"),
+                )
             },
         )
     ]

@@ -19,7 +19,7 @@ from typing import Any, Final
 import asyncpg
 import uvloop
 
-from bench import peers
+from bench import peers, peers_on_valkey
 from bench.apart import Apart, apart
 from bench.harness import Core, core, wait_until
 from bench.load import Connection, open_loop, request
@@ -73,7 +73,7 @@ def measure(*, quick: bool, say: Say, docker: bool = True, celery: bool = True) 
 def _celery(singles: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="swarmsync-bench-", ignore_cleanup_errors=True) as directory:
         try:
-            _, took_s = apart(peers.celery, 100, singles, Path(directory))
+            _, took_s = apart(peers_on_valkey.celery, 100, singles, Path(directory))
         except Apart as problem:  # a peer that does not run must not cost our own figures
             return {"failed": str(problem).strip().splitlines()[-1]}
     return spread([seconds * 1_000 for seconds in took_s])

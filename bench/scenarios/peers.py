@@ -16,6 +16,7 @@ from typing import Any, Final
 from bench import peers
 from bench.apart import apart
 from bench.harness import core
+from bench.peer_programs import Measured, Peer
 from bench.plots import Chart
 from bench.results import Say, spread
 from bench.scenarios import throughput
@@ -80,7 +81,7 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
     return {"unit": "jobs/s", "rounds": ours, "systems": {OURS: own, **systems}}
 
 
-def _turn(peer: peers.Peer, jobs: int, singles: int) -> peers.Measured:
+def _turn(peer: Peer, jobs: int, singles: int) -> Measured:
     with tempfile.TemporaryDirectory(prefix="swarmsync-bench-", ignore_cleanup_errors=True) as directory:
         return apart(peer.measure, jobs, singles, Path(directory))
 

@@ -1,6 +1,6 @@
-"""Slurm on loopback: a controller, a node and munge of our own, in a directory of their own. It needs root.
+"""Slurm on loopback: a controller, one machine and munge of our own, in a directory of their own. It needs root.
 
-The node claims more processors than there are, so that launching is the limit and not their number. Accounting is off.
+The machine claims more processors than there are, so that launching is the limit and not their number. No accounting.
 """
 
 import os
@@ -24,17 +24,17 @@ SINGLES_MAX: Final = 5
 PATIENCE_S: Final = 240
 _CONF: Final = """
 ClusterName=bench
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={name}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
+SlurmdPort={port}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={home}/munge/socket
 CredType=cred/munge
 StateSaveLocation={home}/state
 SlurmdSpoolDir={home}/spool
-SlurmctldPidFile={home}/controller.pid
-SlurmdPidFile={home}/node.pid
+SlurmctldPidFile={home}/slurmctld.pid
+SlurmdPidFile={home}/slurmd.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -48,14 +48,14 @@ SlurmdParameters=config_overrides
 MaxArraySize=20000
 MaxJobCount=50000
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000 State=UNKNOWN
-PartitionName=bench Nodes={host} Default=YES MaxTime=INFINITE State=UP
+NodeName={name} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000 State=UNKNOWN
+PartitionName=bench Nodes={name} Default=YES MaxTime=INFINITE State=UP
 """
 
 
 def slurm(jobs: int, singles: int, directory: Path) -> Measured:
     if os.geteuid() != 0:
-        raise PermissionError("Slurm's node runs as root only")
+        raise PermissionError("slurmd runs as root only")
     directory.chmod(0o755)  # munge runs as another user
     with _cluster(directory) as conf:
         script = directory / "job.sh"
@@ -79,9 +79,9 @@ def slurm(jobs: int, singles: int, directory: Path) -> Measured:
 
 @contextmanager
 def _cluster(home: Path) -> Iterator[Path]:
-    host = socket.gethostname().partition(".")[0]
-    for name in ("state", "spool", "munge"):
-        (home / name).mkdir(mode=0o755)
+    name = socket.gethostname().partition(".")[0]
+    for part in ("state", "spool", "munge"):
+        (home / part).mkdir(mode=0o755)
     user = pwd.getpwnam("munge")
     key = home / "munge" / "key"
     key.write_bytes(secrets.token_bytes(64))
@@ -89,14 +89,14 @@ def _cluster(home: Path) -> Iterator[Path]:
     for path in (key, home / "munge"):
         os.chown(path, user.pw_uid, user.pw_gid)
     conf = home / "slurm.conf"
-    conf.write_text(_CONF.format(host=host, controller=free_port(), node=free_port(), home=home, cpus=CPUS))
+    conf.write_text(_CONF.format(name=name, controller=free_port(), port=free_port(), home=home, cpus=CPUS))
     files = [f"--{word}-file={home}/munge/{word}" for word in ("key", "pid", "log", "seed")]
     munge = ("munged", "-F", f"--socket={home}/munge/socket", *files)
     environ = {"SLURM_CONF": str(conf)}
     with command(*munge, user="munge"):
         _until((home / "munge" / "socket").exists)
-        node = ("slurmd", "-D", "-f", str(conf), "-N", host)
-        with command("slurmctld", "-D", "-f", str(conf), **environ), command(*node, **environ):
+        slurmd = ("slurmd", "-D", "-f", str(conf), "-N", name)
+        with command("slurmctld", "-D", "-f", str(conf), **environ), command(*slurmd, **environ):
             yield conf
 
 

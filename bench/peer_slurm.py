@@ -10,14 +10,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from bench.harness import free_port
 from bench.peer_programs import Measured, alone, command
 
-PROGRAMS: Final = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "sinfo")
+PROGRAMS: Final = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "sinfo", "scancel")
 CPUS: Final = 64
 #: `sbatch --wait` looks every two seconds: more singles would only take time.
 SINGLES_MAX: Final = 5
@@ -97,7 +97,11 @@ def _cluster(home: Path) -> Iterator[Path]:
         _until((home / "munge" / "socket").exists)
         slurmd = ("slurmd", "-D", "-f", str(conf), "-N", name)
         with command("slurmctld", "-D", "-f", str(conf), **environ), command(*slurmd, **environ):
-            yield conf
+            try:
+                yield conf
+            finally:  # jobs outlive slurmd
+                with suppress(subprocess.TimeoutExpired):
+                    subprocess.run(("scancel", "--user=root"), env={**os.environ, **environ}, check=False, timeout=10)
 
 
 def _until(true: Callable[[], object]) -> None:

@@ -37,9 +37,15 @@ def rq(jobs: int, singles: int, directory: Path) -> Measured:
     with valkey(directory) as port:
         queue = module.Queue(connection=importlib.import_module("redis").Redis(port=port))
         finished = registry.FinishedJobRegistry(queue=queue)
+
+        def one() -> None:
+            result = queue.enqueue(noop, result_ttl=600).latest_result(timeout=60)
+            if result is None or result.type is not result.Type.SUCCESSFUL:
+                raise RuntimeError(f"a single job did not succeed: {result}")
+
         words = ("rq.cli", "worker", "-q", "-w", "rq.SimpleWorker", "-u", f"redis://127.0.0.1:{port}/0")
         with program(*words), program(*words):
-            queue.enqueue(noop, result_ttl=600).latest_result(timeout=60)
+            one()
             before = queue.connection.zcard(finished.key)
             began = time.perf_counter()
             queue.enqueue_many([queue.prepare_data(noop, result_ttl=600) for _ in range(jobs)])
@@ -48,7 +54,7 @@ def rq(jobs: int, singles: int, directory: Path) -> Measured:
                     raise TimeoutError("the peer did not finish")
                 time.sleep(0.005)
             took_s = time.perf_counter() - began
-            return took_s, alone(lambda: queue.enqueue(noop, result_ttl=600).latest_result(timeout=60), singles)
+            return took_s, alone(one, singles)
 
 
 def arq(jobs: int, singles: int, directory: Path) -> Measured:

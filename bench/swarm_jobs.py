@@ -1,7 +1,7 @@
 """Docker Swarm's own jobs: a service of so many containers that end, so many at a time, on this one engine.
 
-On Docker's bridge: a swarm gives no container without a network. An engine that is in no swarm founds one for the
-measurement and leaves it again; `Refused` where it will not, as one with live-restore.
+On Docker's bridge: a swarm gives no container without a network. The engine founds a swarm for the measurement and
+leaves it again; `Refused` where it will not, as one with live-restore, and where it is in one, which is not ours.
 """
 
 import time
@@ -21,7 +21,7 @@ _LOOK_S: Final = 0.05
 
 
 class Refused(Exception):
-    """This engine does not take part in a swarm, or not as one that gives orders."""
+    """This engine does not found a swarm."""
 
 
 def run(spec: dict[str, Any], count: int, concurrent: int) -> float:
@@ -30,28 +30,25 @@ def run(spec: dict[str, Any], count: int, concurrent: int) -> float:
     try:
         with _swarm(engine):
             return _run(engine, spec, count, concurrent)
-    except APIError as problem:
-        raise Refused(problem.explanation or str(problem)) from None
     finally:
         engine.close()
 
 
 @contextmanager
 def _swarm(engine: docker.DockerClient) -> Iterator[None]:
-    state = engine.info()["Swarm"]
-    if state["LocalNodeState"] != "inactive":
-        if not state.get("ControlAvailable"):
-            raise Refused("this engine is in a swarm that others manage")
-        yield
-        return
+    if engine.info().get("Swarm", {}).get("LocalNodeState") != "inactive":
+        raise Refused("this engine is in a swarm already, or knows of none")
     there = {network.name for network in engine.networks.list()}
-    engine.swarm.init(advertise_addr=LOOPBACK, listen_addr=f"{LOOPBACK}:2377")
+    try:
+        engine.swarm.init(advertise_addr=LOOPBACK, listen_addr=f"{LOOPBACK}:2377")
+    except APIError as problem:
+        raise Refused(problem.explanation or str(problem)) from None
     try:
         yield
     finally:
         engine.swarm.leave(force=True)
-        if GATEWAY not in there:
-            for network in engine.networks.list(names=[GATEWAY]):
+        for network in engine.networks.list(names=[GATEWAY]):  # all that have it in their names
+            if network.name == GATEWAY and GATEWAY not in there:
                 network.remove()
 
 

@@ -71,6 +71,7 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
                 per_s = statistics.median(swarm)
                 beside = {"swarm_per_s": round(per_s, 2), "to_swarm": round(statistics.median(ours) / per_s, 2)}
                 figures[f"network {network}"] |= beside
+                figures[f"network {network}"]["spread"]["swarm"] = [round(x, 2) for x in swarm]
     return {"unit": "containers/s", "concurrent": CONCURRENT, "containers": count, **figures}
 
 
@@ -110,11 +111,11 @@ def _ours(there: Core, client: Client, spec: dict[str, Any], count: int) -> tupl
 
 
 def _swarm(spec: dict[str, Any], count: int, say: Say) -> list[float]:
-    """Return containers/s of Docker Swarm's jobs; nothing where this engine cannot be in a swarm."""
+    """Return containers/s of Docker Swarm's jobs; nothing where they cannot be measured here."""
     try:
         return [count / swarm_jobs.run(spec, count, CONCURRENT)]
-    except swarm_jobs.Refused as refused:
-        say(f"without Docker Swarm: {refused}")
+    except Exception as problem:  # noqa: BLE001 a swarm that does not work must not cost our own figures
+        say(f"without Docker Swarm: {problem}")
         return []
 
 
@@ -151,17 +152,10 @@ def _body(spec: dict[str, Any], number: int) -> dict[str, Any]:
 
 def charts(figures: dict[str, Any]) -> list[Chart]:
     networks = [key for key in figures if key.startswith("network ")]
-    return [
-        Chart(
-            f"Containers a second, {figures['concurrent']} at a time",
-            "containers/s",
-            {
-                name: [(network, figures[network][key]) for network in networks if key in figures[network]]
-                for name, key in (
-                    ("raw aiodocker calls", "raw_per_s"),
-                    ("SwarmSync", "swarmsync_per_s"),
-                    ("Docker Swarm", "swarm_per_s"),
-                )
-            },
-        )
-    ]
+    kinds = {"raw aiodocker calls": "raw_per_s", "SwarmSync": "swarmsync_per_s", "Docker Swarm": "swarm_per_s"}
+    series: dict[str, list[tuple[str | float, float]]] = {
+        kind: [(network, figures[network][key]) for network in networks if key in figures[network]]
+        for kind, key in kinds.items()
+    }
+    there = {kind: points for kind, points in series.items() if points}
+    return [Chart(f"Containers a second, {figures['concurrent']} at a time", "containers/s", there)]

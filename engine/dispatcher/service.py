@@ -103,6 +103,7 @@ class DispatcherService(Service):
         if (message.headers or {}).get("Status") == NOBODY:
             _, _, _, worker_id, seq = message.subject.split(".")
             self._unheard.append((int(worker_id), int(seq)))
+            self.poke()  # from then on its clock runs faster
 
     async def duty(self) -> int:
         self._take_receipts()

@@ -17,7 +17,8 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"
 #: Other people's things keep other people's words.
 FOREIGN = re.compile(
     r"asyncio\.\w+|asyncio tasks?|ast\.\w+|[Dd]ocker hosts?|DOCKER_HOST|docker_host|host networks?|task groups?"
-    r"|task/none|\bNodes=|shim task|no such host|no route to host|\"host\"|'host'|\bhost:|HostConfig|[?&]host=|hostname",
+    r"|task/none|\bNodes=|shim task|no such host|no route to host|\"host\"|'host'|\bhost:|HostConfig|[?&]host="
+    r"|hostname",
 )
 #: These two must say the words in order to forbid them.
 EXEMPT = {PROJECT / "tests/tidy/test_tidy_words.py", PROJECT / "docs/words.md"}

@@ -6,6 +6,7 @@ import pytest
 
 from bench import peers, swarm_jobs
 from bench.peer_programs import Peer
+from bench.scenarios import containers
 
 
 @pytest.mark.parametrize(
@@ -29,15 +30,15 @@ def test_every_peer_says_what_must_be_installed():
 class Engine:
     """An engine's part in a swarm."""
 
-    def __init__(self, state, *, manages=True, networks=("bridge",)):
-        self.state, self.manages = state, manages
+    def __init__(self, state, networks=("bridge",)):
+        self.state = state
         self.there = list(networks)
         self.calls = []
         self.swarm = SimpleNamespace(init=self._init, leave=self._leave)
         self.networks = SimpleNamespace(list=self._networks)
 
     def info(self):
-        return {"Swarm": {"LocalNodeState": self.state, "ControlAvailable": self.manages}}
+        return {"Swarm": {"LocalNodeState": self.state}} if self.state else {}
 
     def _init(self, **where):
         assert where["advertise_addr"] == "127.0.0.1"
@@ -52,11 +53,11 @@ class Engine:
         return [
             SimpleNamespace(name=name, remove=lambda name=name: self.there.remove(name))
             for name in self.there
-            if names is None or name in names
+            if names is None or any(part in name for part in names)  # as Docker looks
         ]
 
 
-@pytest.mark.parametrize("before", [("bridge",), ("bridge", swarm_jobs.GATEWAY)])
+@pytest.mark.parametrize("before", [("bridge",), ("bridge", "my_docker_gwbridge"), ("bridge", swarm_jobs.GATEWAY)])
 def test_an_engine_without_a_swarm_is_left_as_it_was(before):
     engine = Engine("inactive", networks=before)
 
@@ -71,13 +72,20 @@ def test_an_engine_without_a_swarm_is_left_as_it_was(before):
     assert engine.there == list(before)
 
 
-def test_a_swarm_that_is_there_is_used_and_not_left():
-    engine = Engine("active")
-    with swarm_jobs._swarm(engine):
+@pytest.mark.parametrize("state", ["active", "pending", ""])
+def test_an_engine_that_is_in_a_swarm_or_knows_of_none_is_left_alone(state):
+    engine = Engine(state)
+    with pytest.raises(swarm_jobs.Refused), swarm_jobs._swarm(engine):
         pass
     assert engine.calls == []
 
 
-def test_a_swarm_that_others_manage_is_refused():
-    with pytest.raises(swarm_jobs.Refused, match="others manage"), swarm_jobs._swarm(Engine("active", manages=False)):
-        pass
+@pytest.mark.parametrize("problem", [swarm_jobs.Refused("live-restore"), TimeoutError("it stood still"), KeyError("x")])
+def test_a_swarm_that_does_not_work_costs_nothing_else(monkeypatch, problem):
+    def run(*_):
+        raise problem
+
+    said = []
+    monkeypatch.setattr(swarm_jobs, "run", run)
+    assert containers._swarm({}, 4, said.append) == []
+    assert said == [f"without Docker Swarm: {problem}"]

@@ -62,3 +62,14 @@ async def test_a_receipt_of_another_epoch_closes_nothing(rig):
 async def test_it_leaves_pulses_out_until_an_order_may_have_to_be_sent_again(rig, in_ms, restless):
     sent(rig, rig.service.clock.monotonic_ms() - 3_000 + in_ms)
     assert rig.service.restless() is restless
+
+
+async def test_an_order_that_nobody_heard_is_looked_at_at_once(rig):
+    """Its clock runs faster from then on; in a quiet Core that was noticed a second later."""
+    sent(rig, rig.service.clock.monotonic_ms())
+    assert not rig.service.restless()
+    message = SimpleNamespace(subject="_INBOX.orders.9.1.2", headers={"Status": "503"})
+    await rig.service._on_unheard(message)
+    assert rig.service._poked
+    await rig.service.duty()
+    assert rig.service.restless()

@@ -64,8 +64,8 @@ def slurm(jobs: int, singles: int, directory: Path) -> Measured:
         def run(*words: str) -> str:
             quiet = ("-Q", "-o", "/dev/null", "-e", "/dev/null", "-D", "/") if words[0] == "sbatch" else ()
             named = (str(script),) if words[0] == "sbatch" else ()
-            environ = {**os.environ, "SLURM_CONF": str(conf)}
-            done = subprocess.run((words[0], *quiet, *words[1:], *named), env=environ, check=True, capture_output=True)
+            line, environ = (words[0], *quiet, *words[1:], *named), {**os.environ, "SLURM_CONF": str(conf)}
+            done = subprocess.run(line, env=environ, check=True, capture_output=True, timeout=PATIENCE_S)
             return done.stdout.decode()
 
         _until(lambda: "idle" in run("sinfo", "-h", "-o", "%T"))

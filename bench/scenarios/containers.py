@@ -2,7 +2,7 @@
 
 *raw*: create, start, wait, read the output, delete, with exactly the body that our worker sends for such a job, so
 many at a time. *swarmsync*: as many jobs in one batch on a worker that takes so many at a time; from the request to the
-last durable verdict. *swarm*: a job of Docker Swarm's, on the bridge, where the engine may be in a swarm. CPU is what
+last durable verdict. *swarm*: a job of Docker Swarm's, on the bridge, where the engine may found one. CPU is what
 our own processes (Core, its servers, the worker) used per container; Docker's own is not in it; what they use while
 nothing is to be done is told apart, per second. Rounds of all alternate. Networks: Docker's bridge, and none. Without a
 network our worker keeps empty containers whose namespace the jobs join, and the raw calls make a namespace each.
@@ -55,7 +55,7 @@ def measure(*, quick: bool, say: Say) -> dict[str, Any]:
                 took_s, used_s = _ours(there, client, spec, count)
                 ours.append(count / took_s)
                 cpu_ms.append({name: seconds * 1_000 / count for name, seconds in used_s.items()})
-                if network == "bridge" and len(swarm) == number:
+                if network == "bridge" and len(swarm) == number:  # not again where it did not work
                     swarm += _swarm(spec, count, say)
             totals = [sum(used.values()) for used in cpu_ms]
             middle = cpu_ms[totals.index(statistics.median_low(totals))]

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from typing import Final
 
 import psutil
 
-from bench.harness import Core, free_port, launcher, wait_until
+from bench.harness import Core, answers, free_port, launcher, wait_until
 from swarmsync import embedded
 
 JOIN_TOKEN: Final = "bench-cores"
@@ -144,17 +143,9 @@ def nats_servers(directory: Path, count: int = 3) -> Iterator[str]:
             argv += ["-l", directory / f"nats{number}.log"]
             servers.append(subprocess.Popen(argv))
         for port in ports:
-            wait_until(partial(_answers, port), 30)
+            wait_until(partial(answers, port), 30)
         yield ",".join(f"nats://127.0.0.1:{port}" for port in ports)
     finally:
         for server in servers:
             server.kill()
             server.wait(10)
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1):
-            return True
-    except OSError:
-        return False

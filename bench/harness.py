@@ -129,6 +129,15 @@ def wait_until(true: Callable[[], bool], timeout_s: float) -> None:
         time.sleep(0.01)
 
 
+def answers(port: int) -> bool:
+    """Whether somebody listens at a port of this machine's."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1):
+            return True
+    except OSError:
+        return False
+
+
 def free_port() -> int:
     """Return a port that nobody has, from below those that the kernel gives to whoever asks for any.
 

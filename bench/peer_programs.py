@@ -5,17 +5,17 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
-from bench.harness import free_port, wait_until
+from bench.harness import answers, free_port, wait_until
 
 #: Seconds for all jobs, and of each single one. All end when the client knows that the job is over.
 Measured = tuple[float, list[float]]
@@ -80,13 +80,8 @@ def valkey(directory: Path) -> Iterator[int]:
     server = Path(package.submodule_search_locations[0]) / "_binaries" / "linux-x86_64" / "valkey-server"
     port = free_port()
     with command(str(server), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)):
-        wait_until(lambda: _answers(port), STOP_S)
+        wait_until(partial(answers, port), STOP_S)
         yield port
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def alone(run: Callable[[], object], singles: int) -> list[float]:

@@ -6,6 +6,7 @@ room are awake; a turn looks at no others, so parked lines cost nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from engine.scheduler.cluster_view import ClusterView, Machine, Shape
 from engine.scheduler.fair_share import FairShare, dominant
 from engine.scheduler.limits import Gate, Limits
 from engine.scheduler.ranking import Policy, Standing, width
-from engine.scheduler.run_times import GUESS_MS, RunTimes, end_ms
+from engine.scheduler.run_times import GUESS_MS, RunTimes, overdue_ms
 from swarmsync.model.job import Waiting
 from swarmsync.model.limits import QueueLimits, UserLimits
 
@@ -223,12 +224,18 @@ class Books:
                 self.limits.leave(job_id, known.gates, void=void)
             self.shares.release(known.terms.user_id, known.terms.need, self.cluster.total, self.now_ms)
 
-    def end_of(self, job_id: int) -> int:
-        """Return when a placed job is expected to end."""
-        known = self.assigned.get(job_id)
-        if known is None:
-            return self.now_ms + GUESS_MS
-        return end_ms(known.at_ms, known.bound_ms, self.now_ms)
+    def ends_of(self, job_ids: Iterable[int]) -> list[tuple[int, int]]:
+        """Return when placed jobs are expected to end, and which they are; none is expected to have ended."""
+        assigned, now_ms = self.assigned, self.now_ms
+        ends = []
+        for job_id in job_ids:
+            known = assigned.get(job_id)
+            if known is None:
+                end_ms = now_ms + GUESS_MS
+            elif (end_ms := known.at_ms + known.bound_ms) <= now_ms:
+                end_ms = overdue_ms(known.at_ms, now_ms)
+            ends.append((end_ms, job_id))
+        return ends
 
     # ------------------------------------------------ limits
 

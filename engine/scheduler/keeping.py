@@ -89,7 +89,7 @@ class Keeping:
             return False
         if len(books.cluster.machines) > MANY_WORKERS:
             self._seek_ms = books.now_ms + len(books.cluster.machines) // 8
-        found = earliest(line.shape, books.cluster.machines.values(), books.end_of, books.now_ms)
+        found = earliest(line.shape, books.cluster.machines.values(), books.ends_of, books.now_ms)
         if found is None:
             return False
         if self.reserved is not None:
@@ -158,7 +158,7 @@ class Keeping:
             return False
         books = self._books
         if not held.fresh:
-            seen = forecast(machine, held.shape.need, books.end_of, books.now_ms)
+            seen = forecast(machine, held.shape.need, books.ends_of, books.now_ms)
             assert seen is not None
             (held.shadow_ms, held.extra), held.fresh = seen, True
         return held.allows(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))

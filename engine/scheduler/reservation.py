@@ -5,13 +5,16 @@ The reservation says from when on the worker will have room (`shadow_ms`) and wh
 """
 
 from collections.abc import Callable, Iterable
-from heapq import nsmallest
-from typing import Any, Final
+from heapq import heapify, heappop, nsmallest
+from typing import Any, Final, TypeAlias
 
 from engine.scheduler.cluster_view import Machine, Shape
 from swarmsync.model.resources import NOTHING, Need
 
 LOOKED_AT_MAX: Final = 64
+
+#: Tells of placed jobs when they are expected to end, all of them later than now: (that time, job id) each.
+EndsOf: TypeAlias = Callable[[Iterable[int]], list[tuple[int, int]]]
 
 
 class Reservation:
@@ -36,27 +39,24 @@ class Reservation:
             self.extra = self.extra.minus(need)
 
 
-def forecast(machine: Machine, need: Need, end_of: Callable[[int], int], now_ms: int) -> tuple[int, Need] | None:
+def forecast(machine: Machine, need: Need, ends_of: EndsOf, now_ms: int) -> tuple[int, Need] | None:
     """Return from when on the worker has room for `need`, and what is left then; None: not even when it is empty."""
     if not need.fits(machine.view.capacity):
         return None
     free, shadow_ms = machine.free, now_ms
-    ends = sorted((max(end_of(job_id), now_ms), job_id) for job_id in machine.holds)
-    for place, (end_ms, job_id) in enumerate(ends):
-        if need.fits(free):
-            # What ends at the same moment is free by then, too.
-            for later_ms, other in ends[place:]:
-                if later_ms > shadow_ms:
-                    break
-                free = free.plus(machine.holds[other])
-            return shadow_ms, free.minus(need)
-        free, shadow_ms = free.plus(machine.holds[job_id]), end_ms
-    return (shadow_ms, free.minus(need)) if need.fits(free) else None
+    ends = ends_of(machine.holds)
+    heapify(ends)  # of many jobs few have to end
+    while not need.fits(free):
+        if not ends:
+            return None
+        shadow_ms, job_id = heappop(ends)
+        free = free.plus(machine.holds[job_id])
+    while ends and ends[0][0] <= shadow_ms:  # what ends at the same moment is free by then, too
+        free = free.plus(machine.holds[heappop(ends)[1]])
+    return shadow_ms, free.minus(need)
 
 
-def earliest(
-    shape: Shape, machines: Iterable[Machine], end_of: Callable[[int], int], now_ms: int
-) -> tuple[int, Machine] | None:
+def earliest(shape: Shape, machines: Iterable[Machine], ends_of: EndsOf, now_ms: int) -> tuple[int, Machine] | None:
     """Return when and on which worker the shape will have room first; of many workers the emptiest are looked at."""
     need = shape.need
     able = [m for m in machines if need.fits((view := m.view).capacity) and view.assignable]
@@ -66,7 +66,7 @@ def earliest(
         able = nsmallest(LOOKED_AT_MAX, able, key=_missing_of(need))
     best: tuple[int, Machine] | None = None
     for machine in able:
-        seen = forecast(machine, shape.need, end_of, now_ms)
+        seen = forecast(machine, shape.need, ends_of, now_ms)
         if seen is not None and (best is None or seen[0] < best[0]):
             best = seen[0], machine
     return best

@@ -49,8 +49,6 @@ class RunTimes:
         return min(hope, timeout), timeout
 
 
-def end_ms(at_ms: int, bound_ms: int, now_ms: int) -> int:
-    """Return when a job is over that was placed at `at_ms` and was to run for so long at most."""
-    if at_ms + bound_ms > now_ms:
-        return at_ms + bound_ms
+def overdue_ms(at_ms: int, now_ms: int) -> int:
+    """Return when a job is over that was placed at `at_ms` and should have been by now."""
     return at_ms + _OVERDUE * max(now_ms - at_ms, 1)

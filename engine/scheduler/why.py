@@ -121,7 +121,7 @@ def _gate_opens(books: Books, gate: Gate, terms: Terms) -> int | None:
         return None
     if gate.kind is Kind.RATE:
         return gate.opens_ms(terms)
-    return min(books.end_of(job_id) for job_id in gate.holders)
+    return min(books.ends_of(gate.holders))[0]
 
 
 def at_workers(
@@ -145,7 +145,7 @@ def at_workers(
         before = rank is not None and rank < reserved.rank
         if before or reserved.job_id == job_id or passes(books, reserved, terms, machine):
             return Blocker(WaitReason.EVALUATING, f"{machine.view.name} has room for it now")
-        seen = forecast(machine, reserved.shape.need, books.end_of, books.now_ms)
+        seen = forecast(machine, reserved.shape.need, books.ends_of, books.now_ms)
         when = "" if seen is None else f", which is to start within {format_duration(_whole(seen[0] - books.now_ms))}"
         message = f"{machine.view.name} has room for it, but keeps it for job {encode(reserved.job_id)}{when}"
         return Blocker(
@@ -153,9 +153,9 @@ def at_workers(
             opens_ms=None if seen is None else seen[0],
         )  # fmt: skip
     if reason is WaitReason.RESOURCES and foresee:
-        found = earliest(shape, books.cluster.machines.values(), books.end_of, books.now_ms)
+        found = earliest(shape, books.cluster.machines.values(), books.ends_of, books.now_ms)
         if found is not None:
-            ends = tuple(sorted(found[1].holds, key=lambda held: (books.end_of(held), held)))
+            ends = tuple([job_id for _, job_id in sorted(books.ends_of(found[1].holds))])
             until = f"{_either(ends)} ends on {found[1].view.name}" if ends else ""
             return Blocker(reason, message, until=until, opens_ms=found[0])
     return Blocker(reason, message, until=_until_workers(books, shape, reason))
@@ -175,7 +175,7 @@ def _until_workers(books: Books, shape: Shape, reason: WaitReason) -> str:
 
 def passes(books: Books, reserved: Reservation, terms: Terms, machine: Machine) -> bool:
     """Tell whether a job with these terms may use the reserved worker now; changes nothing."""
-    seen = forecast(machine, reserved.shape.need, books.end_of, books.now_ms)
+    seen = forecast(machine, reserved.shape.need, books.ends_of, books.now_ms)
     if seen is None or not machine.fits(terms.need):
         return False
     end_ms = books.now_ms + books.run_times.bound_ms(terms)

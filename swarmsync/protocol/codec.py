@@ -14,10 +14,12 @@ from swarmsync.model.fields import dec_hook, enc_hook
 from swarmsync.model.schedule import ScheduleSpec
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.messages import (
+    Ended,
     FromWorker,
     JournalLine,
     Orders,
     Receipt,
+    Reports,
     ToDispatcher,
     ToHarvester,
     ToScheduler,
@@ -53,8 +55,19 @@ decode_to_harvester: Final = _tolerant(msgspec.msgpack.Decoder(list[ToHarvester]
 decode_journal: Final = _tolerant(msgspec.msgpack.Decoder(list[JournalLine]).decode)
 decode_orders: Final = _tolerant(msgspec.msgpack.Decoder(Orders).decode)
 decode_receipt: Final = _tolerant(msgspec.msgpack.Decoder(Receipt).decode)
-decode_from_worker: Final = _tolerant(msgspec.msgpack.Decoder(FromWorker).decode)
+_decode_from_worker: Final = _tolerant(msgspec.msgpack.Decoder(FromWorker).decode)
 decode_to_worker: Final = _tolerant(msgspec.msgpack.Decoder(ToWorker).decode)
+
+
+def decode_from_worker(data: bytes) -> FromWorker:
+    """Read what a worker says. A NUL in any of its texts is refused: PostgreSQL stores none."""
+    word = _decode_from_worker(data)
+    if isinstance(word, Reports):
+        for report in word.reports:
+            if isinstance(report, Ended) and "\0" in "".join(report.bare()):
+                raise DecodeError("a text with a NUL in it")
+    return word
+
 
 _spec_decoder: Final = msgspec.json.Decoder(JobSpec, dec_hook=dec_hook)
 _schedule_decoder: Final = msgspec.json.Decoder(ScheduleSpec, dec_hook=dec_hook)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from swarmsync.model.bounds import Amount, ExitStatus, Id, Sentence, TimeMs, Word
+from swarmsync.model.bounds import Amount, BareSentence, BareWord, ExitStatus, Id, Sentence, TimeMs, Word
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
 from swarmsync.model.limits import QueueLimits, UserLimits
@@ -251,7 +251,7 @@ class RunJob(_Word, frozen=True):
     array_size: int | None = None
     secrets: tuple[SecretValue, ...] = ()
     missing: str = ""
-    image: Word = ""  # what the first attempt's tag meant: NAME@DIGEST; empty: the spec's own
+    image: str = ""  # what the first attempt's tag meant: NAME@DIGEST; empty: the spec's own
     user_id: int = 0  # whose job it is: what is kept between containers is not kept between users
 
 
@@ -376,8 +376,8 @@ class StreamSum(_Word, frozen=True):
 
     size: Amount = 0
     kept: Amount = 0
-    sha256: Word = ""
-    kept_sha256: Word = ""  # only of a stream that was cut
+    sha256: BareWord = ""
+    kept_sha256: BareWord = ""  # only of a stream that was cut
 
     @property
     def truncated(self) -> bool:
@@ -399,7 +399,7 @@ class Ended(_Word, frozen=True):
 
     ref: JobRef
     reason: EndReason
-    message: Sentence
+    message: BareSentence
     at_ms: TimeMs
     exit_code: ExitStatus | None = None
     started_ms: TimeMs | None = None
@@ -409,6 +409,14 @@ class Ended(_Word, frozen=True):
     memory_peak_bytes: Amount | None = None
     spent: Spent = Spent()
     outputs: tuple[OutputSum, ...] = ()
+
+    def bare(self) -> list[str]:
+        """Return all texts whose bounds say nothing of NULs."""
+        out, err = self.stdout, self.stderr
+        texts = [self.message, out.sha256, out.kept_sha256, err.sha256, err.kept_sha256]
+        for output in self.outputs:
+            texts += [output.name, output.sha256]
+        return texts
 
 
 Report: TypeAlias = Started | Progress | Ended

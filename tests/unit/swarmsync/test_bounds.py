@@ -8,7 +8,18 @@ from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec
-from swarmsync.protocol.messages import Ended, Holding, Join, LogChunk, LogChunks, Pulse, Reports, Started, StreamSum
+from swarmsync.protocol.messages import (
+    Ended,
+    Holding,
+    Join,
+    LogChunk,
+    LogChunks,
+    OutputSum,
+    Pulse,
+    Reports,
+    Started,
+    StreamSum,
+)
 
 REF = JobRef(7, 1)
 HUGE = (1 << 64) - 1
@@ -41,6 +52,10 @@ def join(**changes):
         ended(ref=JobRef(1, -1)),
         ended(stdout=StreamSum(HUGE, 0, "")),
         ended(stdout=StreamSum(1, 1, "\0")),
+        ended(stderr=StreamSum(2, 1, "a", "b\0")),
+        ended(outputs=(OutputSum("a\0b"),)),
+        ended(outputs=(OutputSum("ab"), OutputSum("a", 1, "\0"))),
+        Reports("s", 1, (Started(REF, 5), ended(message="\0").reports[0])),
         Reports("s", HUGE, ()),
         Reports("s", 1, (Started(REF, HUGE),)),
         Reports("s", 1, (Started(REF, 5, "image\0"),)),

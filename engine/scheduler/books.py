@@ -17,7 +17,7 @@ from engine.scheduler.cluster_view import ClusterView, Machine, Shape
 from engine.scheduler.fair_share import FairShare, dominant
 from engine.scheduler.limits import Gate, Limits
 from engine.scheduler.ranking import Policy, Standing, width
-from engine.scheduler.run_times import GUESS_MS, RunTimes, overdue_ms
+from engine.scheduler.run_times import GUESS_MS, OVERDUE, RunTimes
 from swarmsync.model.job import Waiting
 from swarmsync.model.limits import QueueLimits, UserLimits
 
@@ -233,7 +233,7 @@ class Books:
             if known is None:
                 end_ms = now_ms + GUESS_MS
             elif (end_ms := known.at_ms + known.bound_ms) <= now_ms:
-                end_ms = overdue_ms(known.at_ms, now_ms)
+                end_ms = known.at_ms + OVERDUE * max(now_ms - known.at_ms, 1)
             ends.append((end_ms, job_id))
         return ends
 

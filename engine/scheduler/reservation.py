@@ -12,6 +12,8 @@ from engine.scheduler.cluster_view import Machine, Shape
 from swarmsync.model.resources import NOTHING, Need
 
 LOOKED_AT_MAX: Final = 64
+#: And no further worker is looked at when so many jobs have been: where each has hundreds, one ends soon anyway.
+JOBS_LOOKED_AT_MAX: Final = 512
 
 #: Tells of placed jobs when they are expected to end, all of them later than now: (that time, job id) each.
 EndsOf: TypeAlias = Callable[[Iterable[int]], list[tuple[int, int]]]
@@ -51,21 +53,26 @@ def forecast(machine: Machine, need: Need, ends_of: EndsOf, now_ms: int) -> tupl
             return None
         shadow_ms, job_id = heappop(ends)
         free = free.plus(machine.holds[job_id])
-    while ends and ends[0][0] <= shadow_ms:  # what ends at the same moment is free by then, too
-        free = free.plus(machine.holds[heappop(ends)[1]])
+    for end_ms, job_id in ends:
+        if end_ms <= shadow_ms:  # what ends at the same moment is free by then, too
+            free = free.plus(machine.holds[job_id])
     return shadow_ms, free.minus(need)
 
 
 def earliest(shape: Shape, machines: Iterable[Machine], ends_of: EndsOf, now_ms: int) -> tuple[int, Machine] | None:
-    """Return when and on which worker the shape will have room first; of many workers the emptiest are looked at."""
+    """Return when and on which worker the shape will have room first; of many, those are looked at that lack least."""
     need = shape.need
     able = [m for m in machines if need.fits((view := m.view).capacity) and view.assignable]
     if shape.demands:
         able = [m for m in able if shape.admits(m.view)]
-    if len(able) > LOOKED_AT_MAX:
+    if len(able) > LOOKED_AT_MAX or sum(len(m.holds) for m in able) > JOBS_LOOKED_AT_MAX:
         able = nsmallest(LOOKED_AT_MAX, able, key=_missing_of(need))
     best: tuple[int, Machine] | None = None
+    looked_at = 0
     for machine in able:
+        if looked_at > JOBS_LOOKED_AT_MAX:
+            break
+        looked_at += len(machine.holds)
         seen = forecast(machine, shape.need, ends_of, now_ms)
         if seen is not None and (best is None or seen[0] < best[0]):
             best = seen[0], machine

@@ -17,7 +17,7 @@ GUESS_MS: Final = 3_600_000
 KEPT: Final = 100_000
 REMEMBERED: Final = 8  # run times of each user
 #: A job that outlives its estimate is taken to have run for so much of its time.
-_OVERDUE: Final = 2
+OVERDUE: Final = 2
 
 
 class RunTimes:
@@ -47,8 +47,3 @@ class RunTimes:
         if timeout is None:
             return hope, max(sum(last[:2]) // len(last[:2]), 1)
         return min(hope, timeout), timeout
-
-
-def overdue_ms(at_ms: int, now_ms: int) -> int:
-    """Return when a job is over that was placed at `at_ms` and should have been by now."""
-    return at_ms + _OVERDUE * max(now_ms - at_ms, 1)

@@ -55,7 +55,7 @@ decode_to_harvester: Final = _tolerant(msgspec.msgpack.Decoder(list[ToHarvester]
 decode_journal: Final = _tolerant(msgspec.msgpack.Decoder(list[JournalLine]).decode)
 decode_orders: Final = _tolerant(msgspec.msgpack.Decoder(Orders).decode)
 decode_receipt: Final = _tolerant(msgspec.msgpack.Decoder(Receipt).decode)
-_decode_from_worker: Final = _tolerant(msgspec.msgpack.Decoder(FromWorker).decode)
+_decode_from_worker: Final[Callable[[bytes], FromWorker]] = _tolerant(msgspec.msgpack.Decoder(FromWorker).decode)
 decode_to_worker: Final = _tolerant(msgspec.msgpack.Decoder(ToWorker).decode)
 
 

@@ -226,16 +226,18 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
         part = rows[start : start + SETTLED_AT_ONCE_MAX]
         numbers: dict[tuple[Any, ...], int] = {}
         kinds = [numbers.setdefault(_kind_of_end(entry), len(numbers) + 1) for entry in part]
-        won = await store.change(
-            sql("settle"),
-            guard,
+        each = [
             [entry.ref.job_id for entry in part],
             [entry.ref.fence for entry in part],
-            kinds,
             [entry.ran_ms for entry in part],
             [encode_json(entry.result).decode() if entry.result is not None else None for entry in part],
-            *zip(*numbers, strict=True),
-        )
+        ]
+        if len(numbers) == 1 and _is_plain_success(part[0]):
+            _, *words = next(iter(numbers))[:4]
+            won = await store.change(sql("settle_succeeded"), guard, *words, *each)
+        else:
+            ids, fences, *others = each
+            won = await store.change(sql("settle"), guard, ids, fences, kinds, *others, *zip(*numbers, strict=True))
         settled += [
             Settled(
                 JobRef(row["id"], row["fence"]),
@@ -247,6 +249,12 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
             for row in won
         ]
     return settled
+
+
+def _is_plain_success(entry: Settlement) -> bool:
+    return entry.state is JobState.SUCCEEDED and not (
+        entry.delay_ms or entry.tries or entry.crashes or entry.orders or entry.grown
+    )
 
 
 def _kind_of_end(entry: Settlement) -> tuple[Any, ...]:

@@ -22,15 +22,33 @@ SETTLE, DISPATCH = test_store_settle, test_store_dispatch
 BUGS: dict[str, tuple[str, str, str, Callable[..., Any], dict[str, Any]]] = {
     "a verdict counts for any attempt": (
         "settle", "WHERE j.id = i.id AND j.fence = i.fence AND", "WHERE j.id = i.id AND",
-        SETTLE.test_a_verdict_of_another_attempt_changes_nothing, {"fence": 2},
+        SETTLE.test_a_verdict_of_another_attempt_changes_nothing, {"fence": 2, "state": "failed"},
+    ),
+    "a success counts for any attempt": (
+        "settle_succeeded", "WHERE j.id = i.id AND j.fence = i.fence AND", "WHERE j.id = i.id AND",
+        SETTLE.test_a_verdict_of_another_attempt_changes_nothing, {"fence": 2, "state": "succeeded"},
+    ),
+    "a success is given to what is over": (
+        "settle_succeeded", "AND j.state = ANY ($1::text[])",
+        "AND (j.state = ANY ($1::text[]) OR j.finished_at IS NOT NULL)",
+        SETTLE.test_the_same_verdict_again_changes_nothing, {"again": "succeeded"},
+    ),
+    "a success is given to what waits": (
+        "settle_succeeded", "AND j.state = ANY ($1::text[])",
+        "AND (j.state = ANY ($1::text[]) OR j.state = 'queued')",
+        SETTLE.test_a_verdict_of_a_job_that_waits_changes_nothing, {"state": "succeeded"},
+    ),
+    "a success that was not told as begun has no beginning": (
+        "settle_succeeded", "j.started_at IS NULL AND i.ran_ms IS NOT NULL", "false",
+        SETTLE.test_a_success_is_written_alike_whatever_else_is_in_its_batch, {},
     ),
     "a verdict is given to what is over": (
         "settle", "AND j.state = ANY ($1::text[])", "AND (j.state = ANY ($1::text[]) OR j.finished_at IS NOT NULL)",
-        SETTLE.test_the_same_verdict_again_changes_nothing, {},
+        SETTLE.test_the_same_verdict_again_changes_nothing, {"again": "failed"},
     ),
     "a verdict is given to what waits": (
         "settle", "AND j.state = ANY ($1::text[])", "AND (j.state = ANY ($1::text[]) OR j.state = 'queued')",
-        SETTLE.test_a_verdict_of_a_job_that_waits_changes_nothing, {},
+        SETTLE.test_a_verdict_of_a_job_that_waits_changes_nothing, {"state": "failed"},
     ),
     "an end ignores the epoch of its order": (
         "settle", "j.orders_epoch = i.orders_epoch AND ", "",

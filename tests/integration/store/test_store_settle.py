@@ -57,6 +57,24 @@ async def test_ends_of_many_kinds_in_one_batch_keep_each_its_own(desk, verdict):
         assert (row["state"], row["message"], row["exit_code"]) == (state, message, more["exit_code"])
 
 
+async def test_a_success_is_written_alike_whatever_else_is_in_its_batch(desk, verdict):
+    """A batch of nothing but successes has a statement of its own."""
+    alone, beside, failed = [await desk.running() for _ in range(3)]
+    placed, beside_placed = await desk.placed(), await desk.placed()  # whose beginning was not told before their end
+    of_success = {"ran_ms": 30, "message": "exit code 0"}
+    answers = await jobs.settle(desk.engine, [verdict(alone, **of_success), verdict(placed, **of_success)])
+    mixed = [verdict(beside, **of_success), verdict(beside_placed, **of_success), verdict(failed, "failed")]
+    answers += [each for each in await jobs.settle(desk.engine, mixed) if each.ref != failed]
+    assert len({(each.worker_id, each.state, each.array_id, each.waited_for) for each in answers}) == 1
+    own = {"id", "since", "submitted_at", "offered_at", "started_at", "finished_at", "spec_id", "orders_seq"}
+    for one, other in ((alone, beside), (placed, beside_placed)):
+        rows = [dict(await desk.row(ref.job_id)) for ref in (one, other)]
+        assert all(row["started_at"] is not None and row["started_at"] <= row["finished_at"] for row in rows)
+        first, second = ({key: row[key] for key in row if key not in own} for row in rows)
+        assert first == second
+        assert await desk.events(one.job_id) == await desk.events(other.job_id)
+
+
 async def test_job_and_assignment_keep_reasons_of_their_own(desk, verdict):
     ref = await desk.running()
     own = {"outcome": "failed", "assignment_reason": "ExitCode", "assignment_message": "exit code 3"}
@@ -65,11 +83,12 @@ async def test_job_and_assignment_keep_reasons_of_their_own(desk, verdict):
     assert (row["reason"], kept["reason"], kept["message"]) == ("AttemptsExhausted", "ExitCode", "exit code 3")
 
 
-async def test_the_same_verdict_again_changes_nothing(desk, verdict):
+@pytest.mark.parametrize("again", ["failed", "succeeded"])
+async def test_the_same_verdict_again_changes_nothing(desk, verdict, again):
     ref = await desk.running()
     await settled(desk, verdict(ref))
     before = await desk.row(ref.job_id)
-    assert await settled(desk, verdict(ref, "failed", exit_code=9)) == {}
+    assert await settled(desk, verdict(ref, again, exit_code=9)) == {}
     assert await desk.row(ref.job_id) == before
     assert len(await desk.assignments(ref.job_id)) == 1
     assert [state for state, _ in await desk.events(ref.job_id)].count("succeeded") == 1
@@ -84,18 +103,20 @@ async def test_two_harvesters_give_one_verdict(desk, verdict):
     assert {len(await desk.assignments(ref.job_id)) for ref in refs} == {1}
 
 
+@pytest.mark.parametrize("state", ["failed", "succeeded"])
 @pytest.mark.parametrize("fence", [0, 2, 99])
-async def test_a_verdict_of_another_attempt_changes_nothing(desk, verdict, fence):
+async def test_a_verdict_of_another_attempt_changes_nothing(desk, verdict, fence, state):
     ref = await desk.running()
-    assert await settled(desk, verdict(JobRef(ref.job_id, fence))) == {}
+    assert await settled(desk, verdict(JobRef(ref.job_id, fence), state)) == {}
     assert await desk.state(ref.job_id) == "running"
     assert await desk.assignments(ref.job_id) == []
 
 
-async def test_a_verdict_of_a_job_that_waits_changes_nothing(desk, verdict):
+@pytest.mark.parametrize("state", ["failed", "succeeded"])
+async def test_a_verdict_of_a_job_that_waits_changes_nothing(desk, verdict, state):
     (queued,) = await desk.submit()
     (scheduled,) = await desk.submit(delay="1h")
-    assert await settled(desk, verdict(JobRef(queued, 0)), verdict(JobRef(scheduled, 0))) == {}
+    assert await settled(desk, verdict(JobRef(queued, 0), state), verdict(JobRef(scheduled, 0), state)) == {}
     assert (await desk.state(queued), await desk.state(scheduled)) == ("queued", "scheduled")
 
 

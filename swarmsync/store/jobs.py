@@ -21,6 +21,8 @@ from swarmsync.store.queries import sql
 
 #: Where each end is of a kind of its own, the work of one statement grows with the square.
 SETTLED_AT_ONCE_MAX: Final = 1_000
+#: What a sentence in a row may have.
+MESSAGE_MAX: Final = 4_096
 #: So many jobs are dispatched with their documents; of more, the Dispatcher asks for those that it does not know.
 DOCUMENTS_MAX: Final = 8
 _PLACED: Final = [state.value for state in PLACED]
@@ -224,18 +226,18 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
     settled: list[Settled] = []
     for start in range(0, len(rows), SETTLED_AT_ONCE_MAX):
         part = rows[start : start + SETTLED_AT_ONCE_MAX]
-        numbers: dict[tuple[Any, ...], int] = {}
-        kinds = [numbers.setdefault(_kind_of_end(entry), len(numbers) + 1) for entry in part]
         each = [
             [entry.ref.job_id for entry in part],
             [entry.ref.fence for entry in part],
             [entry.ran_ms for entry in part],
             [encode_json(entry.result).decode() if entry.result is not None else None for entry in part],
         ]
-        if len(numbers) == 1 and _is_plain_success(part[0]):
-            _, *words = next(iter(numbers))[:4]
+        words = _words_of_successes(part)
+        if words is not None:
             won = await store.change(sql("settle_succeeded"), guard, *words, *each)
         else:
+            numbers: dict[tuple[Any, ...], int] = {}
+            kinds = [numbers.setdefault(_kind_of_end(entry), len(numbers) + 1) for entry in part]
             ids, fences, *others = each
             won = await store.change(sql("settle"), guard, ids, fences, kinds, *others, *zip(*numbers, strict=True))
         settled += [
@@ -251,10 +253,17 @@ async def settle(store: Store, batch: Sequence[Settlement]) -> list[Settled]:
     return settled
 
 
-def _is_plain_success(entry: Settlement) -> bool:
-    return entry.state is JobState.SUCCEEDED and not (
-        entry.delay_ms or entry.tries or entry.crashes or entry.orders or entry.grown
-    )
+def _words_of_successes(part: Sequence[Settlement]) -> tuple[str, str, int | None] | None:
+    """Return reason, message and exit code where all succeeded in the same words and nothing else is to be noted."""
+    words = part[0].reason, part[0].message, part[0].exit_code
+    for entry in part:
+        if (
+            entry.state is not JobState.SUCCEEDED
+            or (entry.reason, entry.message, entry.exit_code) != words
+            or entry.delay_ms or entry.tries or entry.crashes or entry.orders or entry.grown
+        ):  # fmt: skip
+            return None
+    return words[0], words[1][:MESSAGE_MAX], words[2]
 
 
 def _kind_of_end(entry: Settlement) -> tuple[Any, ...]:
@@ -263,7 +272,7 @@ def _kind_of_end(entry: Settlement) -> tuple[Any, ...]:
     return (
         entry.state.value,
         entry.reason,
-        entry.message[:4096],
+        entry.message[:MESSAGE_MAX],
         entry.exit_code,
         entry.delay_ms,
         entry.tries,
@@ -271,7 +280,7 @@ def _kind_of_end(entry: Settlement) -> tuple[Any, ...]:
         entry.assignment_state,
         entry.outcome,
         entry.assignment_reason,
-        entry.assignment_message[:4096],
+        entry.assignment_message[:MESSAGE_MAX],
         *orders,
         *((grown.memory_bytes, grown.shape, grown.line) if grown else (None, None, None)),
     )

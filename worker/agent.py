@@ -364,8 +364,10 @@ class Agent:
         """Remove containers until none is left to remove; a few at a time, since Docker does a few at a time."""
         try:
             while self._removable:
-                with contextlib.suppress(RuntimeProblem):  # the next start of an agent finds and reports it again
+                try:
                     await self._runtime.remove(self._removable.popleft())
+                except RuntimeProblem:
+                    continue  # the next start of an agent finds and reports it again
         finally:
             self._removers -= 1
 

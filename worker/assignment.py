@@ -155,18 +155,16 @@ class Assignment:
         if self._missing:
             return End(EndReason.INPUT_MISSING, self._missing, None), None
         while True:
-            match steps.next_step(self._seen, stop_wanted=self._stop is not None):
-                case Step.CREATE:
-                    await self._prepare(self._create())
-                case Step.START:
-                    await self._prepare(self._start())
-                case Step.WATCH:
-                    return await self._watch()
-                case Step.REPORT:
-                    if self._seen is Seen.EXITED:
-                        return await self._watch()
-                    reason = self._stop.reason if self._stop is not None else EndReason.CANCELLED_BY_USER
-                    return steps.never_started(reason), None
+            step = steps.next_step(self._seen, stop_wanted=self._stop is not None)
+            if step is Step.CREATE:
+                await self._prepare(self._create())
+            elif step is Step.START:
+                await self._prepare(self._start())
+            elif step is Step.WATCH or self._seen is Seen.EXITED:
+                return await self._watch()
+            else:
+                reason = self._stop.reason if self._stop is not None else EndReason.CANCELLED_BY_USER
+                return steps.never_started(reason), None
 
     async def _prepare(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a step that a stop may interrupt; our own coroutine is what is cancelled, and it goes on after that."""

@@ -6,8 +6,9 @@ which each stream is in PostgreSQL; all beyond is sent again. Memory is bounded:
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import Struct
@@ -35,7 +36,8 @@ CHUNKS_MAX: Final = 256
 AHEAD_MAX: Final = 2 << 20
 REFS_MAX: Final = 500
 CHECK_S: Final = 30.0
-_NOTHING: Final = sha256().hexdigest()
+_NO_ENDS: Final[Mapping[int, int]] = MappingProxyType({})
+_SILENT: Final = StreamSum(0, 0, sha256().hexdigest())
 
 
 class Stream:
@@ -88,9 +90,9 @@ class Stream:
 
     @property
     def sum(self) -> StreamSum:
-        return StreamSum(
-            self.size, self.kept, _NOTHING if self._hash is None else self._hash.hexdigest(), self._kept_sha256
-        )
+        if self._hash is None:
+            return _SILENT
+        return StreamSum(self.size, self.kept, self._hash.hexdigest(), self._kept_sha256)
 
 
 class OutputSender(Struct):
@@ -111,12 +113,9 @@ class OutputSender(Struct):
 
     async def open(self, ref: JobRef, *, adopted: bool) -> tuple[Stream, Stream]:
         """Begin the two streams of an assignment; for an adopted one, ask Core what it has already."""
-        ends = {1: 0, 2: 0}
-        if adopted:
-            ends |= {stream: end for _, stream, end in (await self._ends((ref,))).ends}
-        pair = Stream(ref, 1, ends[1]), Stream(ref, 2, ends[2])
-        for stream in pair:
-            self.streams[ref, stream.number] = stream
+        ends = {stream: end for _, stream, end in (await self._ends((ref,))).ends} if adopted else _NO_ENDS
+        pair = Stream(ref, 1, ends.get(1, 0)), Stream(ref, 2, ends.get(2, 0))
+        self.streams[ref, 1], self.streams[ref, 2] = pair
         return pair
 
     async def compare(self, ended: Iterable[Ended]) -> None:

@@ -20,15 +20,15 @@ from bench.peer_programs import WORKERS, Measured, Peer, alone, program
 from swarmsync.embedded import running
 
 BATCH: Final = 500
+#: How often it is looked whether all is done: each look at a table costs what the peer could have had.
+LOOK_S: Final = 0.05
 
 
-async def _queue(
-    url: str, pending: str, submit: Callable[[int], Any], jobs: int, singles: int, pause_s: float = 0.002
-) -> Measured:
+async def _queue(url: str, pending: str, submit: Callable[[int], Any], jobs: int, singles: int) -> Measured:
     """Drive a queue whose table is empty (`pending` is false) when all is done."""
     connection = await asyncpg.connect(url)
 
-    async def drained() -> None:
+    async def drained(pause_s: float = 0.002) -> None:
         deadline = time.monotonic() + 240
         while await connection.fetchval(pending):
             if time.monotonic() > deadline:
@@ -39,7 +39,7 @@ async def _queue(
     await drained()
     began = time.perf_counter()
     await submit(jobs)
-    await drained()
+    await drained(LOOK_S)
     took_s = time.perf_counter() - began
     alone = []
     for _ in range(singles):
@@ -159,7 +159,7 @@ def _nothing(_value: int) -> None:
 
 PEERS: Final = {
     "pgqueuer": Peer(
-        "queue in PostgreSQL, durable; lists and batches of 500, one worker", 20_000, pgqueuer, "pgqueuer", turns=5
+        "queue in PostgreSQL, durable; lists and batches of 500, one worker", 60_000, pgqueuer, "pgqueuer", turns=5
     ),
     "Ray": Peer("remote functions, not durable; 2 cpus", 5_000, ray, "ray"),
     "Dask": Peer("remote functions, not durable; 2 processes", 2_000, dask, "distributed"),

@@ -20,6 +20,8 @@ from swarmsync.client import Client
 from swarmsync.embedded import load_secrets, plan_postgres
 
 BATCH: Final = 1_000
+#: Each look is a query that takes from what is measured.
+LOOK_S: Final = 0.1
 WORKERS: Final = 8
 WORKER_CPUS: Final = 1_500
 SPEC: Final = {"image": "simulated"}
@@ -98,7 +100,7 @@ async def all_over(connection: asyncpg.Connection, timeout_s: float = 600) -> No
     while await connection.fetchval(_OPEN):
         if time.monotonic() > deadline:
             raise TimeoutError("the jobs did not end")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(LOOK_S)  # when it was over, the rows themselves say
 
 
 def cpu_s(there: Core) -> dict[str, float]:

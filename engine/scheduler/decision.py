@@ -21,14 +21,14 @@ class Decision:
         self._books = books
         self._telling = telling
         self.keeping = Keeping(books, self._woken)
-        self._heads: list[tuple[tuple[Any, ...], int, Shape]] = []
+        self._heads: list[tuple[tuple[Any, ...], int, Shape, Line]] = []  # of each awake shape its first line
         self._order = 0
 
     def _woken(self, shape: Shape) -> None:
         line = self._books.top(shape)
         if line is not None and line.rank is not None:
             self._order += 1
-            heappush(self._heads, (line.rank, self._order, shape))
+            heappush(self._heads, (line.rank, self._order, shape, line))
 
     def _emptied(self, line: Line, effects: list[ToDispatcher]) -> None:
         if self._books.emptied(line):
@@ -54,23 +54,15 @@ class Decision:
             self._books.awake.pop(shape, None)
         else:
             self._order += 1
-            self._heads.append((line.rank, self._order, shape))
+            self._heads.append((line.rank, self._order, shape, line))
 
     def _in_order(self, places: int, effects: list[ToDispatcher]) -> int:
         """Place best-first until the first line that has no room; return how many placements are left."""
         books, heads, keeping = self._books, self._heads, self.keeping
-        following: Line | None = None  # the first of its shape, as far as that is known already
         while heads and places > 0:
-            rank, _, shape = heads[0]
-            line = following if following is not None and following.shape is shape else books.top(shape)
-            following = None
-            if line is None or line.rank is None:
-                heappop(heads)
-                books.awake.pop(shape, None)
-                continue
-            if line.rank > rank:
-                self._order += 1
-                heapreplace(heads, (line.rank, self._order, shape))
+            rank, _, shape, line = heads[0]
+            if line.rank is not rank:
+                self._renew_first(shape)
                 continue
             if keeping.reserved is not None:
                 if keeping.goes_after(line):
@@ -91,11 +83,19 @@ class Decision:
                 continue
             self._put(line, machine, effects)
             places -= 1
-            if heads and heads[0][2] is shape and (following := books.top(shape)) is not None:
-                assert following.rank is not None
-                self._order += 1
-                heapreplace(heads, (following.rank, self._order, shape))
+            if heads and heads[0][2] is shape:
+                self._renew_first(shape)
         return places
+
+    def _renew_first(self, shape: Shape) -> None:
+        """Rank the shape that stands first by the line that is its first by now."""
+        line = self._books.top(shape)
+        if line is None or line.rank is None:
+            heappop(self._heads)
+            self._books.awake.pop(shape, None)
+        else:
+            self._order += 1
+            heapreplace(self._heads, (line.rank, self._order, shape, line))
 
     def _put(self, line: Line, machine: Machine, effects: list[ToDispatcher]) -> None:
         """Place the head of the first line of its shape's queue."""
@@ -163,7 +163,7 @@ class Decision:
             books.awake.pop(shape, None)
         for _, _, line in candidates:
             books.queue(line)
-        for _, _, shape in self._heads:
+        for _, _, shape, _ in self._heads:
             books.wake(shape)
 
     def _candidates(self) -> list[tuple[tuple[Any, ...], int, Line]]:
@@ -190,7 +190,7 @@ class Decision:
                 heappop(heads)
             else:
                 self._order += 1
-                heapreplace(heads, (following.rank, self._order, shape))
+                heapreplace(heads, (following.rank, self._order, shape, following))
         for line in kept:
             awake = line.shape in books.awake
             books.queue(line)

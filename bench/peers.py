@@ -21,7 +21,7 @@ from swarmsync.embedded import running
 
 BATCH: Final = 500
 #: How often it is looked whether all is done: each look at a table costs what the peer could have had.
-LOOK_S: Final = 0.05
+LOOK_S: Final = 0.02
 
 
 async def _queue(url: str, pending: str, submit: Callable[[int], Any], jobs: int, singles: int) -> Measured:

@@ -364,7 +364,7 @@ class Agent:
         """Remove containers until none is left to remove; a few at a time, since Docker does a few at a time."""
         try:
             while self._removable:
-                try:
+                try:  # suppressing would make two objects and a frame for each
                     await self._runtime.remove(self._removable.popleft())
                 except RuntimeProblem:
                     continue  # the next start of an agent finds and reports it again

@@ -6,9 +6,8 @@ which each stream is in PostgreSQL; all beyond is sent again. Memory is bounded:
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import Struct
@@ -17,6 +16,7 @@ from swarmsync.bus import Bus
 from swarmsync.errors import Unavailable
 from swarmsync.model.files import FIRST_OUTPUT_STREAM
 from swarmsync.model.job import JobRef
+from swarmsync.model.result import EMPTY_SHA256
 from swarmsync.protocol import codec, subjects
 from swarmsync.protocol.messages import (
     AskLogEnds,
@@ -36,8 +36,7 @@ CHUNKS_MAX: Final = 256
 AHEAD_MAX: Final = 2 << 20
 REFS_MAX: Final = 500
 CHECK_S: Final = 30.0
-_NO_ENDS: Final[Mapping[int, int]] = MappingProxyType({})
-_SILENT: Final = StreamSum(0, 0, sha256().hexdigest())
+_SILENT: Final = StreamSum(0, 0, EMPTY_SHA256)
 
 
 class Stream:
@@ -113,7 +112,7 @@ class OutputSender(Struct):
 
     async def open(self, ref: JobRef, *, adopted: bool) -> tuple[Stream, Stream]:
         """Begin the two streams of an assignment; for an adopted one, ask Core what it has already."""
-        ends = {stream: end for _, stream, end in (await self._ends((ref,))).ends} if adopted else _NO_ENDS
+        ends = {stream: end for _, stream, end in (await self._ends((ref,))).ends} if adopted else {}
         pair = Stream(ref, 1, ends.get(1, 0)), Stream(ref, 2, ends.get(2, 0))
         self.streams[ref, 1], self.streams[ref, 2] = pair
         return pair

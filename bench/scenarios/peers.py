@@ -24,7 +24,7 @@ from swarmsync.client import Client
 
 #: Quick or not: share of each peer's jobs, single jobs, our jobs.
 #: A run shall take some seconds, so that its first and last half second count little.
-_SIZES: Final = {True: (0.1, 5, 2_000), False: (1.0, 60, 60_000)}
+_SIZES: Final = {True: (0.1, 5, 6_000), False: (1.0, 60, 60_000)}
 OURS: Final = "SwarmSync"
 
 

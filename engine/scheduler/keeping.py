@@ -9,10 +9,11 @@ from typing import Any, Final
 from engine.scheduler.backlog import Line
 from engine.scheduler.books import Books
 from engine.scheduler.cluster_view import Machine, Shape
-from engine.scheduler.reservation import Reservation, earliest, forecast
+from engine.scheduler.reservation import Reservation, earliest, emptiest, forecast
 
 MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
 TRIED_MAX: Final = 8
+MANY_JOBS: Final = 512  # with more of them placed, which worker has room first is worked out only where it matters
 REVIEW_MS: Final = 60_000  # so often is looked whether time alone has put another job first
 
 
@@ -45,6 +46,9 @@ class Keeping:
         """Give up a reservation whose job or worker is gone, or whose job met a limit."""
         held = self.reserved
         if held is None:
+            return
+        if held.rough and not self._alone:
+            self.release()
             return
         line = self._books.backlog.lines.get(held.line_name)
         machine = self._books.cluster.machines.get(held.worker_id)
@@ -81,7 +85,19 @@ class Keeping:
         for shape in [shape for shape in self._books.awake if shape not in before]:
             self._woken(shape)
 
-    def reserve(self, line: Line) -> bool:
+    @property
+    def _alone(self) -> bool:
+        """Whether all that waits is of one line: nobody could pass its first job, whichever worker is kept for it."""
+        return len(self._books.backlog.lines) == 1
+
+    def foresee(self) -> None:
+        """Keep the right worker, before somebody is told what another job would meet."""
+        held = self.reserved
+        line = None if held is None or not held.rough else self._books.backlog.lines.get(held.line_name)
+        if line is not None and line.rank is not None:
+            self.reserve(line, exactly=True)
+
+    def reserve(self, line: Line, *, exactly: bool = False) -> bool:
         """Keep a worker for the first job of this line, which has no room now; False when no worker could be kept."""
         books = self._books
         assert line.rank is not None
@@ -89,16 +105,21 @@ class Keeping:
             return False
         if len(books.cluster.machines) > MANY_WORKERS:
             self._seek_ms = books.now_ms + len(books.cluster.machines) // 8
-        found = earliest(line.shape, books.cluster.machines.values(), books.ends_of, books.now_ms)
-        if found is None:
+        machines = books.cluster.machines.values()
+        rough = self._alone and len(books.assigned) > MANY_JOBS and not exactly
+        if rough:
+            machine = emptiest(line.shape, machines)
+        else:
+            found = earliest(line.shape, machines, books.ends_of, books.now_ms)
+            machine = None if found is None else found[1]
+        if machine is None:
             return False
         if self.reserved is not None:
             self.release()
         head = books.backlog.head(line)
         assert head is not None
-        machine = found[1]
         books.cluster.reserve(machine)
-        self.reserved = Reservation(line.name, head[1], line.rank, line.shape, machine.view.worker_id)
+        self.reserved = Reservation(line.name, head[1], line.rank, line.shape, machine.view.worker_id, rough=rough)
         self.seek = False
         return True
 

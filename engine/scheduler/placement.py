@@ -129,6 +129,8 @@ class Scheduler:
         if self._left_out and len(books.backlog) <= self._backlog_jobs_max // 2:
             self._left_out, self.wants_resync = False, True
         self._telling.tell(self.reserved, effects)
+        if asked:
+            self._decision.keeping.foresee()
         effects += [Answer(ask.reply, why.answer(books, self.reserved, ask)) for ask in asked]
         return effects
 

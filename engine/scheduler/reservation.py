@@ -12,17 +12,17 @@ from engine.scheduler.cluster_view import Machine, Shape
 from swarmsync.model.resources import NOTHING, Need
 
 LOOKED_AT_MAX: Final = 64
-#: And no further worker is looked at when so many jobs have been: where each has hundreds, one ends soon anyway.
-JOBS_LOOKED_AT_MAX: Final = 512
 
 #: Tells of placed jobs when they are expected to end, all of them later than now: (that time, job id) each.
 EndsOf: TypeAlias = Callable[[Iterable[int]], list[tuple[int, int]]]
 
 
 class Reservation:
-    __slots__ = ("extra", "fresh", "job_id", "line_name", "rank", "shadow_ms", "shape", "worker_id")
+    __slots__ = ("extra", "fresh", "job_id", "line_name", "rank", "rough", "shadow_ms", "shape", "worker_id")
 
-    def __init__(self, line_name: int, job_id: int, rank: tuple[Any, ...], shape: Shape, worker_id: int) -> None:
+    def __init__(
+        self, line_name: int, job_id: int, rank: tuple[Any, ...], shape: Shape, worker_id: int, *, rough: bool
+    ) -> None:
         self.line_name = line_name
         self.job_id = job_id
         self.rank = rank
@@ -30,6 +30,7 @@ class Reservation:
         self.worker_id = worker_id
         self.shadow_ms = 0
         self.extra = NOTHING
+        self.rough = rough  # nobody waited who could pass, so it was not worked out which worker is the best
         self.fresh = False  # shadow and extra are of this turn
 
     def allows(self, need: Need, end_ms: int) -> bool:
@@ -60,23 +61,27 @@ def forecast(machine: Machine, need: Need, ends_of: EndsOf, now_ms: int) -> tupl
 
 
 def earliest(shape: Shape, machines: Iterable[Machine], ends_of: EndsOf, now_ms: int) -> tuple[int, Machine] | None:
-    """Return when and on which worker the shape will have room first; of many, those are looked at that lack least."""
-    need = shape.need
-    able = [m for m in machines if need.fits((view := m.view).capacity) and view.assignable]
-    if shape.demands:
-        able = [m for m in able if shape.admits(m.view)]
-    if len(able) > LOOKED_AT_MAX or sum(len(m.holds) for m in able) > JOBS_LOOKED_AT_MAX:
-        able = nsmallest(LOOKED_AT_MAX, able, key=_missing_of(need))
+    """Return when and on which worker the shape will have room first; of many workers the emptiest are looked at."""
+    able = _able(shape, machines)
+    if len(able) > LOOKED_AT_MAX:
+        able = nsmallest(LOOKED_AT_MAX, able, key=_missing_of(shape.need))
     best: tuple[int, Machine] | None = None
-    looked_at = 0
     for machine in able:
-        if looked_at > JOBS_LOOKED_AT_MAX:
-            break
-        looked_at += len(machine.holds)
         seen = forecast(machine, shape.need, ends_of, now_ms)
         if seen is not None and (best is None or seen[0] < best[0]):
             best = seen[0], machine
     return best
+
+
+def emptiest(shape: Shape, machines: Iterable[Machine]) -> Machine | None:
+    """Return the worker that lacks least of what the shape needs: what `earliest` would look at first."""
+    return min(_able(shape, machines), key=_missing_of(shape.need), default=None)
+
+
+def _able(shape: Shape, machines: Iterable[Machine]) -> list[Machine]:
+    need = shape.need
+    able = [m for m in machines if need.fits((view := m.view).capacity) and view.assignable]
+    return [m for m in able if shape.admits(m.view)] if shape.demands else able
 
 
 def _missing_of(need: Need) -> Callable[[Machine], float]:

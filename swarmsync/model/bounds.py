@@ -4,7 +4,7 @@ PostgreSQL's columns are the reason: a number that no column holds, or a text wi
 whole batch, and with it every honest worker's news. Bounds are checked when bytes are decoded, not on construction.
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta
 
@@ -17,11 +17,13 @@ Small: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 ExitStatus: TypeAlias = Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
 #: Unix milliseconds, until the year 2248.
 TimeMs: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 43)]
+#: What PostgreSQL stores.
+NO_NUL: Final = r"^[^\x00]*$"
 #: Names, digests, versions.
-Word: TypeAlias = Annotated[str, Meta(max_length=256, pattern=r"^[^\x00]*$")]
+Word: TypeAlias = Annotated[str, Meta(max_length=256, pattern=NO_NUL)]
 #: Sentences for people.
-Sentence: TypeAlias = Annotated[str, Meta(max_length=16_384, pattern=r"^[^\x00]*$")]
-#: The same for what a flood of messages is made of: to match a pattern five times costs two thirds of decoding an end.
-#: Who decodes these looks for NULs itself (`codec.py`).
-BareWord: TypeAlias = Annotated[str, Meta(max_length=256)]
-BareSentence: TypeAlias = Annotated[str, Meta(max_length=16_384)]
+Sentence: TypeAlias = Annotated[str, Meta(max_length=16_384, pattern=NO_NUL)]
+#: The same two without a look for NULs, for the ends of jobs: to match a pattern five times is two thirds of decoding
+#: one. Whoever decodes ends looks for NULs in all of their texts at once (`codec.py`).
+UncheckedWord: TypeAlias = Annotated[str, Meta(max_length=256)]
+UncheckedSentence: TypeAlias = Annotated[str, Meta(max_length=16_384)]

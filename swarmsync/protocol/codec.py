@@ -60,12 +60,12 @@ decode_to_worker: Final = _tolerant(msgspec.msgpack.Decoder(ToWorker).decode)
 
 
 def decode_from_worker(data: bytes) -> FromWorker:
-    """Read what a worker says. A NUL in any of its texts is refused: PostgreSQL stores none."""
+    """Read what a worker says. What PostgreSQL does not store is refused: of ends, a NUL in one of the texts here."""
     word = _decode_from_worker(data)
     if isinstance(word, Reports):
         for report in word.reports:
-            if isinstance(report, Ended) and "\0" in "".join(report.bare()):
-                raise DecodeError("a text with a NUL in it")
+            if isinstance(report, Ended) and "\0" in "".join(report.unchecked()):
+                raise DecodeError(f"a text with a NUL in it, in the end of {report.ref}")
     return word
 
 

@@ -9,7 +9,17 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from swarmsync.model.bounds import Amount, BareSentence, BareWord, ExitStatus, Id, Sentence, TimeMs, Word
+from swarmsync.model.bounds import (
+    NO_NUL,
+    Amount,
+    ExitStatus,
+    Id,
+    Sentence,
+    TimeMs,
+    UncheckedSentence,
+    UncheckedWord,
+    Word,
+)
 from swarmsync.model.job import JobRef, Waiting
 from swarmsync.model.lifecycle import AssignmentState, Eligibility, EndReason, Liveness, WaitReason
 from swarmsync.model.limits import QueueLimits, UserLimits
@@ -251,7 +261,7 @@ class RunJob(_Word, frozen=True):
     array_size: int | None = None
     secrets: tuple[SecretValue, ...] = ()
     missing: str = ""
-    image: str = ""  # what the first attempt's tag meant: NAME@DIGEST; empty: the spec's own
+    image: str = ""  # what the first attempt's tag meant: NAME@DIGEST; empty: the spec's own; checked when it was told
     user_id: int = 0  # whose job it is: what is kept between containers is not kept between users
 
 
@@ -376,8 +386,8 @@ class StreamSum(_Word, frozen=True):
 
     size: Amount = 0
     kept: Amount = 0
-    sha256: BareWord = ""
-    kept_sha256: BareWord = ""  # only of a stream that was cut
+    sha256: UncheckedWord = ""
+    kept_sha256: UncheckedWord = ""  # only of a stream that was cut
 
     @property
     def truncated(self) -> bool:
@@ -387,9 +397,9 @@ class StreamSum(_Word, frozen=True):
 class OutputSum(_Word, frozen=True):
     """One output, collected: the length and SHA-256 of its tar, and how many files with how many bytes are in it."""
 
-    name: Annotated[str, Meta(max_length=128)]
+    name: Annotated[str, Meta(max_length=128, pattern=NO_NUL)]
     size: Amount = 0
-    sha256: Annotated[str, Meta(max_length=64)] = ""
+    sha256: Annotated[str, Meta(max_length=64, pattern=NO_NUL)] = ""
     files: Amount = 0
     bytes: Amount = 0
 
@@ -399,7 +409,7 @@ class Ended(_Word, frozen=True):
 
     ref: JobRef
     reason: EndReason
-    message: BareSentence
+    message: UncheckedSentence
     at_ms: TimeMs
     exit_code: ExitStatus | None = None
     started_ms: TimeMs | None = None
@@ -410,13 +420,10 @@ class Ended(_Word, frozen=True):
     spent: Spent = Spent()
     outputs: tuple[OutputSum, ...] = ()
 
-    def bare(self) -> list[str]:
-        """Return all texts whose bounds say nothing of NULs."""
+    def unchecked(self) -> tuple[str, ...]:
+        """Return all texts in which nobody has looked for NULs."""
         out, err = self.stdout, self.stderr
-        texts = [self.message, out.sha256, out.kept_sha256, err.sha256, err.kept_sha256]
-        for output in self.outputs:
-            texts += [output.name, output.sha256]
-        return texts
+        return self.message, out.sha256, out.kept_sha256, err.sha256, err.kept_sha256
 
 
 Report: TypeAlias = Started | Progress | Ended

@@ -257,11 +257,9 @@ def _words_of_successes(part: Sequence[Settlement]) -> tuple[str, str, int | Non
     """Return reason, message and exit code where all succeeded in the same words and nothing else is to be noted."""
     words = part[0].reason, part[0].message, part[0].exit_code
     for entry in part:
-        if (
-            entry.state is not JobState.SUCCEEDED
-            or (entry.reason, entry.message, entry.exit_code) != words
-            or entry.delay_ms or entry.tries or entry.crashes or entry.orders or entry.grown
-        ):  # fmt: skip
+        alike = entry.state is JobState.SUCCEEDED and (entry.reason, entry.message, entry.exit_code) == words
+        more = entry.delay_ms or entry.tries or entry.crashes or entry.orders or entry.grown
+        if not alike or more:
             return None
     return words[0], words[1][:MESSAGE_MAX], words[2]
 

@@ -1,5 +1,7 @@
 """Numbers and texts from workers that no column of PostgreSQL holds are refused when they are decoded."""
 
+from enum import StrEnum
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from swarmsync.model.resources import Need
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec
 from swarmsync.protocol.messages import (
+    CheckOutput,
     Ended,
     Holding,
     Join,
@@ -37,9 +40,25 @@ def join(**changes):
     return Join("s", msgspec.structs.replace(WorkerOffer("w1", Need()), **changes), ())
 
 
+def texts_of(word):
+    """Every text in a word, however deep."""
+    if isinstance(word, str):
+        return [] if isinstance(word, StrEnum) else [word]
+    if isinstance(word, msgspec.Struct):
+        return [text for name in word.__struct_fields__ for text in texts_of(getattr(word, name))]
+    return [text for part in word for text in texts_of(part)] if isinstance(word, tuple) else []
+
+
+def test_an_end_names_all_of_its_texts_that_no_pattern_looks_at():
+    streams = {"stdout": StreamSum(2, 1, "a", "b"), "stderr": StreamSum(2, 1, "c", "d")}
+    (end,) = ended(message="m", outputs=(OutputSum("o", 1, "p"),), **streams).reports
+    assert sorted((*end.unchecked(), "o", "p")) == sorted(texts_of(end))
+
+
 @pytest.mark.parametrize(
     "word",
     [
+        CheckOutput("s", REF, 3, OutputSum("a\0")),
         ended(at_ms=HUGE),
         ended(at_ms=-1),
         ended(started_ms=1 << 50),
@@ -78,6 +97,15 @@ def test_beyond_the_columns(word):
         codec.decode_from_worker(codec.encode(word))
 
 
-@pytest.mark.parametrize("word", [ended(), ended(exit_code=-1, at_ms=1 << 43), chunk(offset=1 << 62), join()])
+@pytest.mark.parametrize(
+    "word",
+    [
+        ended(),
+        ended(exit_code=-1, at_ms=1 << 43),
+        chunk(offset=1 << 62),
+        join(),
+        CheckOutput("s", REF, 3, OutputSum("a")),
+    ],
+)
 def test_within(word):
     assert codec.decode_from_worker(codec.encode(word)) == word

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine.scheduler import keeping
 from engine.scheduler.fair_share import dominant
 from engine.scheduler.placement import REPORT_MS, Scheduler
 from engine.scheduler.ranking import Standing, aged
@@ -233,9 +234,11 @@ TestSchedulerAndList = SchedulerAndList.TestCase
 TestSchedulerAndList.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
+@pytest.mark.parametrize("many_jobs", [0, keeping.MANY_JOBS])
 @pytest.mark.parametrize("seed", range(30))
-def test_a_busy_day(seed):
+def test_a_busy_day(seed, many_jobs, monkeypatch):
     """The same model under many more, and more likely, events than Hypothesis tries."""
+    monkeypatch.setattr(keeping, "MANY_JOBS", many_jobs)
     chance = random.Random(seed)
     model = SchedulerAndList()
     for _ in range(200):

@@ -1,0 +1,72 @@
+"""Which worker is kept for a job that waits for room, where so many jobs are placed that not all are looked at always."""
+
+import pytest
+
+from engine.scheduler.keeping import MANY_JOBS
+from engine.scheduler.placement import Scheduler
+from swarmsync.model import explanation
+from swarmsync.model.job import Waiting
+from swarmsync.model.resources import Need
+from swarmsync.model.rules import Rules
+from swarmsync.model.worker import WorkerView
+from swarmsync.protocol.messages import Answer, Ask, AssignmentEnded, JobsSubmitted, Place, WorkerJoined
+
+DAY_MS, SECOND_MS = 86_400_000, 1_000
+GIB = 1 << 30
+FULL, FREE_SOON = 1, 2
+URGENT = 5_000
+
+
+def job(job_id, cpus_milli, timeout_ms, priority=50):
+    line = (cpus_milli << 40) + (timeout_ms << 8) + priority
+    rules = Rules(timeout_ms=timeout_ms)
+    return Waiting(job_id, cpus_milli, Need(cpus_milli, 1 << 20), priority, 1, "default", line, rules)
+
+
+class Cluster:
+    """One worker full of small jobs for a day, which lacks least; another that is free within two seconds."""
+
+    def __init__(self):
+        self.core, self.now_ms, self.placed = Scheduler(), 0, {}
+        self.turn(WorkerJoined(WorkerView(FULL, "full", Need(64_000, 640 * GIB))))
+        self.turn(JobsSubmitted(tuple(job(number, 75, DAY_MS) for number in range(1, MANY_JOBS + 100))))
+        left = self.core.cluster.machines[FULL].cpus_milli
+        self.turn(JobsSubmitted((job(4_000, left, DAY_MS),)))
+        self.turn(WorkerJoined(WorkerView(FREE_SOON, "free soon", Need(32_000, 640 * GIB))))
+        self.turn(JobsSubmitted((job(4_001, 16_000, SECOND_MS), job(4_002, 16_000, 2 * SECOND_MS))))
+        assert {self.placed[4_000], self.placed[4_001], self.placed[4_002]} == {FULL, FREE_SOON}
+
+    def turn(self, *events):
+        effects = self.core.handle(events, now_ms=self.now_ms, places_max=5_000)
+        self.placed |= {effect.job_id: effect.worker_id for effect in effects if isinstance(effect, Place)}
+        return effects
+
+    def ends(self, job_id, at_ms):
+        self.now_ms = at_ms
+        self.turn(AssignmentEnded(job_id, FREE_SOON, at_ms))
+
+
+WANTED = job(URGENT, 32_000, DAY_MS, priority=90)
+OTHERS = tuple(job(number, 1_000, DAY_MS, priority=10) for number in range(6_000, 6_100))
+
+
+@pytest.mark.parametrize("turns", [[(WANTED,), OTHERS], [(WANTED, *OTHERS)], [OTHERS, (WANTED,)]])
+def test_others_do_not_pass_an_urgent_job_on_the_worker_that_has_room_first(turns):
+    cluster = Cluster()
+    for jobs in turns:
+        cluster.turn(JobsSubmitted(jobs))
+    assert (cluster.core.reserved.job_id, cluster.core.reserved.worker_id) == (URGENT, FREE_SOON)
+    cluster.ends(4_001, SECOND_MS)
+    assert not any(other.job_id in cluster.placed for other in OTHERS)
+    cluster.ends(4_002, 2 * SECOND_MS)
+    assert cluster.placed[URGENT] == FREE_SOON
+
+
+def test_while_nobody_could_pass_any_worker_is_kept_and_whoever_asks_hears_of_the_right_one():
+    cluster = Cluster()
+    cluster.turn(JobsSubmitted((WANTED,)))
+    assert cluster.core.reserved.rough
+    cluster.turn(Ask("r", "plan", OTHERS[0]))
+    assert (cluster.core.reserved.worker_id, cluster.core.reserved.rough) == (FREE_SOON, False)
+    (answer,) = [effect for effect in cluster.turn(Ask("r", "why", WANTED)) if isinstance(effect, Answer)]
+    assert explanation.read(answer.text).start_in_ms == 2 * SECOND_MS

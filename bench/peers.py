@@ -161,8 +161,8 @@ PEERS: Final = {
     "pgqueuer": Peer(
         "queue in PostgreSQL, durable; lists and batches of 500, one worker", 60_000, pgqueuer, "pgqueuer", turns=5
     ),
-    "Ray": Peer("remote functions, not durable; 2 cpus", 5_000, ray, "ray"),
-    "Dask": Peer("remote functions, not durable; 2 processes", 2_000, dask, "distributed"),
+    "Ray": Peer("remote functions, not durable; 2 cpus", 5_000, ray, "ray", turns=3),
+    "Dask": Peer("remote functions, not durable; 2 processes", 2_000, dask, "distributed", turns=3),
     "arq": Peer("queue in Valkey, not fsynced; one worker, 100 at a time", 2_000, peers_on_valkey.arq, "arq"),
     "RQ": Peer("queue in Valkey, not fsynced; two workers that do not fork", 2_000, peers_on_valkey.rq, "rq"),
     "Celery": Peer("queue in Valkey, not fsynced; prefork 2", 2_000, peers_on_valkey.celery, "celery"),
@@ -173,6 +173,7 @@ PEERS: Final = {
         300,
         peer_slurm.slurm,
         programs=peer_slurm.PROGRAMS,
+        turns=3,
     ),
 }
 

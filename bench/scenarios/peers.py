@@ -3,8 +3,8 @@
 Ours: a batch of jobs through HTTP, placed on simulated workers, to the verdict in PostgreSQL (three durable states a
 job); alone: from the request until the client, which waits, has the verdict. What the peers do is in their column;
 only pgqueuer and procrastinate are durable as ours is, and none of the quick ones places anything. Our rounds stand
-before and after each peer's, and it is compared with these, so that the machine's drift is in both; pgqueuer, which is
-as quick, takes five turns.
+before and after each peer's, and it is compared with these, so that the machine's drift is in both. Some take several
+turns: single ones differ by a third here.
 """
 
 import statistics

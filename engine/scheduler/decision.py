@@ -20,7 +20,7 @@ class Decision:
     def __init__(self, books: Books, telling: Telling) -> None:
         self._books = books
         self._telling = telling
-        self.keeping = Keeping(books, self._woken)
+        self.keeping = Keeping(books, self._woken, self._stand)
         self._heads: list[tuple[tuple[Any, ...], int, Shape, Line]] = []  # of each awake shape its first line
         self._order = 0
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heapify, heappop
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from engine.scheduler.backlog import Line
 from engine.scheduler.books import Books
 from engine.scheduler.cluster_view import Machine, Shape
+from engine.scheduler.limits import Gate
 from engine.scheduler.reservation import Reservation, earliest, emptiest, forecast
 
 MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
@@ -18,11 +19,15 @@ REVIEW_MS: Final = 60_000  # so often is looked whether time alone has put anoth
 
 
 class Keeping:
-    """The reservation in force. `woken` is told of shapes that may fit again when it is given up in a turn."""
+    """The reservation in force. `woken` is told of shapes that may fit again when it is given up in a turn.
 
-    def __init__(self, books: Books, woken: Callable[[Shape], None]) -> None:
+    `stand` puts the first line of a shape's queue aside, at a gate that is closed to it.
+    """
+
+    def __init__(self, books: Books, woken: Callable[[Shape], None], stand: Callable[[Line, Gate], None]) -> None:
         self._books = books
         self._woken = woken
+        self._stand = stand
         self.reserved: Reservation | None = None
         self.seek = True  # there may be a job to reserve for
         self.reconsider = False  # another job may now be the one to reserve for
@@ -49,6 +54,7 @@ class Keeping:
             return
         if held.rough and not self._alone:
             self.release()
+            self._seek_ms = 0  # now it matters which worker is kept
             return
         line = self._books.backlog.lines.get(held.line_name)
         machine = self._books.cluster.machines.get(held.worker_id)
@@ -101,7 +107,7 @@ class Keeping:
         """Keep a worker for the first job of this line, which has no room now; False when no worker could be kept."""
         books = self._books
         assert line.rank is not None
-        if books.now_ms < self._seek_ms:
+        if books.now_ms < self._seek_ms and not exactly:
             return False
         if len(books.cluster.machines) > MANY_WORKERS:
             self._seek_ms = books.now_ms + len(books.cluster.machines) // 8
@@ -139,13 +145,19 @@ class Keeping:
         ]
         heapify(blocked)
         tried = 0
-        while blocked and tried < 8:
-            rank, _, line = heappop(blocked)
+        while blocked and tried < TRIED_MAX:
+            rank, place, line = heappop(blocked)
             if before is not None and rank > before:
                 self._asleep = rank
                 return False
+            gate = books.closed_gate(line)
+            if gate is not None:
+                self._stand(line, gate)  # those behind it may not have its limit
+                if (following := books.top(line.shape)) is not None and following.rank is not None:
+                    heappush(blocked, (following.rank, place, following))
+                continue
             tried += 1
-            if books.closed_gate(line) is None and self.reserve(line):
+            if self.reserve(line):
                 return True
         if before is None:
             self.seek = False

@@ -143,7 +143,7 @@ class Store:
                 except BaseException:
                     await self._give_up(connection)
                     raise
-                if uses < USES_MAX and not connection.is_closed() and not connection.is_in_transaction():
+                if uses < USES_MAX and not _is_lost(connection) and not connection.is_in_transaction():
                     self._idle.append(_Idle(connection, acting, uses + 1))
                 else:
                     await self._give_up(connection)
@@ -176,7 +176,7 @@ class Store:
             if place is None and self._held < min(OPEN_MIN, self._size):
                 break
             idle = self._idle.pop(place or 0)
-            if not idle.connection.is_closed():
+            if not _is_lost(idle.connection):
                 return idle.connection, idle.acts_as, idle.uses
             await self._give_up(idle.connection)
         self._held += 1
@@ -251,6 +251,14 @@ class Store:
         async with self.connection(**settings) as connection:
             status: str = await connection.execute(query, *values)
             return status
+
+
+def _is_lost(connection: asyncpg.Connection) -> bool:
+    """Tell whether it has ended; of one that did so while we had it, asyncpg's pool takes everything back at once."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # "released back to the pool"
+        return True
 
 
 def set_local(**settings: str) -> str:

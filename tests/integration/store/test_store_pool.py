@@ -69,6 +69,22 @@ async def test_a_connection_that_is_cut_is_unavailable_and_the_next_one_works(op
 # ------------------------------------------------ run
 
 
+async def test_connections_that_were_cut_while_nobody_used_them_cost_nobody_an_error(open_store, servers):
+    store = await open_store(size=2)
+    async with store.connection() as one, store.connection() as other:
+        there = [one.get_server_pid(), other.get_server_pid()]
+    owner = await asyncpg.connect(servers.database_url)
+    await owner.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", there)
+    await owner.close()
+    async with asyncio.timeout(20):
+        while store._pool.get_size():  # noqa: ASYNC110 asyncpg tells nobody what it has lost
+            await asyncio.sleep(0)
+    async with store.connection() as one, store.connection() as other:
+        again = [await each.fetchval("SELECT pg_backend_pid()") for each in (one, other)]
+    assert not set(again) & set(there)
+    assert store._held == 2  # it counts right, so the bound of the pool is still the bound
+
+
 async def test_what_postgresql_cannot_serialize_is_done_again_as_a_whole(open_store, desk):
     """Two transactions read and write the same row: the loser starts over and sees what the winner wrote."""
     store = await open_store()

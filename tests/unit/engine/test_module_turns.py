@@ -87,7 +87,7 @@ async def test_a_join_tells_the_scheduler_what_core_knows_and_not_what_the_worke
 async def test_a_verdict_whose_answer_was_lost_is_looked_up_before_anything_else(harvester):
     """It passed and queued the job again, which the Scheduler still takes for placed: it must read PostgreSQL again."""
     harvester.service._registry.offered(offered(A))
-    harvester.store.answers["settle"] = [Unavailable("gone")]
+    harvester.store.answers["settle_succeeded"] = [Unavailable("gone")]
     hears(harvester, Reports("s", 1, (Ended(A, EndReason.COMPLETED, "", 0, 0),)))
     with pytest.raises(Unavailable):
         await harvester.service.duty()
@@ -270,7 +270,7 @@ async def test_what_follows_from_an_end_follows_at_the_next_fast_pulse(harvester
 async def test_who_waits_for_an_end_hears_of_it_before_the_feed_is_read(harvester):
     harvester.service._registry.offered(offered(A))
     row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None, "waited_for": True}
-    harvester.store.answers["settle"] = [[row]]
+    harvester.store.answers["settle_succeeded"] = [[row]]
     harvester.store.answers["feed"] = [Unavailable("gone")]
     harvester.service._look_at_feed = True
     hears(harvester, Reports("s", 1, (Ended(A, EndReason.COMPLETED, "", 0, 0),)))
@@ -310,7 +310,7 @@ async def test_dependants_are_looked_for_only_where_the_verdict_saw_some(harvest
     monkeypatch.setattr("engine.harvester.ends.dependencies.release", release)
     harvester.service._registry.offered(offered(A))
     row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None}
-    harvester.store.answers["settle"] = [[row | {"waited_for": waited_for}]]
+    harvester.store.answers["settle_succeeded"] = [[row | {"waited_for": waited_for}]]
     harvester.service._look_at_feed = True
     hears(harvester, Reports("s", 1, (Ended(A, EndReason.COMPLETED, "", 0, 0),)))
     await harvester.service.duty()

@@ -71,14 +71,16 @@ async def test_a_connection_that_is_cut_is_unavailable_and_the_next_one_works(op
 
 async def test_connections_that_were_cut_while_nobody_used_them_cost_nobody_an_error(open_store, servers):
     store = await open_store(size=2)
+    lost = [asyncio.Event(), asyncio.Event()]
     async with store.connection() as one, store.connection() as other:
         there = [one.get_server_pid(), other.get_server_pid()]
+        for each, event in zip((one, other), lost, strict=True):
+            each.add_termination_listener(lambda _, event=event: event.set())
     owner = await asyncpg.connect(servers.database_url)
     await owner.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", there)
     await owner.close()
     async with asyncio.timeout(20):
-        while store._pool.get_size():  # noqa: ASYNC110 asyncpg tells nobody what it has lost
-            await asyncio.sleep(0)
+        await asyncio.gather(*(event.wait() for event in lost))
     async with store.connection() as one, store.connection() as other:
         again = [await each.fetchval("SELECT pg_backend_pid()") for each in (one, other)]
     assert not set(again) & set(there)

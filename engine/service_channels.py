@@ -133,13 +133,11 @@ class ChannelWriter:
     """The writing end. Words go in frames of up to 512; the reader's doorbell rings only when it sleeps."""
 
     def __init__(self, end: RingWriter, bell: Doorbell) -> None:
-        self.end = end
         self.ring = end.ring
         self._bell = bell
 
     def offer(self, words: Sequence[Any], *, wakes: bool = True) -> int:
         """Put as many leading words as fit; return how many. Never waits. A reader that sleeps is woken, or not."""
-        put_frame = self.end.put_frame if wakes else self.ring.put_frame
         done = 0
         while done < len(words):
             part = words[done : done + WORDS_PER_FRAME]
@@ -147,7 +145,7 @@ class ChannelWriter:
             if len(payload) > self.ring.payload_bytes_max and len(part) > 1:
                 part = part[: max(1, len(part) // 8)]
                 payload = codec.encode(part)
-            if not put_frame(payload, len(part)):
+            if not self.ring.put_frame(payload, len(part), wakes=wakes):
                 break
             done += len(part)
         return done

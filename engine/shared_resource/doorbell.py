@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Self
 
-from engine.shared_resource.layout import SLEEPING
 from engine.shared_resource.ring import Ring
 
 #: The longest delay of a missed ring, for who does not say it otherwise; a module looks whenever it beats.
@@ -89,37 +88,13 @@ class Doorbell:
 
 
 class RingWriter:
-    """The writing end of a ring, with the bell of its reader."""
+    """The writing end of a ring, with the bell of its reader: `put` and `put_frame` wake who sleeps."""
 
     def __init__(self, ring: Ring, doorbell: Doorbell) -> None:
         self.ring = ring
-        self._words = ring.segment.words
-        self._put_frame = ring.put_frame
-        self._doorbell = doorbell
-        self._rung = 0  # the sleep that we rang for: once is enough, and a ring is a system call
-
-    def put(self, records: Sequence[bytes]) -> int:
-        """Put as `Ring.put` does, and wake the reader if it sleeps."""
-        taken = self.ring.put(records)
-        if taken:
-            self._wake()
-        return taken
-
-    def put_frame(self, payload: bytes, records: int = 1) -> bool:
-        """Put as `Ring.put_frame` does, and wake the reader if it sleeps."""
-        if not self._put_frame(payload, records):
-            return False
-        number = self._words[SLEEPING]  # `Ring.sleep_number`, written out
-        if number & 1 and number != self._rung:
-            self._rung = number
-            self._doorbell.ring()
-        return True
-
-    def _wake(self) -> None:
-        number = self.ring.sleep_number
-        if number and number != self._rung:
-            self._rung = number
-            self._doorbell.ring()
+        ring.bell = doorbell.ring
+        self.put: Final = ring.put
+        self.put_frame: Final = ring.put_frame
 
 
 class RingReader:

@@ -18,14 +18,14 @@ Bytes from HEAD to TAIL hold whole frames; all others are free, whatever they co
 A frame never wraps: where it does not fit before the end of the data, a padding frame fills the rest. Frames begin on a
 cache line, so a gap at the end always has room for a padding frame.
 
-      0      4        8          16              24                32                               size - 8
-      ├──────┼────────┼──────────┼───────────────┼─────────────────┼───────────────┬─────────────────┼──────────────┤
-      │ check│ length │ sequence │ records total │ records and kind│ payload ...   │ unused          │ records total│
-      │ u32  │ u32    │ u64      │ u64           │ u56      u8     │ length bytes  │ to 64 bytes     │ u64          │
-      └──────┴────────┴──────────┴───────────────┴─────────────────┴───────────────┴─────────────────┴──────────────┘
+      0        8        12                 16         24               32                            size - 8
+      ├────────┼────────┼──────────────────┼──────────┼────────────────┼──────────────┬──────────────┼──────────────┤
+      │ check  │ length │ records and kind │ sequence │ records total  │ payload ...  │ unused       │ records total│
+      │ u64    │ u32    │ u24      u8      │ u64      │ u64            │ length bytes │ to 64 bytes  │ u64          │
+      └────────┴────────┴──────────────────┴──────────┴────────────────┴──────────────┴──────────────┴──────────────┘
 
-- check is the low half of the payload's XXH3 hash, seeded with the two words before it (exclusive or). The payload's
-  length is part of its hash. Padding has no payload; where others have records it has its length once more.
+- check is the payload's XXH3 hash, seeded with records total and records and kind (exclusive or). The payload's length
+  is part of its hash. Padding has no payload; where others have records it has its size in cache lines.
 - sequence is the position of the frame itself. So the one word TAIL says where the next frame goes and which sequence
   it has; there is no second word that a crash could leave behind, and a frame of an earlier lap never passes for new.
 - records total counts all records put since the ring was made, this frame included. Its second copy ends the frame:
@@ -43,7 +43,7 @@ DATA: Final = 4096
 
 #: "SWRMRING", the same in memory and in a hex dump.
 RING_MAGIC: Final = int.from_bytes(b"SWRMRING", "little")
-RING_VERSION: Final = 5
+RING_VERSION: Final = 6
 
 # Word indices (byte / 8).
 MAGIC: Final = 0
@@ -69,10 +69,11 @@ SLEEP_WORDS: Final = (SLEEPING,)
 CAPACITY_BYTES_MIN: Final = 4096
 CAPACITY_BYTES_MAX: Final = 1 << 30
 
-FRAME_HEADER: Final = struct.Struct("<IIQQQ")  # check, length, sequence, records total, records and kind
+FRAME_HEADER: Final = struct.Struct("<QIIQQ")  # check, length, records and kind, sequence, records total
 KIND_BITS: Final = 8
 KIND_MASK: Final = (1 << KIND_BITS) - 1
-CHECK_MASK: Final = 0xFFFF_FFFF
+#: What a frame may count, and more cache lines than the largest padding has.
+RECORDS_MAX: Final = (1 << 32 - KIND_BITS) - 1
 FRAME_TOTAL: Final = struct.Struct("<Q")  # records total again, at the frame's end; for reading
 FRAME_TOTAL_BYTES: Final = FRAME_TOTAL.size
 FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
@@ -102,6 +103,7 @@ def _prove() -> None:
     assert DATA % FRAME_ALIGN_BYTES == 0
     assert FRAME_HEADER_BYTES == 32, "the payload starts at byte 32 of its frame"
     assert max(KIND_PADDING, KIND_RECORDS, KIND_BATCH) <= KIND_MASK
+    assert CAPACITY_BYTES_MAX // 2 // FRAME_ALIGN_BYTES <= RECORDS_MAX, "padding says its size where others say records"
     assert FRAME_OVERHEAD_BYTES <= FRAME_ALIGN_BYTES, "a padding frame must fit into the smallest gap"
     assert CAPACITY_BYTES_MIN & (CAPACITY_BYTES_MIN - 1) == 0
 

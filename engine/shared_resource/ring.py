@@ -18,7 +18,7 @@ the second line: a replaced process that still runs gets StaleEpoch at its next 
 Frames carry a hash, their position and their length. What does not fit together is never handed out: it is RingCorrupt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -26,7 +26,6 @@ from xxhash import xxh3_64_intdigest as _digest
 
 from engine.shared_resource import frames, layout
 from engine.shared_resource.layout import (
-    CHECK_MASK,
     DATA,
     FRAME_ALIGN_BYTES,
     FRAME_HEADER_BYTES,
@@ -37,6 +36,7 @@ from engine.shared_resource.layout import (
     KIND_MASK,
     KIND_PADDING,
     READER_EPOCH,
+    SLEEPING,
     TAIL,
     WORD_BYTES,
     WRITER_EPOCH,
@@ -49,7 +49,10 @@ from swarmsync.errors import StaleEpoch, SwarmError
 TAKE_BYTES_MAX: Final = 96 << 10
 _ROUND_UP: Final = FRAME_OVERHEAD_BYTES + FRAME_ALIGN_BYTES - 1
 _IN_LINES: Final = -FRAME_ALIGN_BYTES
-_write_header: Final = layout.FRAME_HEADER.pack_into
+_LINE_BITS: Final = FRAME_ALIGN_BYTES.bit_length() - 1
+#: Frames up to 16 KiB are written by one call; for larger ones filling the rest first would cost more than it saves.
+_PACKERS: Final = frames.packers(16 << 10)
+_PACKED_LINES: Final = len(_PACKERS)
 _read_header: Final = layout.FRAME_HEADER.unpack_from
 
 
@@ -69,6 +72,9 @@ class Ring(RingWords):
         # What the writer knows without a look: where its last frame ends, the total there, and how far nothing is in
         # the way. HEAD is looked at once that is used up, since its line is the other processor's.
         self._next = self._free_until = self._total = 0
+        #: What wakes the reader of this ring; see `doorbell`. Without it nobody is woken.
+        self.bell: Callable[[], None] | None = None
+        self._rung = 0  # the reader's sleep that the bell was rung for
 
     # The writer's side.
 
@@ -92,30 +98,34 @@ class Ring(RingWords):
             return 0
         published = self._publish(payload, count, layout.KIND_RECORDS)
         assert published, "room only grows while the writer looks"
+        self._wake()
         return count
 
-    def put_frame(self, payload: bytes, records: int = 1) -> bool:
-        """Put one opaque batch that counts as `records`; False means full. The cheapest way through the ring.
+    def put_frame(self, payload: bytes, records: int = 1, *, wakes: bool = True) -> bool:
+        """Put one opaque batch that counts as `records`, 16 million at most; False means full.
 
-        Raises RecordTooLarge over `payload_bytes_max`, about half the capacity; StaleEpoch; RingCorrupt.
+        A reader that sleeps is woken, or not. Raises RecordTooLarge over `payload_bytes_max`, about half the capacity;
+        StaleEpoch; RingCorrupt.
         """
         words = self._words
         tail, length = words[TAIL], len(payload)
-        end = tail + ((length + _ROUND_UP) & _IN_LINES)
-        if (
-            tail != self._next or end > self._free_until or words[WRITER_EPOCH] > self._writer_epoch
-        ) and not self._may_go_on(tail, end):
-            return self._put_frame_looking(payload, records)
+        lines = (length + _ROUND_UP) >> _LINE_BITS
+        end = tail + (lines << _LINE_BITS)
+        if lines >= _PACKED_LINES or (
+            (tail != self._next or end > self._free_until or words[WRITER_EPOCH] > self._writer_epoch)
+            and not self._may_go_on(tail, end)
+        ):
+            return self._put_frame_looking(payload, records, wakes=wakes)
         # `_publish` where nothing is in the way, written out: a call costs as much as a small copy.
         total = (self._total + records) & U64
         what = records << KIND_BITS | KIND_BATCH
         start = DATA + (tail & self._mask)
-        body = start + FRAME_HEADER_BYTES
-        memory = self._memory
-        _write_header(memory, start, _digest(payload, total ^ what) & CHECK_MASK, length, tail, total, what)
-        memory[body : body + length] = payload
-        words[(start + end - tail) // WORD_BYTES - 1] = self._total = total
+        _PACKERS[lines](self._memory, start, _digest(payload, total ^ what), length, what, tail, total, payload, total)
+        self._total = total
         words[TAIL] = self._next = end
+        number = words[SLEEPING]
+        if number & 1 and number != self._rung and wakes:
+            self._ring_bell(number)
         return True
 
     def _may_go_on(self, tail: int, end: int) -> bool:
@@ -132,16 +142,18 @@ class Ring(RingWords):
         """Return how far frames can be put one behind the other; no frame may have more than half the capacity."""
         return min(head + self.capacity_bytes, (tail | self._mask) + 1, tail + self.capacity_bytes // 2)
 
-    def _put_frame_looking(self, payload: bytes, records: int) -> bool:
-        """`put_frame`, with a look at what the other side and the supervisor did meanwhile."""
+    def _put_frame_looking(self, payload: bytes, records: int, *, wakes: bool) -> bool:
+        """`put_frame` of any size, with a look at what the other side and the supervisor did meanwhile."""
         if len(payload) > self.payload_bytes_max:
             raise RecordTooLarge(f"ring {self.name} takes batches of {self.payload_bytes_max} B, not {len(payload)}")
         if self._words[WRITER_EPOCH] > self._writer_epoch:
             raise self._stale_writer()
-        if self._publish(payload, records, KIND_BATCH):
-            return True
-        self._count(layout.PUTS_REFUSED, 1)
-        return False
+        if not self._publish(payload, records, KIND_BATCH):
+            self._count(layout.PUTS_REFUSED, 1)
+            return False
+        if wakes:
+            self._wake()
+        return True
 
     def count_dropped(self, records: int) -> None:
         """Note that the writer gave up on so many records because the ring was full."""
@@ -155,6 +167,17 @@ class Ring(RingWords):
         # Before the end of the data, or after padding at its start; never more than half, see _publish.
         frame = min(max(min(ahead, free), free - ahead), self.capacity_bytes // 2)
         return max(frame - FRAME_OVERHEAD_BYTES, 0)
+
+    def _wake(self) -> None:
+        number = self._words[SLEEPING]
+        if number & 1 and number != self._rung:
+            self._ring_bell(number)
+
+    def _ring_bell(self, number: int) -> None:
+        """Wake the reader from its sleep of this number: once is enough, and it is a system call."""
+        self._rung = number
+        if self.bell is not None:
+            self.bell()
 
     def _stale_writer(self) -> StaleEpoch:
         return StaleEpoch(f"the writer of ring {self.name} with epoch {self._writer_epoch} was replaced")
@@ -170,7 +193,7 @@ class Ring(RingWords):
         used = tail - head
         if not 0 <= used <= self.capacity_bytes or (tail | head) & IN_LINE:
             raise self._broken(tail, head)
-        size = (len(payload) + _ROUND_UP) & _IN_LINES
+        size = frames.frame_bytes(len(payload))
         offset = tail & self._mask
         ahead = self.capacity_bytes - offset
         padding = ahead if size > ahead else 0
@@ -238,12 +261,12 @@ class Ring(RingWords):
             while head < stop and len(taken) < limit:
                 # `frames.read_frame`, written out as in `put_frame`; what is not as expected is looked at there.
                 start = DATA + (head & mask)
-                check, length, sequence, total, what = _read_header(memory, start)
+                check, length, what, sequence, total = _read_header(memory, start)
                 size = (length + _ROUND_UP) & _IN_LINES
                 if sequence == head and what & KIND_MASK == KIND_BATCH and size <= lap - head:
                     body = start + FRAME_HEADER_BYTES
                     payload = memory[body : body + length]
-                    if _digest(payload, total ^ what) & CHECK_MASK == check:  # the total's copy is the writer's
+                    if _digest(payload, total ^ what) == check:  # the total's copy is the writer's
                         taken.append(payload)
                         head += size
                         total_passed = total

@@ -93,12 +93,6 @@ class RingWords:
     def reader_sleeps(self) -> bool:
         return self._words[SLEEPING] & 1 != 0
 
-    @property
-    def sleep_number(self) -> int:
-        """Return which sleep of the reader this is, or 0 while it is awake: the writer rings once for each."""
-        number = self._words[SLEEPING]
-        return number if number & 1 else 0
-
     def set_reader_sleeps(self, asleep: bool) -> None:  # noqa: FBT001 it is the value of the word
         """Say whether the writer must ring. For the reader, which looks once more before it really sleeps."""
         number = self._words[SLEEPING] + 1

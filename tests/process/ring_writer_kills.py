@@ -41,7 +41,7 @@ def _begun_frame(ring):
     """Whether the bytes after TAIL are those of a frame that its writer had begun, and will never publish."""
     tail = ring.segment.words[layout.TAIL]
     header = layout.FRAME_HEADER.unpack_from(ring.segment.memory, layout.DATA + tail % CAPACITY_BYTES)
-    return header[2] == tail
+    return header[3] == tail
 
 
 def _fork_writer(segment, seed):

@@ -59,6 +59,18 @@ def test_the_bell_is_silent_while_the_reader_is_awake(ends, doorbell):
     assert _rings(doorbell) == 1, "the next sleep is another"
 
 
+@pytest.mark.parametrize("size", [1, 1_500])
+def test_a_batch_wakes_only_who_is_to_be_woken(instance, doorbell, size):
+    ring = Ring.create(Segment.create(instance, "large", Ring.segment_bytes(1 << 16)), 1 << 16)
+    writer = RingWriter(ring, doorbell)
+    ring.set_reader_sleeps(True)
+    assert writer.put_frame(b"a" * size, wakes=False)
+    assert writer.put_frame(b"b" * size * 20, wakes=False)
+    assert _rings(doorbell) == 0
+    assert writer.put_frame(b"c" * size * 20)
+    assert _rings(doorbell) == 1
+
+
 def test_a_full_ring_rings_for_nobody(ends, doorbell):
     writer, reader = ends
     while writer.put([b"x" * 1000]):
@@ -106,7 +118,7 @@ def test_a_missed_ring_costs_the_backstop_and_no_more(ends, run):
     async def story():
         waiting = asyncio.ensure_future(wait_any([reader], LONG_S, backstop_s=0.01))
         await _until(reader.ring.reader_sleeps)
-        reader.ring.put([b"a"])  # as a writer does that is killed before it rings
+        Ring.attach(reader.ring.segment).put([b"a"])  # without a bell, as a writer does that is killed before it rings
         return await waiting
 
     assert run(story())

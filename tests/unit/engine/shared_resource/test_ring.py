@@ -51,6 +51,20 @@ def test_take_frames_stops_behind_the_frame_that_reaches_the_limit_of_bytes(make
     assert ring.take_frames(5) == batches[3:]
 
 
+def test_batches_of_every_size_come_out_whole_and_leave_nothing_of_the_lap_before(make_ring):
+    """Up to 16 KiB a frame is written by one call, beyond that piece by piece."""
+    ring = make_ring(1 << 17)
+    sizes = [0, 1, 23, 24, 25, 88, 89, 16_343, 16_344, 16_345, 16_384, 16_408, 16_409, 40_000]
+    for lap in range(20):
+        for size in sizes:
+            payload = bytes([1 + lap]) * size
+            assert ring.put_frame(payload, size)
+            assert ring.take_frames(1) == [payload]
+    assert ring.records_put == ring.records_taken == 20 * sum(sizes)
+    assert Ring.attach(ring.segment).put_frame(b"a successor counts on", 7)
+    assert ring.records_put == ring.records_taken + 7
+
+
 def test_take_frames_refuses_a_ring_of_records(make_ring):
     ring = make_ring()
     ring.put([b"a", b"b"])

@@ -79,8 +79,13 @@ async def test_an_arrays_own_row_runs_without_a_worker(desk):
 @pytest.mark.parametrize("state", FINAL)
 @pytest.mark.parametrize("target", ["queued", "running", *(state.value for state in FINAL)])
 async def test_no_statement_leads_out_of_a_final_state(desk, moment, state, target):
+    """Also where the row that it leaves would be one that may be."""
     await write(desk, state=state.value, finished_at=moment)
-    statement = f"UPDATE jobs SET state = '{target}' WHERE user_id = {desk.me.user_id}"
+    begins_anew = {
+        "queued": ", finished_at = NULL",
+        "running": ", finished_at = NULL, assignment_state = 'running', worker_id = 1",
+    }
+    statement = f"UPDATE jobs SET state = '{target}'{begins_anew.get(target, '')} WHERE user_id = {desk.me.user_id}"
     if target == state.value:
         assert await desk.engine.execute(statement) == "UPDATE 1"
     else:

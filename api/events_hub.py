@@ -20,8 +20,9 @@ from swarmsync.store.submit import Wanted, ready
 
 #: Jobs named in one hint; a longer list is not worth its bytes, the receivers look for themselves.
 NAMED_MAX = 10_000
-#: Jobs described in one hint. Who submits more at a time waits for them all, and not for the first.
-DESCRIBED_MAX = 8
+#: Jobs described in one hint, and how large it may be: the Harvester need not read of them then (decision 58).
+DESCRIBED_MAX = 5_000
+DESCRIBED_BYTES_MAX = 512 << 10
 _decode_changed = codec.decoder_of(Changed)
 
 
@@ -95,28 +96,32 @@ class EventsHub:
         await self._tell(subjects.CHANGED, Changed(_named(job_ids)))
 
     async def tell_submitted(self, made: Sequence[Wanted]) -> None:
-        """Say that the jobs of these requests are new, and of a few what the Scheduler needs. May be lost.
+        """Say that the jobs of these requests are new, and where they fit what the Scheduler needs. May be lost.
 
-        They are of one transaction.
+        They are all that their transaction made.
         """
         job_ids = [job.job_id for wanted in made for job in wanted.submission.jobs]
         fresh = ready(made) if len(job_ids) <= DESCRIBED_MAX else ()
-        xid = made[0].submission.xid
-        await self._tell(subjects.SUBMITTED, Changed(_named(job_ids), By.SUBMISSION, fresh=fresh, xid=xid))
+        word = Changed(_named(job_ids), By.SUBMISSION, fresh=fresh, xid=made[0].submission.xid)
+        payload = codec.encode(word)
+        if len(payload) > DESCRIBED_BYTES_MAX and fresh:
+            payload = codec.encode(Changed(word.job_ids, By.SUBMISSION, xid=word.xid))
+        await self._publish(subjects.SUBMITTED, payload)
 
     async def tell_workers_changed(self, worker_id: int) -> None:
         await self._tell(subjects.WORKERS_CHANGED, WorkersChanged(worker_id))
 
     async def tell_limits_changed(self) -> None:
         """Say that limits of queues or users were changed, to the engine and to the other processes of the API."""
-        if self._bus is not None:
-            with contextlib.suppress(Unavailable):
-                await self._bus.publish(subjects.LIMITS_CHANGED, b"")
+        await self._publish(subjects.LIMITS_CHANGED, b"")
 
     async def _tell(self, subject: str, word: Changed | WorkersChanged) -> None:
+        await self._publish(subject, codec.encode(word))
+
+    async def _publish(self, subject: str, payload: bytes) -> None:
         if self._bus is not None:
             with contextlib.suppress(Unavailable):
-                await self._bus.publish(subject, codec.encode(word))
+                await self._bus.publish(subject, payload)
 
     async def ask(self, word: Ask, patience_s: float) -> bytes | None:
         """Ask the Scheduler; None when no answer came in time, or nobody is there to give one."""

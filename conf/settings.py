@@ -102,6 +102,10 @@ class WorkerPolicy(Struct, frozen=True, forbid_unknown_fields=True):
         return "WorkerPolicy(...)"  # the join token stays out of logs and tracebacks
 
 
+#: A program of its own for fewer would cost more memory than it gives.
+SIMULATED_PER_PROGRAM_MIN: Final = 4
+
+
 class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """[worker]: the worker of this machine. `runtime` auto takes Docker where it answers, else plain processes."""
 
@@ -122,6 +126,12 @@ class LocalWorkerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     simulated_count: Positive = 1
     images_max: str = ""
     keep_networks: bool = True
+
+    def programs(self, processors: int) -> list[range]:
+        """Return which numbers of workers each program runs. Many simulated ones are spread over the processors."""
+        count = self.simulated_count if self.runtime == "simulated" else 1
+        programs = max(1, min(processors, count // SIMULATED_PER_PROGRAM_MIN))
+        return [range(number * count // programs, (number + 1) * count // programs) for number in range(programs)]
 
 
 class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,6 +221,7 @@ class WorkerSite(Struct, frozen=True):
     enroll_token: str = ""  # for a machine without a key; used once
     log_format: str = "text"
     owner: str = ""  # what its containers are told apart by; empty: the join token
+    numbers: tuple[int, int] | None = None  # of simulated workers: from, and up to but not with; None: all
 
     def __repr__(self) -> str:
         return f"WorkerSite({self.state_dir!r}, ***)"

@@ -170,7 +170,8 @@ class Supervisor:
         if not any(handle.spec.phase is Phase.API for handle in self._handles):
             self._start_api(servers)
         if self._settings.worker.enabled:
-            self._start(self._worker_spec(servers))
+            for number, workers in enumerate(self._settings.worker.programs(os.cpu_count() or 1), 1):
+                self._start(self._worker_spec(servers, "worker" if number == 1 else f"worker-{number}", workers))
 
     def _start_api(self, servers: Servers) -> None:
         config = bootstrap.write_api_config(self._settings, servers)
@@ -192,8 +193,8 @@ class Supervisor:
                 return
             time.sleep(0.01)
 
-    def _worker_spec(self, servers: Servers) -> ChildSpec:
-        path = self._settings.data_path / "private" / "worker.json"
+    def _worker_spec(self, servers: Servers, name: str, workers: range) -> ChildSpec:
+        path = self._settings.data_path / "private" / f"{name}.json"
         site = WorkerSite(
             bootstrap.nats_login(servers, "worker" if self._settings.worker.runtime == "simulated" else JOIN),
             servers.passwords["join_token"],
@@ -201,11 +202,12 @@ class Supervisor:
             self._settings.worker,
             servers.local_token,
             self._settings.logs.format,
+            numbers=(workers.start, workers.stop),
         )
         bootstrap.write_private(path, msgspec.json.encode(site).decode())
         argv = [sys.executable, "-m", "worker.program", str(path)]
-        launch = launch_program(argv, self._logs / "worker.log", os.environ)
-        return ChildSpec("worker", Phase.WORKER, launch, signal.SIGTERM, 9_000, "runs containers on this machine")
+        launch = launch_program(argv, self._logs / f"{name}.log", os.environ)
+        return ChildSpec(name, Phase.WORKER, launch, signal.SIGTERM, 9_000, "runs containers on this machine")
 
     def _start(self, spec: ChildSpec) -> Handle:
         handle = Handle(spec)

@@ -293,8 +293,7 @@ class HarvesterService(Service):
         if not (self._look_at_feed or self._ends.requeued or follows) and now_ms < self._feed_at_ms:
             return 0  # hints may be lost: it looks each half second to second all the same, and more often without NATS
         self._look_at_feed = self._ends.requeued = False
-        cursor, read = await jobs.feed(self._store, self._cursor, FEED_MAX)
-        entries = self._fresh.unknown(read)
+        cursor, entries = await jobs.feed(self._store, self._cursor, FEED_MAX, self._fresh.told)
         waiting = [entry.waiting for entry in entries if entry.waiting is not None]
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
@@ -309,14 +308,14 @@ class HarvesterService(Service):
         if blocked := [entry.job_id for entry in stopped if entry.state is JobState.BLOCKED]:
             self._ends.over.update(await dependencies.overlooked(self._store, blocked))
         self._cursor = cursor  # only now: where a call fails, all of these are read again
-        self._fresh.read(read)
+        self._fresh.read(cursor)
         self._feed_at_ms = now_ms + (FEED_EVERY_MS if self._bus.connected else 0)
         self._say(in_words(waiting))
         if stopped:
             self._say([StopWanted(tuple([entry.job_id for entry in stopped]))])
-        more = await self._ends.follow() or len(read) >= FEED_MAX
+        more = await self._ends.follow() or len(entries) >= FEED_MAX
         self._look_at_feed |= more  # not at once: a hint that comes while it is awaited counts
-        return len(read)
+        return len(entries)
 
     async def _sweep(self, *, medium: bool) -> None:
         if self._must_resync or self._ends.must_resync:

@@ -214,7 +214,7 @@ class By(StrEnum):
 class Changed(_Word, frozen=True):
     """Somebody committed changes to these jobs (none named at all: look for yourself); `begun` only began.
 
-    `fresh` describes all of them where they are few and new, as the transaction `xid` made them.
+    `fresh` describes all of them where they are new, as the transaction `xid` made them, and nothing else.
     """
 
     job_ids: tuple[int, ...] = ()

@@ -310,12 +310,13 @@ async def feed_start(store: Store) -> Cursor:
     return Cursor(await store.fetchval(sql("feed_start")), -1)
 
 
-async def feed(store: Store, cursor: Cursor, limit: int) -> tuple[Cursor, list[FeedEntry]]:
+async def feed(store: Store, cursor: Cursor, limit: int, known: Sequence[int] = ()) -> tuple[Cursor, list[FeedEntry]]:
     """Return what was committed since `cursor` and touches the queue, and the cursor after it.
 
-    Jobs of one line and priority that are queued are told with one and the same description.
+    Jobs of one line and priority that are queued are told with one and the same description. What the transactions
+    `known` queued is left out.
     """
-    rows = await store.fetch(sql("feed"), cursor.xid, cursor.seq, limit)
+    rows = await store.fetch(sql("feed"), cursor.xid, cursor.seq, limit, [str(xid) for xid in known])
     entries = []
     alike = Alike()
     for row in rows:

@@ -310,13 +310,17 @@ def ready(made: Sequence[Wanted]) -> tuple[Waiting, ...]:
     found = []
     for wanted in made:
         submission, user_id = wanted.submission, wanted.caller.user_id
+        alike: dict[int, tuple[Any, ...]] = {}  # what all jobs of a spec have in common
         for job, line in zip(submission.jobs, lines_of(submission, user_id), strict=True):
-            entry, start = submission.specs[job.spec_id]
-            spec = entry.spec
-            if start.state is not JobState.QUEUED or spec.array is not None or spec.concurrency is not None:
-                return ()
-            rules = rules_of(spec)
-            found.append(Waiting(job.job_id, entry.shape, entry.need, spec.priority, user_id, spec.queue, line, rules))
+            common = alike.get(job.spec_id)
+            if common is None:
+                entry, start = submission.specs[job.spec_id]
+                spec = entry.spec
+                if start.state is not JobState.QUEUED or spec.array is not None or spec.concurrency is not None:
+                    return ()
+                common = (entry.shape, entry.need, spec.priority, user_id, spec.queue, line, rules_of(spec))
+                alike[job.spec_id] = common
+            found.append(Waiting(job.job_id, *common))
     return tuple(found)
 
 

@@ -258,8 +258,7 @@ class HarvesterShell(Shell):
         if not self._look_at_feed and not self._fast():
             return 0
         self._look_at_feed = False
-        cursor, read = yield from self.call("feed", self._cursor, FEED_MAX)
-        entries = self._fresh.unknown(read)
+        cursor, entries = yield from self.call("feed", self._cursor, FEED_MAX, self._fresh.told)
         waiting = tuple(entry.waiting for entry in entries if entry.waiting is not None)
         stopped = [entry for entry in entries if entry.waiting is None and entry.state is not JobState.QUEUED]
         for entry in stopped:
@@ -276,13 +275,13 @@ class HarvesterShell(Shell):
             yield from self.call("renote", blocked)
             self._over.update((yield from self.call("overlooked", blocked)))
         self._cursor = cursor
-        self._fresh.read(read)
+        self._fresh.read(cursor)
         self._say(in_words(waiting))
         if stopped:
             self._say([StopWanted(tuple(entry.job_id for entry in stopped))])
-        more = (yield from self._follow()) or len(read) >= FEED_MAX
+        more = (yield from self._follow()) or len(entries) >= FEED_MAX
         self._look_at_feed |= more
-        return len(read)
+        return len(entries)
 
     def _follow(self) -> Program:
         """Mirrors `Ends.follow`, and `dependencies.release`."""

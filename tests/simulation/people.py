@@ -10,7 +10,6 @@ from msgspec import Struct
 from programs import Life, Program
 from rows import Row
 
-from api.events_hub import DESCRIBED_MAX
 from swarmsync.errors import Unavailable
 from swarmsync.model.fields import Duration, Size
 from swarmsync.model.job import JobRef
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 #: How containers behave, and how often: the names say what one attempt does.
 KINDS = {"good": 55, "flaky": 14, "bad": 6, "oom": 4, "endless": 8, "stubborn": 6, "slow_pull": 4, "no_image": 3}
+#: Of more jobs than these at a time the feed shall tell, as of those whose hints are lost.
+DESCRIBED_MAX = 8
 _CANCELLABLE = sources(JobState.CANCELLED, by=Actor.API)
 _STOPPABLE = sources(JobState.STOPPING, by=Actor.API)
 
@@ -256,7 +257,7 @@ def behaviour_of(made: Made, ref: JobRef, seed: int, run_ms: int) -> Behaviour:
 
 
 def hint_of(rows: list[Row], xid: int) -> Changed:
-    """Mirrors `EventsHub.tell_submitted`: a few jobs that may start at once are described."""
+    """Mirrors `EventsHub.tell_submitted`, which describes more."""
     described = len(rows) <= DESCRIBED_MAX and all(row.state == "queued" and row.array_size is None for row in rows)
     fresh = tuple(row.waiting for row in rows) if described else ()
     return Changed(tuple(row.id for row in rows), By.SUBMISSION, fresh=fresh, xid=xid)

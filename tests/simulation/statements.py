@@ -6,6 +6,7 @@ Every method is named for its .sql file and says the same; what is only shown to
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from heapq import heappop, nsmallest
+from itertools import islice
 
 import msgspec
 from rows import FINALS, PLACEDS, Broken, Record, Row
@@ -77,12 +78,14 @@ class Tables(Ledger):
     def feed_start(self) -> Cursor:
         return Cursor(str(self.xmin()), -1)
 
-    def feed(self, cursor: Cursor, limit: int) -> tuple[Cursor, list[FeedEntry]]:
+    def feed(self, cursor: Cursor, limit: int, known: Sequence[int] = ()) -> tuple[Cursor, list[FeedEntry]]:
         first = bisect_left(self._wakes, (int(cursor.xid), cursor.seq + 1, -1))
         xmin, entries, more = self.xmin(), [], False
-        for xid, seq, job_id in self._wakes[first : first + limit]:
-            if xid >= xmin:
+        for xid, seq, job_id in islice(self._wakes, first, None):
+            if xid >= xmin or more:
                 break
+            if xid in known:
+                continue
             cursor, more = Cursor(str(xid), seq), len(entries) + 1 == limit
             row = self.jobs[job_id]
             waits = row.state == "queued" and not row.is_array

@@ -54,6 +54,28 @@ async def note(connection, desk, job_id):
     await connection.execute(query, job_id, desk.me.user_id)
 
 
+async def test_what_a_known_transaction_queued_is_left_out_and_all_else_is_told(desk, reader):
+    known, other = (await submitted(desk))[0], (await submitted(desk, delay="1h"))[0]
+    xid = await desk.engine.fetchval("SELECT xid::text FROM job_events WHERE job_id = $1", known)
+    await desk.engine.execute("UPDATE jobs SET state = 'queued' WHERE id = $1", other)
+    async with desk.engine.connection() as connection:
+        await note(connection, desk, other)
+    cursor = reader.cursor
+    assert [entry.job_id for entry in await reader.read()] == [known, other]
+    passed, entries = await jobs.feed(desk.engine, cursor, 1_000, [int(xid), 1])
+    assert [entry.job_id for entry in entries if entry.job_id in desk.job_ids] == [other]
+    assert int(passed.xid) > int(xid), "the cursor is past it"
+    await desk.engine.execute(
+        "WITH c AS (UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE id = $1)"
+        " INSERT INTO job_events (job_id, user_id, state) VALUES ($1, $2, 'cancelled')",
+        known,
+        desk.me.user_id,
+    )
+    _, entries = await jobs.feed(desk.engine, cursor, 1_000, [int(xid)])
+    mine = [(entry.job_id, entry.state) for entry in entries if entry.job_id in desk.job_ids]
+    assert mine == [(other, JobState.QUEUED), (known, JobState.CANCELLED)]
+
+
 async def test_a_queued_job_is_told_as_the_scheduler_needs_it(desk, reader):
     (job_id,) = await submitted(desk, priority=70, resources={"cpus": 2, "memory": "64MiB"})
     (entry,) = await reader.read()

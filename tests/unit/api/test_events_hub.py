@@ -82,7 +82,7 @@ async def told_of(*made):
     return word
 
 
-async def test_a_few_new_jobs_are_described_as_the_scheduler_reads_them_from_their_rows():
+async def test_new_jobs_are_described_as_the_scheduler_reads_them_from_their_rows():
     entry = wanted(2, xid=4_711, queue="default", priority=70, timeout="1h", resources={"cpus": 2, "memory": "64MiB"})
     word = await told_of(entry)
     (line,) = set(submit.lines_of(entry.submission, 7))
@@ -97,11 +97,12 @@ async def test_a_few_new_jobs_are_described_as_the_scheduler_reads_them_from_the
     "made",
     [
         [wanted(DESCRIBED_MAX + 1)],
+        [wanted(500, labels={"a": "b"}, constraints=["labels.zone == " + "z" * 200] * 8)],
         [wanted(), wanted(delay="1h")],
         [wanted(array={"range": "0-2"})],
         [wanted(concurrency={"key": "k", "limit": 1, "on_limit": "cancel_oldest"})],
     ],
-    ids=["many", "one is due later", "an array", "one that may have cancelled others"],
+    ids=["many", "too long for a hint", "one is due later", "an array", "one that may have cancelled others"],
 )
 async def test_of_others_the_hint_names_the_jobs_and_says_no_more(made):
     word = await told_of(*made)

@@ -240,7 +240,7 @@ async def test_a_hint_heard_while_the_feed_is_read_does_not_undo_what_the_feed_t
     service = harvester.service
     cancelled = FeedEntry(1, JobState.CANCELLED, None, None, None, False)
 
-    async def feed(_store, _cursor, _limit):
+    async def feed(_store, _cursor, _limit, _known):
         await service._on_changed(hint(xid=5))
         return Cursor("6", -1), [cancelled]
 
@@ -326,7 +326,7 @@ async def test_what_was_read_beside_a_blocked_job_is_read_again_when_a_look_at_i
         FeedEntry(B.job_id, JobState.BLOCKED, None, None, None, stop_kill=False),
     ]
 
-    async def feed(_store, cursor, _limit):
+    async def feed(_store, cursor, _limit, _known):
         return Cursor("2", 0), there if cursor.xid == "1" else []
 
     monkeypatch.setattr("engine.harvester.service.jobs.feed", feed)

@@ -1,13 +1,12 @@
-"""New jobs that a hint describes: told at once and once, never behind the feed, and nothing else of the feed is lost."""
+"""New jobs that a hint describes: told at once and once, and never behind the feed."""
 
 import pytest
 
 from engine.harvester.fresh import JOBS_PER_WORD, TOLD_MAX, Fresh
 from swarmsync.model.job import Waiting
-from swarmsync.model.lifecycle import FINAL, PLACED, WAITING, JobState
 from swarmsync.model.resources import Need
 from swarmsync.protocol.messages import By, Changed, JobsSubmitted
-from swarmsync.store.jobs import Cursor, FeedEntry
+from swarmsync.store.jobs import Cursor
 
 NEED = Need(500, 1 << 29)
 START = Cursor("700", -1)
@@ -21,13 +20,9 @@ def submitted(*job_ids, xid=800):
     return Changed(job_ids, By.SUBMISSION, fresh=tuple(job(job_id) for job_id in job_ids), xid=xid)
 
 
-def entry(job_id, state):
-    return FeedEntry(job_id, state, job(job_id) if state is JobState.QUEUED else None, None, None, False)
-
-
-def told(*job_ids):
+def told(*job_ids, xid=800):
     fresh = Fresh()
-    assert fresh.hear(submitted(*job_ids))
+    assert fresh.hear(submitted(*job_ids, xid=xid))
     fresh.take(START)
     return fresh
 
@@ -81,32 +76,30 @@ def test_many_go_in_words_that_fit_a_ring():
     assert [len(word.jobs) for word in fresh.take(START)] == [JOBS_PER_WORD, JOBS_PER_WORD]
 
 
-@pytest.mark.parametrize("state", JobState)
-def test_where_a_job_went_by_itself_is_no_news_and_all_else_is(state):
-    by_itself = state not in WAITING and state not in (JobState.STOPPING, JobState.CANCELLED, JobState.EXPIRED)
-    assert told(1).unknown([entry(1, state)]) == ([] if by_itself else [entry(1, state)])
-    assert {*WAITING, *PLACED, *FINAL} == set(JobState)
-
-
-def test_others_are_left_as_they_are():
-    entries = [entry(7, JobState.RUNNING), entry(8, JobState.QUEUED)]
-    assert told(1).unknown(entries) == entries
-    assert Fresh().unknown(entries) == entries
-
-
-def test_once_the_feed_has_told_of_a_job_what_it_says_later_is_of_another_change():
-    fresh = told(1)
-    running = [entry(1, JobState.RUNNING)]
-    assert fresh.unknown(running) == []
-    assert fresh.unknown(running) == []  # a reading that failed is repeated
-    fresh.read(running)
-    assert fresh.unknown(running) == running
-
-
-def test_what_it_remembers_has_a_limit():
-    fresh = told(*range(TOLD_MAX))
-    fresh.hear(submitted(TOLD_MAX))
+def test_the_feed_leaves_out_what_was_told_until_it_is_past_it():
+    fresh = told(1, xid=800)
+    fresh.hear(submitted(2, xid=802))
+    assert fresh.told == (800,), "what is heard is told first"
     fresh.take(START)
-    assert fresh.unknown([entry(TOLD_MAX, JobState.RUNNING), entry(1, JobState.RUNNING)]) == [
-        entry(1, JobState.RUNNING)
-    ]
+    assert fresh.told == (800, 802)
+    fresh.read(Cursor("800", -1))
+    assert fresh.told == (800, 802), "up to there, and not yet it"
+    fresh.read(Cursor("802", -1))
+    assert fresh.told == (802,)
+    fresh.read(Cursor("803", -1))
+    assert fresh.told == ()
+
+
+def test_what_came_behind_the_feed_is_not_left_out():
+    fresh = Fresh()
+    fresh.hear(submitted(1, xid=800))
+    fresh.take(Cursor("801", -1))
+    assert fresh.told == ()
+
+
+def test_what_it_remembers_has_a_limit_and_the_oldest_are_forgotten():
+    fresh = Fresh()
+    for number in range(TOLD_MAX + 2):
+        fresh.hear(submitted(number, xid=1_000 + number))
+    assert sum(len(word.jobs) for word in fresh.take(START)) == TOLD_MAX + 2
+    assert fresh.told == tuple(range(1_002, 1_002 + TOLD_MAX))

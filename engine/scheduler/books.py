@@ -149,12 +149,19 @@ class Books:
 
     def requeue(self, line: Line) -> None:
         """Rank the line that stands first in its shape's queue anew, for its head is another; else it is as it was."""
-        head, standing = self.backlog.head(line), line.standing
+        head, standing, rank = self.backlog.head(line), line.standing, line.rank
         assert head is not None
         assert standing is not None
-        standing.priority, standing.job_id = head
-        standing.since_ms, standing.now_ms = self.backlog.since(head[1]), self.now_ms
-        line.rank = rank = self.policy.order(standing)
+        assert rank is not None
+        priority, job_id = head
+        since_ms, now_ms = self.backlog.since(job_id), self.now_ms
+        standing.job_id = job_id
+        if since_ms == standing.since_ms and now_ms == standing.now_ms and priority == standing.priority:
+            rank = (*rank[:-1], job_id)  # what a policy would make of it
+        else:
+            standing.priority, standing.since_ms, standing.now_ms = priority, since_ms, now_ms
+            rank = self.policy.order(standing)
+        line.rank = rank
         self._order += 1
         heapreplace(line.shape.queue, (rank, self._order, line))
 

@@ -84,7 +84,12 @@ class Decision:
             self._put(line, machine, effects)
             places -= 1
             if heads and heads[0][2] is shape:
-                self._renew_first(shape)
+                first = shape.queue[0] if shape.queue else None
+                if first is not None and first[2] is line and first[0] is line.rank:  # as most often: its next job
+                    self._order += 1
+                    heapreplace(heads, (first[0], self._order, shape, line))
+                else:
+                    self._renew_first(shape)
         return places
 
     def _renew_first(self, shape: Shape) -> None:

@@ -1,7 +1,7 @@
 """In which order jobs go: the policies, as functions of what is known of a job. Less goes first.
 
 `order` decides who is next, and so for whom room is reserved; `filling` in which order others may use what is left. All
-put the priority first and end with the id, so that an order is total.
+put the priority first and end with the id, which counts for nothing else, so that an order is total.
 """
 
 from collections.abc import Callable, Mapping

@@ -6,10 +6,12 @@ by `pip install --no-deps arq`; and Slurm from the system's packages (slurmctld,
 """
 
 import asyncio
+import contextlib
 import importlib
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +53,7 @@ async def _queue(url: str, pending: str, submit: Callable[[int], Any], jobs: int
     return took_s, alone
 
 
-def pgqueuer(jobs: int, singles: int, directory: Path) -> Measured:
+def pgqueuer(jobs: int, singles: int, directory: Path, *, workers: int = 1) -> Measured:
     async def drive(url: str) -> Measured:
         queries = importlib.import_module("pgqueuer").Queries
         connection = await asyncpg.connect(url)
@@ -63,7 +65,9 @@ def pgqueuer(jobs: int, singles: int, directory: Path) -> Measured:
                 size = min(BATCH, count - start)
                 await queue.enqueue(["noop"] * size, [b"x"] * size, [0] * size)
 
-        with program(WORKERS, "pgqueuer", url):
+        with contextlib.ExitStack() as programs:
+            for _ in range(workers):
+                programs.enter_context(program(WORKERS, "pgqueuer", url))
             measured = await _queue(url, "SELECT EXISTS (SELECT FROM pgqueuer)", submit, jobs, singles)
         await connection.close()
         return measured
@@ -161,6 +165,7 @@ PEERS: Final = {
     "pgqueuer": Peer(
         "queue in PostgreSQL, durable; lists and batches of 500, one worker", 60_000, pgqueuer, "pgqueuer", turns=5
     ),
+    "pgqueuer, 2 workers": Peer("the same with two workers", 60_000, partial(pgqueuer, workers=2), "pgqueuer", turns=3),
     "Ray": Peer("remote functions, not durable; 2 cpus", 5_000, ray, "ray", turns=3),
     "Dask": Peer("remote functions, not durable; 2 processes", 2_000, dask, "distributed", turns=3),
     "arq": Peer("queue in Valkey, not fsynced; one worker, 100 at a time", 2_000, peers_on_valkey.arq, "arq"),

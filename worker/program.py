@@ -119,7 +119,7 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> bool:
             site.join_token == site.enroll_token
         ):  # a machine of its own: its token is used once, and may be left out later
             site = structs.replace(site, owner=identity.owner(Path(site.state_dir), name))
-    agents = [await _agent(bus, entry, site) for entry in _each(settings, site.numbers)]
+    agents = [await _agent(bus, entry, site) for entry in workers_of(site)]
     loop = asyncio.get_running_loop()
     collector.relax()
 
@@ -163,12 +163,13 @@ def _images_max(settings: LocalWorkerSettings) -> int | None:
         raise ConfigError(f"worker.images_max: {problem}") from None
 
 
-def _each(settings: LocalWorkerSettings, numbers: tuple[int, int] | None) -> list[LocalWorkerSettings]:
-    """One worker, or of as many simulated ones as wanted those with these numbers, each with a name of its own."""
+def workers_of(site: WorkerSite) -> list[LocalWorkerSettings]:
+    """One worker, or of as many simulated ones as wanted this program's, each with a name of its own."""
+    settings = site.worker
     if settings.runtime != "simulated" or settings.simulated_count == 1:
         return [settings]
     base = settings.name or "simulated"
-    own = range(settings.simulated_count) if numbers is None else range(*numbers)
+    own = range(settings.simulated_count) if site.numbers is None else range(*site.numbers)
     return [structs.replace(settings, name=f"{base}-{number}") for number in own]
 
 

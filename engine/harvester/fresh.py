@@ -13,8 +13,8 @@ from swarmsync.model.job import Waiting
 from swarmsync.protocol.messages import By, Changed, JobsSubmitted
 from swarmsync.store.jobs import Cursor
 
-#: Of so many transactions at most it is remembered that they were told; of others the feed, which is read twice a second,
-#: tells once more, which does no harm.
+#: Of so many transactions at most it is remembered that they were told; of others the feed tells once more, which does
+#: no harm. It is read twice a second.
 TOLD_MAX: Final = 1_000
 JOBS_PER_WORD: Final = 500
 

@@ -102,6 +102,8 @@ class EventsHub:
         """
         job_ids = [job.job_id for wanted in made for job in wanted.submission.jobs]
         fresh = ready(made) if len(job_ids) <= DESCRIBED_MAX else ()
+        if fresh and len(fresh) * len(codec.encode(fresh[0])) > DESCRIBED_BYTES_MAX:
+            fresh = ()  # most often they are alike: nothing is encoded in vain
         word = Changed(_named(job_ids), By.SUBMISSION, fresh=fresh, xid=made[0].submission.xid)
         payload = codec.encode(word)
         if len(payload) > DESCRIBED_BYTES_MAX and fresh:

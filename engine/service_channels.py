@@ -142,7 +142,7 @@ class ChannelWriter:
         while done < len(words):
             part = words[done : done + WORDS_PER_FRAME]
             payload = codec.encode(part)
-            if len(payload) > self.ring.payload_bytes_max and len(part) > 1:
+            while len(payload) > self.ring.payload_bytes_max and len(part) > 1:
                 part = part[: max(1, len(part) // 8)]
                 payload = codec.encode(part)
             if not self.ring.put_frame(payload, len(part), wakes=wakes):

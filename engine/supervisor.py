@@ -170,7 +170,7 @@ class Supervisor:
         if not any(handle.spec.phase is Phase.API for handle in self._handles):
             self._start_api(servers)
         if self._settings.worker.enabled:
-            for number, workers in enumerate(self._settings.worker.programs(os.cpu_count() or 1), 1):
+            for number, workers in enumerate(self._settings.worker.programs(len(os.sched_getaffinity(0))), 1):
                 self._start(self._worker_spec(servers, "worker" if number == 1 else f"worker-{number}", workers))
 
     def _start_api(self, servers: Servers) -> None:

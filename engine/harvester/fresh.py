@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from swarmsync.model.job import Waiting
+from swarmsync.protocol import codec
 from swarmsync.protocol.messages import By, Changed, JobsSubmitted
 from swarmsync.store.jobs import Cursor
 
@@ -17,23 +18,31 @@ from swarmsync.store.jobs import Cursor
 #: no harm. It is read twice a second.
 TOLD_MAX: Final = 1_000
 JOBS_PER_WORD: Final = 500
+#: One job may ask for half of this in constraints and wishes.
+WORD_BYTES_MAX: Final = 1 << 20
+#: So many are heard between two turns at most; of others the feed tells.
+HEARD_JOBS_MAX: Final = 20_000
 
 
 class Fresh:
     def __init__(self) -> None:
         self._heard: list[Changed] = []
+        self._heard_jobs = 0
         self._told: dict[int, None] = {}  # transactions, all that they queued, and the feed has not passed them
 
     def hear(self, word: Changed) -> bool:
         """Take in the jobs of a hint; False where it does not describe all that it is about."""
         if word.by is not By.SUBMISSION or not word.xid or not word.fresh or len(word.fresh) != len(word.job_ids):
             return False
+        if self._heard_jobs + len(word.fresh) > HEARD_JOBS_MAX:
+            return False
         self._heard.append(word)
+        self._heard_jobs += len(word.fresh)
         return True
 
     def take(self, cursor: Cursor) -> list[JobsSubmitted]:
         """Return what is to be told now; it counts as told. `cursor` is how far the feed was read."""
-        heard, self._heard = self._heard, []
+        heard, self._heard, self._heard_jobs = self._heard, [], 0
         new = [word for word in heard if not _passed(word.xid, cursor)]
         self._told.update(dict.fromkeys([word.xid for word in new]))
         while len(self._told) > TOLD_MAX:
@@ -48,16 +57,28 @@ class Fresh:
     def read(self, cursor: Cursor) -> None:
         """The feed was read up to here."""
         if self._told:
-            self._told = {xid: None for xid in self._told if not _passed(xid, cursor)}
+            self._told = {xid: None for xid in self._told if xid >= int(cursor.xid)}
 
 
 def in_words(waiting: Sequence[Waiting]) -> list[JobsSubmitted]:
-    """Tell of jobs in words that fit a ring, however many they are."""
-    return [
-        JobsSubmitted(tuple(waiting[start : start + JOBS_PER_WORD])) for start in range(0, len(waiting), JOBS_PER_WORD)
-    ]
+    """Tell of jobs in words that fit a ring, however many they are, and whatever they ask of workers."""
+    words = []
+    for start in range(0, len(waiting), JOBS_PER_WORD):
+        words += _parted(waiting[start : start + JOBS_PER_WORD])
+    return words
+
+
+def _parted(jobs: Sequence[Waiting]) -> list[JobsSubmitted]:
+    word = JobsSubmitted(tuple(jobs))
+    if len(jobs) == 1 or all(job.rules is None for job in jobs) or len(codec.encode(word)) <= WORD_BYTES_MAX:
+        return [word]
+    half = len(jobs) // 2
+    return [*_parted(jobs[:half]), *_parted(jobs[half:])]
 
 
 def _passed(xid: int, cursor: Cursor) -> bool:
-    """Whether the feed was read up to this transaction, or into it: the feed has told of it, or goes on with it."""
-    return (xid, -1) < (int(cursor.xid), cursor.seq)
+    """Whether the feed has told of this transaction, or is to: it was read up to there, or stopped at its limit.
+
+    Where it stopped, it has told of some changes and not of all that were committed before them.
+    """
+    return cursor.seq >= 0 or xid < int(cursor.xid)

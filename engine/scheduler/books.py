@@ -96,8 +96,13 @@ class Books:
     # ------------------------------------------------ the queue of a shape
 
     def rank(self, line: Line) -> tuple[Any, ...]:
+        return self.policy.order(self.standing(line))
+
+    def _rank_anew(self, line: Line) -> tuple[Any, ...]:
+        """Give a line the rank that it has now; the line keeps what that was made from."""
         line.standing = self.standing(line)
-        return self.policy.order(line.standing)
+        line.rank = rank = self.policy.order(line.standing)
+        return rank
 
     def standing(self, line: Line) -> Standing:
         head = self.backlog.head(line)
@@ -127,9 +132,9 @@ class Books:
 
     def queue(self, line: Line) -> None:
         """Put a line into its shape's queue; what stood there of it before counts no more."""
-        line.rank = self.rank(line)
+        rank = self._rank_anew(line)
         self._order += 1
-        heappush(line.shape.queue, (line.rank, self._order, line))
+        heappush(line.shape.queue, (rank, self._order, line))
         self.awake[line.shape] = None
 
     def top(self, shape: Shape) -> Line | None:
@@ -180,9 +185,9 @@ class Books:
             lines = [line for rank, _, line in shape.queue if line.rank is rank and line.jobs]
             shape.queue = []
             for line in lines:
-                line.rank = self.rank(line)
+                rank = self._rank_anew(line)
                 self._order += 1
-                shape.queue.append((line.rank, self._order, line))
+                shape.queue.append((rank, self._order, line))
             heapify(shape.queue)
 
     def closed_gate(self, line: Line) -> Gate | None:

@@ -9,6 +9,8 @@ import pytest
 from swarmsync.model.lifecycle import JobState
 from swarmsync.model.resources import Need
 from swarmsync.store import jobs
+from swarmsync.store.pool import ENGINE_PLANS
+from swarmsync.store.queries import sql
 
 pytestmark = pytest.mark.integration
 
@@ -74,6 +76,15 @@ async def test_what_a_known_transaction_queued_is_left_out_and_all_else_is_told(
     _, entries = await jobs.feed(desk.engine, cursor, 1_000, [int(xid)])
     mine = [(entry.job_id, entry.state) for entry in entries if entry.job_id in desk.job_ids]
     assert mine == [(other, JobState.QUEUED), (known, JobState.CANCELLED)]
+
+
+async def test_what_is_known_is_looked_up_in_a_set(desk):
+    """As an array it was read anew for each event: a second and more where many were known."""
+    async with desk.engine.connection() as connection:
+        await connection.execute(f"SET plan_cache_mode = {ENGINE_PLANS['plan_cache_mode']}")
+        await connection.execute("PREPARE known_feed (text, bigint, bigint, text[]) AS " + sql("feed"))
+        plan = await connection.fetch("EXPLAIN EXECUTE known_feed ('1', -1, 10, '{5,6}')")
+    assert "hashed SubPlan" in "\n".join(line[0] for line in plan)
 
 
 async def test_a_queued_job_is_told_as_the_scheduler_needs_it(desk, reader):

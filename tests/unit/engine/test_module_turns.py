@@ -59,7 +59,7 @@ def harvester():
     service = rig.service
     service._registry.joined(view(), "s", (), service.clock.monotonic_ms())
     service._ids = SimpleNamespace(next=lambda: 1)
-    service._cursor = SimpleNamespace(xid="1", seq=0)
+    service._cursor = SimpleNamespace(xid="1", seq=-1)
     service._due.clear()
     service._look_at_feed, service._feed_at_ms = False, service.clock.monotonic_ms() + 3_600_000
     return rig

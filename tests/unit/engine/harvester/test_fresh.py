@@ -1,10 +1,16 @@
 """New jobs that a hint describes: told at once and once, and never behind the feed."""
 
+import os
+
+import msgspec
 import pytest
 
-from engine.harvester.fresh import JOBS_PER_WORD, TOLD_MAX, Fresh
+from engine.harvester.fresh import HEARD_JOBS_MAX, JOBS_PER_WORD, TOLD_MAX, WORD_BYTES_MAX, Fresh, in_words
+from engine.service_channels import Role, Wiring
 from swarmsync.model.job import Waiting
 from swarmsync.model.resources import Need
+from swarmsync.model.rules import Rules
+from swarmsync.protocol import codec
 from swarmsync.protocol.messages import By, Changed, JobsSubmitted
 from swarmsync.store.jobs import Cursor
 
@@ -55,7 +61,7 @@ def test_of_any_other_hint_the_feed_tells(word):
     ("cursor", "is_told"),
     [
         (Cursor("799", -1), True),
-        (Cursor("799", 40), True),
+        (Cursor("799", 40), False),  # it stopped at its limit, and may have told of what became of the job
         (Cursor("800", -1), True),  # all before it was read, and not yet it
         (Cursor("800", 0), False),  # the feed stands in its middle, and goes on with it
         (Cursor("801", -1), False),
@@ -95,6 +101,32 @@ def test_what_came_behind_the_feed_is_not_left_out():
     fresh.hear(submitted(1, xid=800))
     fresh.take(Cursor("801", -1))
     assert fresh.told == ()
+
+
+def test_words_fit_a_ring_whatever_the_jobs_ask_of_workers():
+    """A ring that is asked to take what it never can ends its module."""
+    rules = Rules(constraints=("labels.zone == " + "z" * 4_000,) * 20)
+    many = [msgspec.structs.replace(job(number), rules=rules) for number in range(1_200)]
+    words = in_words(many)
+    assert [one for word in words for one in word.jobs] == many
+    assert max(len(codec.encode(word)) for word in words) <= WORD_BYTES_MAX
+    wiring = Wiring(f"fresh{os.getpid()}")
+    try:
+        assert not wiring.writer("inbox").offer_or_drop(words), "it is full, and nothing worse"
+        assert wiring.readers(Role.SCHEDULER)["inbox"].take()[0] == words[0]
+    finally:
+        wiring.close()
+
+
+def test_what_is_heard_in_one_turn_has_a_limit():
+    fresh = Fresh()
+    jobs_each = HEARD_JOBS_MAX // 2
+    assert fresh.hear(submitted(*range(jobs_each), xid=800))
+    assert fresh.hear(submitted(*range(jobs_each), xid=801))
+    assert not fresh.hear(submitted(1, xid=802)), "the feed is to tell of it"
+    fresh.take(START)
+    assert fresh.told == (800, 801)
+    assert fresh.hear(submitted(1, xid=803))
 
 
 def test_what_it_remembers_has_a_limit_and_the_oldest_are_forgotten():

@@ -1,6 +1,6 @@
 # One way to do each thing. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run stop check test test-compose sim bench chaos chaos-long golden
+.PHONY: help compiled run stop check test test-compose sim bench chaos chaos-long golden
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
@@ -14,8 +14,13 @@ help: ## list the targets
 	@.venv/bin/python -m pip install $(PIP_FLAGS) -e '.[dev]'
 	@touch .venv/installed
 
+# What is hot is compiled where there is a C compiler; an edited module is interpreted until this has run again.
+compiled: .venv/installed
+	@.venv/bin/python scripts/compile.py
+
 run: .venv/installed ## start Core, run three real jobs through it, stop it
 	@scripts/demo.sh
+	@$(MAKE) --no-print-directory compiled
 
 stop: ## stop the Core of this machine's user, if one runs
 	@.venv/bin/swarmsyncd stop
@@ -26,25 +31,25 @@ check: .venv/installed ## format, lint, types, import rules
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-test: .venv/installed ## every test, with all that it needs (Docker included)
+test: compiled ## every test, with all that it needs (Docker included)
 	@scripts/test.sh
 
 test-compose: .venv/installed ## build the images and drive the Compose stack; needs root and docker-compose
 	@scripts/test.sh -m compose tests/compose
 
-sim: .venv/installed ## the simulation with many seeds: make sim SEEDS=5000
-	@SWARMSYNC_SIM_SEEDS=$(or $(SEEDS),2000) .venv/bin/python -m pytest tests/simulation/test_simulation_seeds.py
+sim: compiled ## the simulation with many seeds: make sim SEEDS=5000
+	@SWARMSYNC_TEST_COMPILED=1 SWARMSYNC_SIM_SEEDS=$(or $(SEEDS),2000) .venv/bin/python -m pytest tests/simulation/test_simulation_seeds.py
 
-bench: .venv/installed ## measure; see bench --help for single scenarios
+bench: compiled ## measure; see bench --help for single scenarios
 	@.venv/bin/bench all --quick
 
-chaos: .venv/installed ## break a running Core for 10 minutes; is anything lost? make chaos SEED=7 has a run again
+chaos: compiled ## break a running Core for 10 minutes; is anything lost? make chaos SEED=7 has a run again
 	@.venv/bin/bench chaos --seconds 500 --out var/chaos $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl
 	@if docker info >/dev/null 2>&1; then .venv/bin/bench chaos --docker --scenario workers --seconds 90 \
 		--out var/chaos-docker $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl; \
 		else echo "No Docker engine answers: no containers were left without their agent."; fi
 
-chaos-long: .venv/installed ## faults of all kinds side by side, for 80 minutes
+chaos-long: compiled ## faults of all kinds side by side, for 80 minutes
 	@.venv/bin/bench chaos --hard --seconds 4800 --out var/chaos $(if $(SEED),--seed $(SEED)) --ledger bench/baselines/chaos-ledger.jsonl
 
 golden: .venv/installed ## write the golden files anew; review the difference

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from swarmsync import compiled
 from swarmsync.errors import RequestError
 
 PROJECT: Final = Path(__file__).parent.parent
@@ -85,6 +86,7 @@ def circumstances() -> dict[str, Any]:
         "commit": _git("rev-parse", "--short", "HEAD") or "unknown",
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
+        "compiled": compiled.in_use(),
         "packages": versions,
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),

@@ -13,7 +13,7 @@ import redis
 
 from conf.settings import Settings
 from engine import data_lock
-from swarmsync import embedded
+from swarmsync import compiled, embedded
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError, NotAllowed, Unavailable
 from swarmsync.model.durability import SETTINGS, Durability, Judgement, judge
@@ -35,12 +35,19 @@ def run_checks(settings: Settings) -> int:
 
 def _checks(settings: Settings) -> Iterator[Line]:
     yield True, "settings", "read"
+    yield _speed()
     yield _data_dir(settings)
     yield from _server("PostgreSQL", settings.database.url, settings, embedded.plan_postgres, _postgres)
     yield from _server("NATS", settings.nats.url, settings, embedded.plan_nats, _nats)
     yield from _server("Redis", settings.redis.url, settings, embedded.plan_valkey, _redis)
     yield _port(settings)
     yield check_docker(settings)
+
+
+def _speed() -> Line:
+    if len(compiled.in_use()) == len(compiled.MODULES):
+        return True, "speed", "what is hot is compiled"
+    return None, "speed", "what is hot is interpreted; with a C compiler, `make compiled` makes it faster"
 
 
 def _data_dir(settings: Settings) -> Line:

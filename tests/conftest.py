@@ -1,5 +1,6 @@
 """Fixtures of all tests: the embedded servers, once per session."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import hypothesis
 import pytest
 from msgspec import Struct
 
-from swarmsync import embedded
+from swarmsync import compiled, embedded
 from swarmsync.store.pool import as_login
 
 #: How long an example takes is no matter here: beside other work 0.2 s pass without anything being wrong.
@@ -15,6 +16,22 @@ hypothesis.settings.register_profile(
     "beside other work", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("beside other work")
+
+
+#: Whether this process looks at compiled modules; what tests start has them in any case, where they were compiled.
+COMPILED = bool(os.environ.get("SWARMSYNC_TEST_COMPILED"))
+if not COMPILED:
+    compiled.leave_out()
+elif len(compiled.in_use()) < len(compiled.MODULES):
+    pytest.exit("The hot modules are not compiled as they are now: make compiled", returncode=3)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that put something of their own in place of what is compiled are for the interpreted modules."""
+    left_out = [item for item in items if COMPILED and item.get_closest_marker("interpreted")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 class Servers(Struct):

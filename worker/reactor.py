@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
-from msgspec import Struct
-
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.model.resources import NOTHING, Need
@@ -36,15 +34,18 @@ def terms_key(order: RunJob) -> TermsKey:
     return order.spec_id, order.memory_bytes
 
 
-class Held(Struct):
+class Held:
     """An assignment from its acceptance until Core has acknowledged its end."""
 
-    ref: JobRef
-    terms: Terms
-    lease_ms: int
-    state: AssignmentState = AssignmentState.ACCEPTED
-    stop: StopJob | None = None
-    ended_seq: int | None = None  # the report that Core must acknowledge
+    __slots__ = ("ended_seq", "lease_ms", "ref", "state", "stop", "terms")
+
+    def __init__(self, ref: JobRef, terms: Terms, lease_ms: int, state: AssignmentState) -> None:
+        self.ref = ref
+        self.terms = terms
+        self.lease_ms = lease_ms
+        self.state = state
+        self.stop: StopJob | None = None
+        self.ended_seq: int | None = None  # the report that Core must acknowledge
 
     @property
     def occupies(self) -> bool:

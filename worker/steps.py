@@ -5,9 +5,7 @@ The agent asks for the next step from what is true now; after a crash anywhere t
 
 import signal
 from enum import StrEnum
-from typing import Final
-
-from msgspec import Struct
+from typing import Final, NamedTuple
 
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import format_duration, format_size
@@ -36,7 +34,7 @@ _STOPPED: Final = {
 }
 
 
-class End(Struct, frozen=True, gc=False):
+class End(NamedTuple):
     reason: EndReason
     message: str
     exit_code: int | None

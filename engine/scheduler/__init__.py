@@ -4,3 +4,7 @@ Read `cluster_view.py` (what is free), `backlog.py` (who waits), `limits.py` (wh
 it together), `ranking.py` and `keeping.py` (who goes first, and who may pass), `placement.py` and `decision.py` (the
 decision), `why.py` (the reasons).
 """
+
+from swarmsync.compiled import prefer
+
+prefer(__name__, __path__)

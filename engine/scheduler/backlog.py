@@ -11,8 +11,6 @@ from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
-
 from swarmsync.model.job import Waiting
 from swarmsync.model.resources import Need
 from swarmsync.model.rules import Rules
@@ -28,18 +26,25 @@ MARKS_MAX: Final = 100_000
 AGE_PARTS: Final = 128
 
 
-class Terms(Struct, frozen=True):
+class Terms:
     """What all jobs of a line share."""
 
-    need: Need
-    user_id: int = 0
-    queue: str = "default"
-    rules: Rules | None = None
-    array_id: int | None = None
+    __slots__ = ("array_id", "need", "queue", "rules", "timed", "user_id")
 
-    @property
-    def timed(self) -> bool:
-        return self.rules is not None and self.rules.timeout_ms is not None
+    def __init__(
+        self,
+        need: Need,
+        user_id: int = 0,
+        queue: str = "default",
+        rules: Rules | None = None,
+        array_id: int | None = None,
+    ) -> None:
+        self.need = need
+        self.user_id = user_id
+        self.queue = queue
+        self.rules = rules
+        self.array_id = array_id
+        self.timed = rules is not None and rules.timeout_ms is not None
 
 
 class Level:

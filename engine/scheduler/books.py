@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Final
 
-from msgspec import Struct
-
 from engine.scheduler.backlog import Backlog, Line, Terms
 from engine.scheduler.cluster_view import ClusterView, Machine, Shape
 from engine.scheduler.fair_share import FairShare, dominant
@@ -27,14 +25,17 @@ LINES_PER_MS: Final = 64
 Entry = tuple[tuple[Any, ...], int, Line]
 
 
-class Assigned(Struct):
+class Assigned:
     """A job that is placed, and what it counts against."""
 
-    worker_id: int
-    terms: Terms
-    gates: tuple[Gate, ...]
-    at_ms: int
-    bound_ms: int
+    __slots__ = ("at_ms", "bound_ms", "gates", "terms", "worker_id")
+
+    def __init__(self, worker_id: int, terms: Terms, gates: tuple[Gate, ...], at_ms: int, bound_ms: int) -> None:
+        self.worker_id = worker_id
+        self.terms = terms
+        self.gates = gates
+        self.at_ms = at_ms
+        self.bound_ms = bound_ms
 
 
 class Books:

@@ -9,9 +9,7 @@ at its gate; a shape that fits nowhere sleeps until room grows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, assert_never
-
-from msgspec import Struct
+from typing import Final, NamedTuple, assert_never
 
 from engine.scheduler import why
 from engine.scheduler.backlog import Backlog, Line, Terms
@@ -47,7 +45,7 @@ __all__ = ["REPORT_MS", "Scheduler"]
 DATED_MS: Final = 1_000  # so fine is what ids tell a core that begins anew
 
 
-class Recalled(Struct, frozen=True):
+class Recalled(NamedTuple):
     """A placed job, as its row says."""
 
     job_id: int

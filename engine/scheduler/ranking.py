@@ -6,32 +6,56 @@ put the priority first and end with the id, which counts for nothing else, so th
 
 from collections.abc import Callable, Mapping
 from math import log2, log10
-from typing import Any, Final
-
-from msgspec import Struct
+from typing import Any, Final, NamedTuple
 
 from swarmsync.model.resources import Need
 
 
-class Standing(Struct):
+class Standing:
     """What a policy may look at: the head of a line."""
 
-    priority: int
-    job_id: int
-    since_ms: int  # when it was first heard of
-    estimate_ms: int
-    bound_ms: int  # how long it may run, as far as others rely on it (`run_times.py`)
-    timed: bool  # by a timeout, and so for certain
-    size: float  # the part of the cluster that it takes, 0 to 1, by its scarcest resource
-    level: float  # what its user has had lately (`fair_share.py`)
-    now_ms: int = 0
-    width: float = 1.0
+    __slots__ = (
+        "bound_ms",
+        "estimate_ms",
+        "job_id",
+        "level",
+        "now_ms",
+        "priority",
+        "since_ms",
+        "size",
+        "timed",
+        "width",
+    )
+
+    def __init__(
+        self,
+        priority: int,
+        job_id: int,
+        since_ms: int,
+        estimate_ms: int,
+        bound_ms: int,
+        timed: bool,  # noqa: FBT001 as the others, it is given by place
+        size: float,
+        level: float,
+        now_ms: int = 0,
+        width: float = 1.0,
+    ) -> None:
+        self.priority = priority
+        self.job_id = job_id
+        self.since_ms = since_ms  # when it was first heard of
+        self.estimate_ms = estimate_ms
+        self.bound_ms = bound_ms  # how long it may run, as far as others rely on it (`run_times.py`)
+        self.timed = timed  # by a timeout, and so for certain
+        self.size = size  # the part of the cluster that it takes, 0 to 1, by its scarcest resource
+        self.level = level  # what its user has had lately (`fair_share.py`)
+        self.now_ms = now_ms
+        self.width = width
 
 
 Rank = Callable[[Standing], tuple[Any, ...]]
 
 
-class Policy(Struct, frozen=True):
+class Policy(NamedTuple):
     """`backfill`: others may pass a blocked job. `learns`: run times are learned, not only asked for.
 
     `changes`: ranks depend on time or on what users have had, and are renewed while jobs wait. `ages`: time alone may

@@ -4,3 +4,7 @@ Read `layout` (the picture of every byte), then `segment` (named memory under /d
 batch), `ring` (one writer hands batches to one reader), `doorbell` (how a sleeping reader is woken) and `stats_page`
 (named counters that any process may read). Nothing here knows a job, a worker or a module.
 """
+
+from swarmsync.compiled import prefer
+
+prefer(__name__, __path__)

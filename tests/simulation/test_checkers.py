@@ -161,6 +161,7 @@ PLANTS: dict[Plant, tuple[SimSettings | None, dict[str, float] | None, dict[str,
 }
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
 def test_the_simulation_finds(plant, monkeypatch):
     settings, kinds, rates = PLANTS[plant]

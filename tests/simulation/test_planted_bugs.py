@@ -53,6 +53,7 @@ BUGS = {
 }  # fmt: skip
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("bug", BUGS)
 def test_the_simulation_finds(bug, monkeypatch):
     owner, name, old, new, settings, kinds, rates = BUGS[bug]

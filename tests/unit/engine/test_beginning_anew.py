@@ -43,6 +43,7 @@ async def test_the_scheduler_reads_the_rows_when_nothing_of_its_plan_is_under_wa
     assert pending[0] == []
 
 
+@pytest.mark.interpreted
 async def test_nothing_is_placed_by_a_plan_that_is_void(monkeypatch):
     """What was placed behind the word would be taken for the new plan's."""
     monkeypatch.setattr(scheduling, "VOID_PATIENCE_MS", 20)

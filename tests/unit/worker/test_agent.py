@@ -64,6 +64,7 @@ async def leave(runtime, job_id, fence, *, start=True, duration="1h"):
         await runtime.start(container_id)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("answer", [Unavailable("no answer"), Refusal("not yet")])
 async def test_a_lease_ends_also_while_the_worker_waits_to_be_let_in(now, monkeypatch, answer):
     """Core gives the job to another worker in the meantime."""
@@ -80,6 +81,7 @@ async def test_a_lease_ends_also_while_the_worker_waits_to_be_let_in(now, monkey
     assert stopped == [StopJob(JobRef(7, 1), reason=EndReason.WORKER_LOST)]
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
 async def test_of_two_attempts_of_a_job_only_the_newer_is_taken_in(order):
     """The agent died between Core's acknowledgement of the first and its removal; its room must not stay taken."""
@@ -115,6 +117,7 @@ async def test_what_the_watchdog_put_down_is_no_failure_of_the_job(tmp_path):
     assert [report.reason for report in reports] == [EndReason.WORKER_LOST, EndReason.SIGNAL]
 
 
+@pytest.mark.interpreted
 async def test_leases_are_noted_before_a_container_exists_and_count_on_in_the_next_agent(tmp_path, now):
     now[0] = 50_000
     agent = Agent(
@@ -136,6 +139,7 @@ async def test_leases_are_noted_before_a_container_exists_and_count_on_in_the_ne
     assert after._reactor.heard_ms == 50_000
 
 
+@pytest.mark.interpreted
 async def test_an_attempt_that_got_more_memory_shares_it_with_no_other_of_its_spec():
     """One message may hold a job's retry after it ran out of memory beside a first attempt of the same spec."""
     agent = make(Bus())

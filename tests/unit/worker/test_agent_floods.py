@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import pytest
 from nats.aio.msg import Msg
 
 from swarmsync.model.job import JobRef
@@ -77,6 +78,7 @@ async def test_jobs_that_end_at_once_are_told_in_one_message_and_removed_a_few_a
         await reporting
 
 
+@pytest.mark.interpreted
 async def test_a_spec_is_decoded_once_and_what_is_kept_is_bounded(monkeypatch):
     agent = make(Bus(), SimulatedRuntime())
     agent._begin = lambda *_values, **_how: None

@@ -235,6 +235,7 @@ async def test_an_adopted_container_keeps_its_timeout_from_its_own_start(rig):
 # ------------------------------------------------ problems
 
 
+@pytest.mark.interpreted
 async def test_a_container_that_ended_by_itself_before_the_stop_is_reported_so(rig, monkeypatch):
     """This process stood still meanwhile: the end of the lease is noticed first, and did not end the container."""
     ended = asyncio.Event()

@@ -46,6 +46,7 @@ def test_the_next_attempt_of_the_job_is_begun(reactor):
     assert reactor.take(Orders(1, 2, (run(7, fence=3),)), TERMS, 0)[1] == [run(7, fence=3)]
 
 
+@pytest.mark.interpreted
 def test_only_so_many_ends_are_remembered(reactor, monkeypatch):
     monkeypatch.setattr(module, "OVER_KEPT", 2)
     for job_id in (1, 2, 3, 4, 5):

@@ -164,6 +164,7 @@ def test_work_without_gpus_goes_to_a_worker_without_as_soon_as_one_has_room():
     assert rooms.choose(wanted, near) is plain
 
 
+@pytest.mark.interpreted
 def test_workers_that_were_as_good_as_the_best_are_taken_before_any_that_is_worse_unless_they_changed(monkeypatch):
     """The first job makes a worker even, the next would make it odd: that goes to an untouched twin, unsearched."""
     rooms, near = Rooms(), Near()

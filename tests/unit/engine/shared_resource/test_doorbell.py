@@ -124,6 +124,7 @@ def test_a_missed_ring_costs_the_backstop_and_no_more(ends, run):
     assert run(story())
 
 
+@pytest.mark.interpreted
 def test_a_record_that_comes_while_falling_asleep_is_seen(ends, run, monkeypatch):
     _, reader = ends
     fall_asleep = reader.ring.set_reader_sleeps

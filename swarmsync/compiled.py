@@ -1,0 +1,119 @@
+"""Hot modules, compiled: the same source, made into C by mypyc where a C compiler is at hand (decision 59).
+
+`scripts/compile.py` makes a library of those of the engine and one of the worker's, in a directory of the virtual
+environment. A package that has some says `prefer(__name__, __path__)` before its modules are imported: then they are
+looked for there first. What was made from another source than is here now is not used: an edited module is interpreted
+until it is compiled again. SWARMSYNC_COMPILED names another directory, or `no`.
+"""
+
+import hashlib
+import os
+import sys
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Final
+
+#: By program those modules that profiles name. What holds for them is in decision 59.
+MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "engine": (
+        "engine.scheduler.backlog",
+        "engine.scheduler.books",
+        "engine.scheduler.cluster_view",
+        "engine.scheduler.decision",
+        "engine.scheduler.fair_share",
+        "engine.scheduler.keeping",
+        "engine.scheduler.limits",
+        "engine.scheduler.placement",
+        "engine.scheduler.ranking",
+        "engine.scheduler.reservation",
+        "engine.scheduler.rooms",
+        "engine.scheduler.run_times",
+        "engine.shared_resource.frames",
+        "engine.shared_resource.ring",
+        "engine.shared_resource.ring_words",
+    ),
+    "worker": (
+        "worker.agent",
+        "worker.alarm",
+        "worker.assignment",
+        "worker.eager",
+        "worker.patience",
+        "worker.reactor",
+        "worker.receipts",
+        "worker.steps",
+        "worker.stopwatch",
+    ),
+}
+ROOT: Final = Path(__file__).parents[1]
+_left_out: Final[list[bool]] = []
+_SOURCES: Final = "sources.txt"  # the digest of what a library was made from, and those files by their paths from ROOT
+
+
+def directory() -> Path | None:
+    """Return where compiled modules are made and looked for; None: nowhere."""
+    named = os.environ.get("SWARMSYNC_COMPILED")
+    if named == "no":
+        return None
+    return Path(named) if named else Path(sys.prefix, "lib", "swarmsync-compiled")
+
+
+def library(program: str) -> str:
+    """Return the name of the module in which all those of a program are."""
+    return f"swarmsync_{program}__mypyc"
+
+
+def sign(place: Path, sources: list[str]) -> None:
+    """Note down what the library in `place` was made from."""
+    place.joinpath(_SOURCES).write_text("\n".join([_digest(sources), *sources]) + "\n")
+
+
+def is_current(place: Path) -> bool:
+    """Whether the library in `place` was made from the sources as they are now."""
+    try:
+        was, *sources = place.joinpath(_SOURCES).read_text().splitlines()
+        return was == _digest(sources)
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(sources: list[str]) -> str:
+    seen = hashlib.sha256()
+    for source in sources:
+        text = (ROOT / source).read_bytes()
+        seen.update(f"{source} {len(text)}\n".encode() + text)
+    return seen.hexdigest()
+
+
+@cache
+def _loaded(program: str) -> Path | None:
+    """Load the library of a program, if there is one for what its modules are now; return where."""
+    base, name = directory(), library(program)
+    if base is None or not is_current(base / program):
+        return None
+    path = base / program / (name + EXTENSION_SUFFIXES[0])
+    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, str(path)))
+    if spec is None or not path.exists():
+        return None  # it was made for another Python
+    sys.modules[name] = module_from_spec(spec)
+    return base
+
+
+def prefer(package: str, path: list[str]) -> None:
+    """Let the package's compiled modules be found before the others; `path` is its `__path__`."""
+    program, *below = package.split(".")
+    base = None if _left_out else _loaded(program)
+    if base is not None:
+        path.insert(0, str(base.joinpath(program, *below)))
+
+
+def leave_out() -> None:
+    """From now on this process imports no compiled modules; those that it starts do. For tests that replace parts."""
+    _left_out.append(True)
+
+
+def in_use() -> list[str]:
+    """Return the programs whose compiled modules processes of this environment have."""
+    base = directory()
+    return [] if base is None or _left_out else [name for name in MODULES if is_current(base / name)]

@@ -1,0 +1,35 @@
+"""What mypyc would make of a module is what Python makes of it: rules that it does not check itself."""
+
+import ast
+
+from project import PROJECT, entries_of, nothing, shown
+
+from swarmsync import compiled
+
+PATHS = [PROJECT / f"{name.replace('.', '/')}.py" for names in compiled.MODULES.values() for name in names]
+
+
+def test_no_compiled_module_defines_a_class_with_settings():
+    """mypyc drops them without a word: `class A(Struct, frozen=True)` is neither frozen nor hashable then."""
+    nothing(
+        f"{shown(path, entry.lineno)}: class {entry.name} with {entry.keywords[0].arg}=: give it an own module"
+        for path in PATHS
+        for entry in entries_of(path)
+        if isinstance(entry, ast.ClassDef) and entry.keywords
+    )
+
+
+def test_no_compiled_module_defines_a_struct():
+    """Its fields would be of a class of Python's, and slower than interpreted."""
+    nothing(
+        f"{shown(path, entry.lineno)}: class {entry.name}: write a class, or a NamedTuple"
+        for path in PATHS
+        for entry in entries_of(path)
+        if isinstance(entry, ast.ClassDef)
+        if any(isinstance(base, ast.Name) and base.id == "Struct" for base in entry.bases)
+    )
+
+
+def test_packages_of_compiled_modules_look_for_them():
+    for package in {path.parent for path in PATHS}:
+        assert "prefer(__name__, __path__)" in package.joinpath("__init__.py").read_text()

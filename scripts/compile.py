@@ -52,6 +52,8 @@ def main() -> int:
             if maker.returncode:
                 print(f"{name}: it stays interpreted, since it could not be compiled:\n{said[-2_000:]}")
                 continue
+            if "warning:" in said:  # what mypyc would do otherwise than Python
+                print(*[line for line in said.splitlines() if "warning:" in line], sep="\n")
             made = Path(scratch, name, "lib", name)
             shutil.move(next(made.parent.glob(compiled.library(name) + ".*")), made)
             compiled.sign(made, sources_of(name))

@@ -18,6 +18,10 @@ from typing import Final
 #: By program those modules that profiles name. What holds for them is in decision 59.
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "engine": (
+        "engine.dispatcher.inflight",
+        "engine.harvester.ends",
+        "engine.harvester.registry",
+        "engine.harvester.settlements",
         "engine.scheduler.backlog",
         "engine.scheduler.books",
         "engine.scheduler.cluster_view",
@@ -40,6 +44,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "worker.assignment",
         "worker.eager",
         "worker.patience",
+        "worker.plans",
         "worker.reactor",
         "worker.receipts",
         "worker.steps",

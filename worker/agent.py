@@ -45,10 +45,11 @@ from worker.leases import key_of
 from worker.orphans import remove_orphans
 from worker.output import OutputSender
 from worker.patience import MAX_S, Patience
-from worker.plans import Terms, model_of, plan_of, read_terms, ref_of, terms_of
+from worker.plans import model_of, plan_of, ref_of
 from worker.probe import PROBE_JOB, probe
 from worker.reactor import Reactor, TermsKey, terms_key
 from worker.receipts import Receipts
+from worker.terms import Terms, read_terms, terms_of
 from worker.watch import Watch
 
 RETRY_S: Final = 0.2

@@ -27,9 +27,9 @@ from worker.container_runtime import (
 )
 from worker.eager import Begun, within
 from worker.output import OutputSender, Stream
-from worker.plans import Terms
 from worker.steps import End, Step
 from worker.stopwatch import Stopwatch
+from worker.terms import Terms
 from worker.watch import Watch
 
 SLOW_PULL_S = 1.0

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from worker.container_runtime import Observed, Seen
-from worker.plans import read_terms
+from worker.terms import read_terms
 
 #: How long before the end of a container's lease the watchdog's SIGKILL is due.
 WATCHDOG_MARGIN_MS: Final = 1_000

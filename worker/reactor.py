@@ -12,7 +12,7 @@ from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.model.resources import NOTHING, Need
 from swarmsync.protocol.messages import Ended, Holding, Orders, Receipt, Report, RunJob, Started, StopJob
 from worker.leases import WATCHDOG_MARGIN_MS
-from worker.plans import Terms
+from worker.terms import Terms
 
 #: The container must be gone this long before the lease ends, beside its grace.
 LEASE_MARGIN_MS: Final = 2_000

@@ -26,7 +26,8 @@ from swarmsync.protocol.codec import convert_spec
 from swarmsync.protocol.messages import RunJob
 from worker.demo_image import TAG
 from worker.docker_config import create_body
-from worker.plans import model_of, plan_of, terms_of
+from worker.plans import model_of, plan_of
+from worker.terms import terms_of
 
 CONCURRENT: Final = 4
 #: Quick or not: containers per round, rounds, networks.

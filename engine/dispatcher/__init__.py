@@ -2,3 +2,7 @@
 
 Read `inflight.py` (pure: which orders nobody has confirmed), then `service.py`.
 """
+
+from swarmsync.compiled import prefer
+
+prefer(__name__, __path__)

@@ -6,24 +6,25 @@ A message that nobody heard is sent again sooner: NATS says so at once, and a wo
 After `resends_max` the clock lets go: the worker's pulses (or its silence) decide, in the Harvester.
 """
 
-import math
 from collections.abc import Collection, Iterable
 from typing import Final
-
-from msgspec import Struct
 
 from swarmsync.model.job import JobRef
 
 #: How soon after nobody heard it an order is sent again: the first time, and how many times longer each next time.
 UNHEARD_MS: Final = 200
 UNHEARD_GROWTH: Final = 4
+_NEVER_MS: Final = 1 << 62
 
 
-class _Open(Struct):
-    ref: JobRef
-    seq: int
-    due_ms: int
-    resends: int
+class _Open:
+    __slots__ = ("due_ms", "ref", "resends", "seq")
+
+    def __init__(self, ref: JobRef, seq: int, due_ms: int, resends: int) -> None:
+        self.ref = ref
+        self.seq = seq
+        self.due_ms = due_ms
+        self.resends = resends
 
 
 class InFlight:
@@ -33,7 +34,7 @@ class InFlight:
         self._resends_max = resends_max
         self._seqs: dict[int, int] = {}  # worker id -> number of its last message
         self._open: dict[int, dict[int, _Open]] = {}  # worker id -> job id -> order
-        self._due_ms: float = math.inf  # nothing is due before; what is closed leaves it as it is
+        self._due_ms = _NEVER_MS  # nothing is due before; what is closed leaves it as it is
 
     def __len__(self) -> int:
         return sum(len(orders) for orders in self._open.values())
@@ -101,7 +102,7 @@ class InFlight:
         again: dict[int, list[JobRef]] = {}
         if now_ms < self._due_ms:
             return again
-        self._due_ms = math.inf
+        self._due_ms = _NEVER_MS
         for worker_id, orders in self._open.items():
             for order in list(orders.values()):
                 if order.due_ms > now_ms:

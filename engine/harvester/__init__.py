@@ -2,3 +2,7 @@
 
 Read `registry.py` (pure: workers, sessions, leases), `verdicts.py` (pure: what an end means), then `service.py`.
 """
+
+from swarmsync.compiled import prefer
+
+prefer(__name__, __path__)

@@ -126,7 +126,7 @@ class Ends:
                 self.requeued = True
             elif entry.waited_for:  # who comes later is seen by the feed, which is read after this commit
                 self.over.add(entry.ref.job_id)
-        self._written((unique[entry.ref], entry) for entry in won)
+        self._written([(unique[entry.ref], entry) for entry in won])
         passed = {entry.ref for entry in won}
         for row in unique.values():
             if row.crashes and row.ref in passed:

@@ -9,9 +9,7 @@ Each `Gone` names the order message it rests on; PostgreSQL lets it pass only if
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
-from typing import Any, Final, TypeAlias
-
-from msgspec import Struct
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import Eligibility, EndReason, Liveness
@@ -26,7 +24,7 @@ OWN_PAUSE_MS: Final = 3_000
 SAME_NAME_MS: Final = 3_000
 
 
-class Limits(Struct, frozen=True):
+class Limits(NamedTuple):
     suspect_ms: int
     lost_ms: int
     lease_ms: int
@@ -37,31 +35,46 @@ class Limits(Struct, frozen=True):
         return max(self.lease_ms, 2 * grace_ms + 10_000)
 
 
-class Live(Struct):
+class Live:
     """An assignment that is not over, as far as Core knows."""
 
-    ref: JobRef
-    worker_id: int
-    need: Need
-    lease_ms: int
-    orders: tuple[int, int]  # (epoch, seq) of the last message that carried its order
-    held: bool = False  # the worker has shown it at least once
-    stop: StopJob | None = None
+    __slots__ = ("held", "lease_ms", "need", "orders", "ref", "stop", "worker_id")
+
+    def __init__(
+        self,
+        ref: JobRef,
+        worker_id: int,
+        need: Need,
+        lease_ms: int,
+        orders: tuple[int, int],
+        *,
+        held: bool = False,
+    ) -> None:
+        self.ref = ref
+        self.worker_id = worker_id
+        self.need = need
+        self.lease_ms = lease_ms
+        self.orders = orders  # (epoch, seq) of the last message that carried its order
+        self.held = held  # the worker has shown it at least once
+        self.stop: StopJob | None = None
 
 
-class Known(Struct):
+class Known:
     """A worker. `holds` is None until this session said what it has."""
 
-    view: WorkerView
-    session: str
-    last_ms: int
-    holds: dict[int, int] | None = None  # job id -> fence
-    orders: tuple[int, int] = (0, 0)  # of the order messages up to here it has taken what it ever will
-    sent: tuple[int, int] = (0, 0)  # the newest order message for it; void in its next session, however late it comes
-    probe: str = ""  # it is asked to try a container of this image
+    __slots__ = ("holds", "last_ms", "orders", "probe", "sent", "session", "view")
+
+    def __init__(self, view: WorkerView, session: str, last_ms: int, void: tuple[int, int] = (0, 0)) -> None:
+        self.view = view
+        self.session = session
+        self.last_ms = last_ms
+        self.holds: dict[int, int] | None = None  # job id -> fence
+        self.orders = void  # of the order messages up to here it has taken what it ever will
+        self.sent = void  # the newest order message for it; void in its next session, however late it comes
+        self.probe = ""  # it is asked to try a container of this image
 
 
-class Gone(Struct, frozen=True):
+class Gone(NamedTuple):
     """The assignment will never produce a result. `began` tells whether it may have run (and so costs crash budget)."""
 
     ref: JobRef
@@ -72,19 +85,19 @@ class Gone(Struct, frozen=True):
     message: str
 
 
-class LivenessChanged(Struct, frozen=True):
+class LivenessChanged(NamedTuple):
     worker_id: int
     liveness: Liveness
 
 
-class Probed(Struct, frozen=True):
+class Probed(NamedTuple):
     """A worker tried what it was asked to; `problem` is empty when it worked."""
 
     worker_id: int
     problem: str
 
 
-class ImagesChanged(Struct, frozen=True):
+class ImagesChanged(NamedTuple):
     worker_id: int
 
 
@@ -212,7 +225,7 @@ class Registry:
         It was judged by a row that has changed since (a cancel came between): it must be told and judged again.
         """
         known = self.workers.get(name)
-        ends = (report.ref for report in word.reports if isinstance(report, Ended))
+        ends = [report.ref for report in word.reports if isinstance(report, Ended)]
         return known is not None and any(self._whose(ref) == known.view.worker_id for ref in ends)
 
     def _whose(self, ref: JobRef) -> int | None:
@@ -228,7 +241,7 @@ class Registry:
         before = self.workers.get(view.name)
         if before is not None:
             high = max(high, before.orders, before.sent)
-        known = self.workers[view.name] = Known(view, session, now_ms, None, high, high)
+        known = self.workers[view.name] = Known(view, session, now_ms, high)
         stops, effects = self._reconcile(known, tuple(holds))
         return high, stops, effects
 

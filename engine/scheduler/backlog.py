@@ -188,7 +188,7 @@ class Backlog:
 
     def _trim(self) -> None:
         """Of the time before all that waits keep what tells an age to within a hundredth: placed jobs may come back."""
-        levels = (level for line in self.lines.values() for level in line.levels.values())
+        levels = [level for line in self.lines.values() for level in line.levels.values()]
         oldest = min((level.heap[0] for level in levels), default=self._marks[0])
         place = max(bisect_right(self._marks, oldest) - 1, 1)
         kept, last_ms, now_ms = [0], self._marks_ms[0], self._marks_ms[-1]

@@ -316,7 +316,9 @@ class ClusterView:
 
     def able(self, shape: Shape) -> Iterator[Machine]:
         """Yield the workers that could run it if they were empty, ready and open."""
-        return (machine for machine in self.machines.values() if shape.could_run(machine.view))
+        for machine in self.machines.values():
+            if shape.could_run(machine.view):
+                yield machine
 
     def place(self, job_id: int, need: Need, machine: Machine) -> None:
         machine.hold(job_id, need)

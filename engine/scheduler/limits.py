@@ -266,7 +266,7 @@ class Limits:
         for gate in gates:
             gate.leave(job_id)
             if void and gate.kind is Kind.RATE:
-                gate.starts = deque(entry for entry in gate.starts if entry[1] != job_id)
+                gate.starts = deque([entry for entry in gate.starts if entry[1] != job_id])
             if gate.standing:
                 self.opened[gate] = None
             self._drop_if_unused(gate)

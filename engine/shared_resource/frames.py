@@ -44,7 +44,7 @@ def packers(bytes_max: int) -> list[Callable[..., None]]:
     """
     sizes = range(FRAME_ALIGN_BYTES, bytes_max + 1, FRAME_ALIGN_BYTES)
     rest = [size - FRAME_OVERHEAD_BYTES for size in sizes]
-    return [_no_frame, *(struct.Struct(f"{FRAME_HEADER.format}{length}sQ").pack_into for length in rest)]
+    return [_no_frame, *[struct.Struct(f"{FRAME_HEADER.format}{length}sQ").pack_into for length in rest]]
 
 
 def _no_frame(*_fields: object) -> None:

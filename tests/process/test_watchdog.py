@@ -16,8 +16,8 @@ from swarmsync.model.resources import Need
 from worker.container_runtime import ContainerPlan, Seen
 from worker.lease_file import WATCHDOG, WATCHDOG_LOCK, LeaseFile, boot_ms, is_locked
 from worker.leases import LATE_MS, Leases, key_of
-from worker.plans import Terms, write_terms
 from worker.process_runtime import ProcessRuntime
+from worker.terms import Terms, write_terms
 from worker.watch import Watch
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]

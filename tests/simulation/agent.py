@@ -28,9 +28,9 @@ from swarmsync.protocol.messages import (
     Welcome,
 )
 from worker.container_runtime import Seen
-from worker.plans import Terms, terms_of
 from worker.reactor import Reactor, terms_key
 from worker.receipts import WAIT_MS, Taken, may_wait
+from worker.terms import Terms, terms_of
 
 if TYPE_CHECKING:
     from machine import Machine

@@ -12,8 +12,8 @@ from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.protocol.messages import Ended, Progress, Started, StopJob
 from worker import steps
 from worker.container_runtime import Exit, Seen
-from worker.plans import Terms
 from worker.steps import End, Step
+from worker.terms import Terms
 
 if TYPE_CHECKING:
     from agent import Agent

@@ -12,7 +12,7 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import NOTHING, Need
 from worker.container_runtime import Exit, Seen
-from worker.plans import Terms
+from worker.terms import Terms
 
 
 class Behaviour(Struct, frozen=True):

@@ -125,6 +125,7 @@ async def test_a_worker_that_is_in_the_rows_only_comes_to_be_watched(harvester):
     assert known.session == "other"
 
 
+@pytest.mark.interpreted
 async def test_a_refusal_tells_the_scheduler_the_room_and_makes_the_job_wait(harvester):
     harvester.service._registry.offered(offered(A))
     harvester.service._registry.offered(offered(B))

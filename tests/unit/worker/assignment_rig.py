@@ -10,8 +10,8 @@ from swarmsync.protocol.messages import AskLogEnds, Ended, LogsAck, Started
 from worker.assignment import Assignment
 from worker.container_runtime import ContainerPlan
 from worker.output import OutputSender
-from worker.plans import Terms
 from worker.simulated_runtime import SimulatedRuntime
+from worker.terms import Terms
 
 REF = JobRef(42, 3)
 

@@ -18,8 +18,8 @@ from worker import agent as module
 from worker.agent import Agent
 from worker.container_runtime import ContainerPlan, Seen
 from worker.leases import Leases, key_of
-from worker.plans import Terms, write_terms
 from worker.simulated_runtime import SimulatedRuntime
+from worker.terms import Terms, write_terms
 from worker.watch import Watch
 
 TERMS = Terms(Need(1_000, 1 << 30), grace_ms=1_000)

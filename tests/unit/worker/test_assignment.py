@@ -11,8 +11,8 @@ from swarmsync.model.resources import Need
 from swarmsync.protocol.messages import Ended, Progress, Spent, Started, StopJob, StreamSum
 from worker import assignment
 from worker.container_runtime import RuntimeProblem, Seen
-from worker.plans import Terms
 from worker.stopwatch import Stopwatch
+from worker.terms import Terms
 
 R = EndReason
 LONG = {"SIM_DURATION": "1h"}

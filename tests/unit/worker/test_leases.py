@@ -5,7 +5,7 @@ import pytest
 from swarmsync.model.resources import Need
 from worker.container_runtime import Observed, Seen
 from worker.leases import LATE_MS, Doomed, Leases, abandoned, anything_due, doomed, is_late
-from worker.plans import Terms, write_terms
+from worker.terms import Terms, write_terms
 
 BOOT = "boot-1"
 NOTE = write_terms(Terms(Need(), grace_ms=3_000, stop_signal="SIGINT"))

@@ -10,7 +10,8 @@ from swarmsync.model.resources import Need
 from swarmsync.protocol.codec import convert_spec
 from swarmsync.protocol.messages import RunJob
 from worker.container_runtime import Mount
-from worker.plans import Terms, model_of, plan_of, read_terms, ref_of, terms_of, write_terms
+from worker.plans import model_of, plan_of, ref_of
+from worker.terms import Terms, read_terms, terms_of, write_terms
 
 REF = JobRef(123_456_789, 4)
 MIB = 1 << 20

@@ -6,8 +6,8 @@ from swarmsync.model.job import JobRef
 from swarmsync.model.lifecycle import AssignmentState, EndReason
 from swarmsync.model.resources import NOTHING, Need
 from swarmsync.protocol.messages import Ended, Holding, Orders, Progress, Receipt, RunJob, Started, StopJob
-from worker.plans import Terms
 from worker.reactor import LEASE_MARGIN_MS, REPORTS_PER_MESSAGE, STARTS_WAIT_MS, Reactor
+from worker.terms import Terms
 
 GIB = 1 << 30
 A, B, C = JobRef(1, 1), JobRef(2, 1), JobRef(3, 1)

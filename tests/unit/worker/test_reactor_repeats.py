@@ -7,8 +7,8 @@ from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import Need
 from swarmsync.protocol.messages import Ended, Orders, Receipt, RunJob
 from worker import reactor as module
-from worker.plans import Terms
 from worker.reactor import Reactor
+from worker.terms import Terms
 
 TERMS = {(1, 1): Terms(Need(1, 1))}
 

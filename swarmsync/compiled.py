@@ -52,16 +52,23 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 ROOT: Final = Path(__file__).parents[1]
-_left_out: Final[list[bool]] = []
-_SOURCES: Final = "sources.txt"  # the digest of what a library was made from, and those files by their paths from ROOT
+#: What a library was made from: the first line sums up it and them, the others are the files by their paths from ROOT.
+_SOURCES: Final = "sources.txt"
+
+
+class _Process:
+    """What this process makes of it."""
+
+    leaves_out = False
 
 
 def directory() -> Path | None:
-    """Return where compiled modules are made and looked for; None: nowhere."""
+    """Return where compiled modules are made and looked for by this Python; None: nowhere."""
     named = os.environ.get("SWARMSYNC_COMPILED")
     if named == "no":
         return None
-    return Path(named) if named else Path(sys.prefix, "lib", "swarmsync-compiled")
+    base = Path(named).absolute() if named else Path(sys.prefix, "lib", "swarmsync-compiled")
+    return base / (sys.implementation.cache_tag or "python")
 
 
 def library(program: str) -> str:
@@ -70,21 +77,23 @@ def library(program: str) -> str:
 
 
 def sign(place: Path, sources: list[str]) -> None:
-    """Note down what the library in `place` was made from."""
-    place.joinpath(_SOURCES).write_text("\n".join([_digest(sources), *sources]) + "\n")
+    """Note down that what is in `place` was made from these sources."""
+    place.joinpath(_SOURCES).write_text("\n".join([_sum(place, sources), *sources]) + "\n")
 
 
 def is_current(place: Path) -> bool:
-    """Whether the library in `place` was made from the sources as they are now."""
+    """Whether what is in `place` is whole, and was made from the sources as they are now."""
     try:
         was, *sources = place.joinpath(_SOURCES).read_text().splitlines()
-        return was == _digest(sources)
+        return bool(sources) and was == _sum(place, sources)
     except (OSError, ValueError):
         return False
 
 
-def _digest(sources: list[str]) -> str:
+def _sum(place: Path, sources: list[str]) -> str:
     seen = hashlib.sha256()
+    for built in sorted(place.rglob(f"*{EXTENSION_SUFFIXES[0]}")):
+        seen.update(f"{built.relative_to(place)} {built.stat().st_size}\n".encode())
     for source in sources:
         text = (ROOT / source).read_bytes()
         seen.update(f"{source} {len(text)}\n".encode() + text)
@@ -97,28 +106,31 @@ def _loaded(program: str) -> Path | None:
     base, name = directory(), library(program)
     if base is None or not is_current(base / program):
         return None
-    path = base / program / (name + EXTENSION_SUFFIXES[0])
-    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, str(path)))
-    if spec is None or not path.exists():
-        return None  # it was made for another Python
-    sys.modules[name] = module_from_spec(spec)
+    path = str(base / program / (name + EXTENSION_SUFFIXES[0]))
+    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
+    if spec is None:
+        return None
+    try:
+        sys.modules[name] = module_from_spec(spec)
+    except ImportError:
+        return None  # it was taken away meanwhile
     return base
 
 
 def prefer(package: str, path: list[str]) -> None:
     """Let the package's compiled modules be found before the others; `path` is its `__path__`."""
     program, *below = package.split(".")
-    base = None if _left_out else _loaded(program)
+    base = None if _Process.leaves_out else _loaded(program)
     if base is not None:
         path.insert(0, str(base.joinpath(program, *below)))
 
 
 def leave_out() -> None:
     """From now on this process imports no compiled modules; those that it starts do. For tests that replace parts."""
-    _left_out.append(True)
+    _Process.leaves_out = True
 
 
 def in_use() -> list[str]:
-    """Return the programs whose compiled modules processes of this environment have."""
+    """Return the programs whose compiled modules a process that starts now would have."""
     base = directory()
-    return [] if base is None or _left_out else [name for name in MODULES if is_current(base / name)]
+    return [] if base is None else [name for name in MODULES if is_current(base / name)]

@@ -14,7 +14,7 @@ from swarmsync.model.job import JobRef
 #: How soon after nobody heard it an order is sent again: the first time, and how many times longer each next time.
 UNHEARD_MS: Final = 200
 UNHEARD_GROWTH: Final = 4
-_NEVER_MS: Final = 1 << 62
+_NEVER_MS: Final = 1 << 60
 
 
 class _Open:

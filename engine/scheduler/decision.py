@@ -84,13 +84,17 @@ class Decision:
             self._put(line, machine, effects)
             places -= 1
             if heads and heads[0][2] is shape:
-                first = shape.queue[0] if shape.queue else None
-                if first is not None and first[2] is line and first[0] is line.rank:  # as most often: its next job
-                    self._order += 1
-                    heapreplace(heads, (first[0], self._order, shape, line))
-                else:
-                    self._renew_first(shape)
+                self._go_on(shape, line)
         return places
+
+    def _go_on(self, shape: Shape, line: Line) -> None:
+        """Rank the shape that stands first anew, of whose line a job was placed."""
+        first = shape.queue[0] if shape.queue else None
+        if first is not None and first[2] is line and first[0] is line.rank:  # as most often: its next job
+            self._order += 1
+            heapreplace(self._heads, (first[0], self._order, shape, line))
+        else:
+            self._renew_first(shape)
 
     def _renew_first(self, shape: Shape) -> None:
         """Rank the shape that stands first by the line that is its first by now."""

@@ -18,6 +18,7 @@ the second line: a replaced process that still runs gets StaleEpoch at its next 
 Frames carry a hash, their position and their length. What does not fit together is never handed out: it is RingCorrupt.
 """
 
+import mmap
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
@@ -53,7 +54,7 @@ _LINE_BITS: Final = FRAME_ALIGN_BYTES.bit_length() - 1
 #: Frames up to 16 KiB are written by one call; for larger ones filling the rest first would cost more than it saves.
 _PACKERS: Final = frames.packers(16 << 10)
 _PACKED_LINES: Final = len(_PACKERS)
-_read_header: Final = layout.FRAME_HEADER.unpack_from
+_read_header: Final[Callable[[mmap.mmap, int], tuple[int, int, int, int, int]]] = layout.FRAME_HEADER.unpack_from
 
 
 class RecordTooLarge(SwarmError):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 
@@ -19,6 +20,7 @@ def place(tmp_path, monkeypatch):
         tmp_path.joinpath(name).write_text(f"# {name}\n")
     place = tmp_path / "lib"
     place.mkdir()
+    place.joinpath(f"some{EXTENSION_SUFFIXES[0]}").write_bytes(bytes(100))
     compiled.sign(place, ["a.py", "b.py"])
     assert compiled.is_current(place)
     return place
@@ -40,6 +42,16 @@ def test_text_that_moved_from_one_source_to_the_other_makes_it_stale(place, tmp_
     assert not compiled.is_current(place)
 
 
+def test_half_a_library_is_none(place):
+    place.joinpath(f"some{EXTENSION_SUFFIXES[0]}").write_bytes(bytes(99))
+    assert not compiled.is_current(place)
+
+
+def test_what_was_made_from_nothing_is_none(place):
+    compiled.sign(place, [])
+    assert not compiled.is_current(place)
+
+
 @pytest.mark.parametrize("text", ["", "\n", "0" * 64, "\xff"])
 def test_a_list_that_cannot_be_read_makes_it_stale(place, text):
     place.joinpath("sources.txt").write_text(text, encoding="latin-1")
@@ -58,7 +70,10 @@ def test_programs_take_what_is_compiled(tmp_path):
     assert where("no") == where(str(tmp_path)) == str(compiled.ROOT / "engine" / "scheduler" / "rooms.py")
 
 
-def test_a_library_for_another_python_is_left_alone(tmp_path):
-    (tmp_path / "engine").mkdir()
-    compiled.sign(tmp_path / "engine", ["engine/scheduler/rooms.py"])
+def test_a_library_that_cannot_be_loaded_is_left_alone(tmp_path):
+    place = tmp_path / sys.implementation.cache_tag / "engine"
+    place.mkdir(parents=True)
+    place.joinpath(compiled.library("engine") + EXTENSION_SUFFIXES[0]).write_bytes(b"")
+    compiled.sign(place, ["engine/scheduler/rooms.py"])
+    assert compiled.is_current(place)
     assert where(str(tmp_path)).endswith("rooms.py")

@@ -14,8 +14,7 @@ help: ## list the targets
 	@.venv/bin/python -m pip install $(PIP_FLAGS) -e '.[dev]'
 	@touch .venv/installed
 
-# What is hot is compiled where there is a C compiler; an edited module is interpreted until this has run again.
-compiled: .venv/installed
+compiled: .venv/installed ## compile the hot modules, where there is a C compiler and they have changed
 	@.venv/bin/python scripts/compile.py
 
 run: .venv/installed ## start Core, run three real jobs through it, stop it

@@ -2,7 +2,8 @@
 
 **What ordering rests on.** The writer copies a frame and then stores TAIL; the reader loads TAIL and then copies. That
 is right where stores become visible in program order and loads are not moved before earlier loads: x86-64 (total store
-order). CPython adds nothing and takes nothing away: each step is a C call of its own, and an item store through
+order). CPython adds nothing and takes nothing away: each step is a C call of its own (compiled by mypyc it is the same
+call, which a C compiler cannot move past another), and an item store through
 `memoryview.cast("Q")` is one aligned 8-byte store, so a reader sees the old or the new position, never a mixture.
 `struct.pack_into` does not promise that (it clears the bytes first, and readers did see the zero) and is used for bytes
 beyond TAIL only, which nobody looks at. On other machines `Ring` refuses to start until it has real barriers.

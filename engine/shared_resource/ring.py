@@ -3,10 +3,10 @@
 **What ordering rests on.** The writer copies a frame and then stores TAIL; the reader loads TAIL and then copies. That
 is right where stores become visible in program order and loads are not moved before earlier loads: x86-64 (total store
 order). CPython adds nothing and takes nothing away: each step is a C call of its own (compiled by mypyc it is the same
-call, which a C compiler cannot move past another), and an item store through
-`memoryview.cast("Q")` is one aligned 8-byte store, so a reader sees the old or the new position, never a mixture.
-`struct.pack_into` does not promise that (it clears the bytes first, and readers did see the zero) and is used for bytes
-beyond TAIL only, which nobody looks at. On other machines `Ring` refuses to start until it has real barriers.
+call, which a C compiler cannot move past another), and an item store through `memoryview.cast("Q")` is one aligned
+8-byte store, so a reader sees the old or the new position, never a mixture. `struct.pack_into` does not promise that
+(it clears the bytes first, and readers did see the zero) and is used for bytes beyond TAIL only, which nobody looks at.
+On other machines `Ring` refuses to start until it has real barriers.
 
 **What a crash can do.** Either side may be killed between any two instructions; its successor attaches and goes on. A
 frame exists from the store of TAIL on, and everything about it was stored before. A reader stores HEAD after it has

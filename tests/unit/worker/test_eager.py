@@ -1,4 +1,5 @@
 import asyncio
+import sys
 
 import pytest
 
@@ -101,6 +102,6 @@ async def test_a_cancellation_that_meets_the_answer_is_made_again():
     answer.set_result(None)
     await asyncio.sleep(0)
     await asyncio.wait_for(cancelled([asking, failing]), 60)
-    assert rounds == ["answered"]  # so the first one was lost
+    assert rounds == (["answered"] if sys.version_info < (3, 12) else [])  # before 3.12 the first one is lost
     assert asking.cancelled()
     assert isinstance(failing.exception(), ValueError)

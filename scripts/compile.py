@@ -39,6 +39,9 @@ SLOWER = "without it a worker takes a quarter longer for a job, and a placement 
 def main() -> int:
     """Make what is not current. Returns an exit code; that something stays interpreted is no failure."""
     base = compiled.directory()
+    if sys.version_info[:2] not in compiled.TESTED:
+        tested = " or ".join([".".join(map(str, version)) for version in compiled.TESTED])
+        print(f"The hot modules are compiled for Python {tested} only; {SLOWER}.")
     stale = [] if base is None else [name for name in compiled.MODULES if not compiled.is_current(base / name)]
     if base is None or not stale:
         return 0

@@ -77,6 +77,7 @@ compute() {
 }
 compute >"$scratch/computes" 2>&1 &
 lanes[computes]=$!
+start waits "${waits[@]}"
 .venv/bin/python -m pytest --durations=40 tests/e2e "${waits[@]/#/--ignore=}" --ignore=tests/e2e/test_dashboard.py
 code=$?
 for name in waits computes; do

@@ -18,12 +18,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("beside other work")
 
 
-#: Whether this process looks at compiled modules: it must (`must`), or does where they are compiled (`may`). What tests
+#: Whether this process looks at compiled modules: it must (`must`, where this Python may), or does where they are compiled (`may`). What tests
 #: start has them in any case, where they are.
 COMPILED = os.environ.get("SWARMSYNC_TEST_COMPILED", "")
 if not COMPILED:
     compiled.leave_out()
-elif COMPILED == "must" and len(compiled.in_use()) < len(compiled.MODULES):
+elif COMPILED == "must" and compiled.directory() is not None and len(compiled.in_use()) < len(compiled.MODULES):
     pytest.exit("The hot modules are not compiled as they are now. `make compiled` says why.", returncode=3)
 
 

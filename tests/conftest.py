@@ -18,8 +18,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("beside other work")
 
 
-#: Whether this process looks at compiled modules: it must (`must`, where this Python may), or does where they are compiled (`may`). What tests
-#: start has them in any case, where they are.
+#: Whether this process looks at compiled modules: it must (`must`, where this Python may), or does where they are compiled
+#: (`may`). What tests start has them in any case, where they are.
 COMPILED = os.environ.get("SWARMSYNC_TEST_COMPILED", "")
 if not COMPILED:
     compiled.leave_out()

@@ -148,7 +148,12 @@ class Bus:
     async def close(self) -> None:
         try:
             await asyncio.wait_for(self._client.close(), 2)
-        except (NatsError, OSError, TimeoutError):
+        except (
+            NatsError,
+            OSError,
+            TimeoutError,
+            RuntimeError,
+        ):  # the last is uvloop's, where the server has cut us off
             return
 
 

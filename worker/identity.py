@@ -27,6 +27,9 @@ JOIN: Final = "join"
 ANSWER_S: Final = 5.0
 TRIES: Final = 120
 PAUSE_S: Final = 0.5
+#: Who was just enrolled is refused until NATS has read its file again: so often it tries, with so long a pause.
+NEW_KEY_TRIES: Final = 100
+NEW_KEY_PAUSE_S: Final = 0.1
 
 log = structlog.get_logger()
 
@@ -71,6 +74,11 @@ async def connect(nats_url: str, name: str, state_dir: Path, token: str) -> Bus:
     await _enroll(nats_url, identity, token)
     owner = identity.owner or blake2b(token.encode(), digest_size=16).hexdigest()
     _save(path, msgspec.structs.replace(identity, enrolled=True, owner=owner))
+    for _ in range(NEW_KEY_TRIES):
+        try:
+            return await _with_key(nats_url, identity)
+        except NotAllowed:
+            await asyncio.sleep(NEW_KEY_PAUSE_S)
     return await _with_key(nats_url, identity)
 
 

@@ -62,7 +62,7 @@ def main() -> int:
                 if "warning:" in said:  # what mypyc does otherwise than Python
                     print(*[line for line in said.splitlines() if "warning:" in line], sep="\n")
                 install(name, Path(scratch), base / name)
-    except OSError as problem:
+    except (OSError, subprocess.SubprocessError) as problem:
         print(f"The hot modules could not be compiled ({problem}); {SLOWER}.")
     return 0
 

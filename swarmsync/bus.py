@@ -148,13 +148,8 @@ class Bus:
     async def close(self) -> None:
         try:
             await asyncio.wait_for(self._client.close(), 2)
-        except (
-            NatsError,
-            OSError,
-            TimeoutError,
-            RuntimeError,
-        ):  # the last is uvloop's, where the server has cut us off
-            return
+        except (NatsError, OSError, TimeoutError, RuntimeError):
+            return  # RuntimeError is what uvloop says where the server has cut us off
 
 
 def _trusting(urls: str) -> tuple[list[str], ssl.SSLContext | None]:

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 import structlog
 from nats.aio.msg import Msg
 
@@ -19,7 +18,7 @@ from swarmsync import ids
 from swarmsync.bus import Bus
 from swarmsync.errors import ConfigError, Unavailable
 from swarmsync.model.job import JobRef
-from swarmsync.model.lifecycle import AssignmentState, EndReason
+from swarmsync.model.lifecycle import AssignmentState
 from swarmsync.model.spec import JobSpec
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec, subjects
@@ -39,7 +38,7 @@ from swarmsync.protocol.messages import (
 from worker.alarm import Alarm
 from worker.assignment import Assignment
 from worker.container_runtime import ContainerPlan, ContainerRuntime, RuntimeProblem, Seen
-from worker.eager import cancelled
+from worker.ending import cancelled, ended_by
 from worker.lease_file import boot_id, boot_ms
 from worker.leases import key_of
 from worker.orphans import remove_orphans
@@ -49,6 +48,7 @@ from worker.plans import model_of, plan_of, ref_of
 from worker.probe import PROBE_JOB, probe
 from worker.reactor import Reactor, TermsKey, terms_key
 from worker.receipts import Receipts
+from worker.steps import as_told
 from worker.terms import Terms, read_terms, terms_of
 from worker.watch import Watch
 
@@ -58,7 +58,6 @@ SPECS_KEPT: Final = 256
 REMOVERS_MAX: Final = 16
 #: Turns of the loop before a message of reports: what ends at once is told as ended, and not as started before.
 TURNS_TO_END: Final = 4
-SENTENCE_MAX: Final = 4_096
 IMAGES_EVERY_S: Final = 15.0
 
 log = structlog.get_logger()
@@ -135,17 +134,22 @@ class Agent:
             works.append(self._watch.keep)
         loops: list[asyncio.Task[None]] = []
         stopped = asyncio.create_task(self._stopping.wait())
-        try:
+
+        async def live() -> set[asyncio.Task[Any]]:
             await self._adopt()
             await self._join()
             await self._bus.subscribe(subjects.orders(self.name), self._on_orders)
-            loops += [asyncio.create_task(loop()) for loop in works]
+            loops.extend(asyncio.create_task(loop()) for loop in works)
             done, _ = await asyncio.wait({*loops, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if stopped in done and not self._leaving:
                 await self._drain()
-        finally:
+            return done
+
+        async def end() -> None:
             lives = [entry.own for entry in self._assignments.values() if entry.own is not None]
             await cancelled([*loops, stopped, *self._jobs, *lives])
+
+        done = await ended_by(live(), end)
         self._note(closed=not self._reactor.held)
         for ended in done - {stopped}:
             ended.result()  # a loop never ends by itself: raise what broke it
@@ -191,6 +195,8 @@ class Agent:
             try:
                 answer = await self._ask("join", word)
             except Unavailable:
+                answer = None
+            if answer is None:
                 await asyncio.sleep(RETRY_S)
                 continue
             if isinstance(answer, Welcome):
@@ -320,22 +326,13 @@ class Agent:
 
     def _say(self, report: Report) -> None:
         if isinstance(report, Ended):
-            report = self._as_told(report)
+            own = ids.encode(report.ref.job_id), report.ref.fence
+            report = as_told(report, put_down=self._watch is not None and self._watch.was_put_down(*own))
         due_ms = self._reactor.report(report, monotonic_ms())
         if due_ms:
             self._alarm.ring_in(due_ms)
         else:
             self._alarm.ring()
-
-    def _as_told(self, end: Ended) -> Ended:
-        if self._watch is not None and self._watch.was_put_down(ids.encode(end.ref.job_id), end.ref.fence):
-            why = "the worker's agent let the lease end, and its watchdog stopped the container"
-            return msgspec.structs.replace(end, reason=EndReason.WORKER_LOST, message=why)
-        if len(end.message) > SENTENCE_MAX or "\0" in end.message:
-            # A sentence of Docker's may be long, and hold what PostgreSQL does not store.
-            message = end.message[:SENTENCE_MAX].replace("\0", "\ufffd")
-            return msgspec.structs.replace(end, message=message)
-        return end
 
     async def _reports(self) -> None:
         while True:
@@ -348,9 +345,10 @@ class Agent:
             try:
                 answer = await self._ask("reports", Reports(self.session, first_seq, reports))
             except Unavailable:
+                answer = None
+            if answer is None:
                 await asyncio.sleep(RETRY_S)
-                continue
-            if isinstance(answer, ReportsAck):
+            elif isinstance(answer, ReportsAck):
                 for ref in self._reactor.acknowledged(answer.through_seq, monotonic_ms()):
                     assignment = self._assignments.pop(ref, None)
                     if self._watch is not None:

@@ -127,13 +127,11 @@ class Assignment:
         """Take it to its end; the last thing said is Ended."""
         if self.own is None:
             self.own = asyncio.current_task()
+        surely_down = True
         try:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
-            end, exit_ = steps.problem_end(problem), None
-            self._spent.end()
-            self._mark(end.reason)
-            await self._surely_down()
+            end, exit_, surely_down = steps.problem_end(problem), None, False
         except asyncio.CancelledError:
             raise
         except Exception as problem:  # noqa: BLE001 whatever broke here is the worker's fault, and Core must hear of it
@@ -141,6 +139,10 @@ class Assignment:
                 End(EndReason.DOCKER_ERROR, f"the worker failed: {type(problem).__name__}: {problem}", None),
                 None,
             )
+        if not surely_down:
+            self._spent.end()
+            self._mark(end.reason)
+            await self._surely_down()
         await self._collect(end, exit_)
 
     async def _surely_down(self) -> None:
@@ -171,17 +173,19 @@ class Assignment:
         own = self.own
         assert own is not None
         self._preparing = own
+        interrupted = False
         try:
             await work
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
             own.uncancel()
-            self._spent.end()
-            await self._look_again()
+            interrupted = True
         finally:
             self._spent.end()
             self._preparing = None
+        if interrupted:
+            await self._look_again()
 
     async def _look_again(self) -> None:
         """See what is true after an interrupted step."""

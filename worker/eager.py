@@ -1,14 +1,13 @@
-"""Coroutines that are begun at once: what never waits costs no timer and no turn of the loop. And their ends.
+"""Coroutines that are begun at once: what never waits costs no timer and no turn of the loop.
 
 Python 3.12 has this for whole coroutines; here a coroutine of ours goes on in the one that awaits it.
 """
 
 import asyncio
 import types
-from collections.abc import Coroutine, Generator, Iterable
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
-CANCEL_AGAIN_S: Final = 0.2
 T = TypeVar("T")
 
 
@@ -53,18 +52,3 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         return await begun.rest()
     async with asyncio.timeout(seconds):
         return await begun.rest()
-
-
-async def cancelled(running: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel these, and again until all have ended: one cancellation may get lost.
-
-    In Python 3.11 `asyncio.wait_for` forgets one that comes in the same turn as what was waited for.
-    """
-    pending = set(running)
-    while pending:
-        for each in pending:
-            each.cancel()
-        done, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-        for each in done:
-            if not each.cancelled():
-                each.exception()  # seen; what it says is the caller's to read

@@ -7,11 +7,15 @@ import signal
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+import msgspec
+
 from swarmsync.model.lifecycle import EndReason
 from swarmsync.model.resources import format_duration, format_size
+from swarmsync.protocol.messages import Ended
 from worker.container_runtime import NO_EXIT_CODE, Exit, RuntimeProblem, Seen
 
 R = EndReason
+SENTENCE_MAX: Final = 4_096
 
 
 class Step(StrEnum):
@@ -81,6 +85,17 @@ def problem_end(problem: RuntimeProblem) -> End:
 def never_started(cause: EndReason) -> End:
     """The end of an assignment that was stopped before its container began."""
     return End(cause, "stopped before its container started", None)
+
+
+def as_told(end: Ended, *, put_down: bool) -> Ended:
+    """Return what Core is told of an end. `put_down`: by the watchdog, while the agent slept."""
+    if put_down:
+        why = "the worker's agent let the lease end, and its watchdog stopped the container"
+        return msgspec.structs.replace(end, reason=R.WORKER_LOST, message=why)
+    if len(end.message) > SENTENCE_MAX or "\0" in end.message:
+        # A sentence of Docker's may be long, and hold what PostgreSQL does not store.
+        return msgspec.structs.replace(end, message=end.message[:SENTENCE_MAX].replace("\0", "\ufffd"))
+    return end
 
 
 def _signal_name(number: int) -> str:

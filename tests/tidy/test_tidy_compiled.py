@@ -33,3 +33,17 @@ def test_no_compiled_module_defines_a_struct():
 def test_packages_of_compiled_modules_look_for_them():
     for package in {path.parent for path in PATHS}:
         assert "prefer(__name__, __path__)" in package.joinpath("__init__.py").read_text()
+
+
+def test_no_compiled_coroutine_waits_in_a_finally_or_an_except():
+    """Compiled it shows its exception to whoever runs meanwhile; and a `finally` raises again what it finds shown there."""
+    waits = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
+    nothing(
+        f"{shown(path, wait.lineno)}: waits in a finally or an except: go on behind it (worker/ending.py)"
+        for path in PATHS
+        for entry in entries_of(path)
+        if isinstance(entry, ast.Try)
+        for part in (*entry.finalbody, *entry.handlers)
+        for wait in ast.walk(part)
+        if isinstance(wait, waits)
+    )

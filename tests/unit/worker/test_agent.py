@@ -14,6 +14,7 @@ from swarmsync.model.spec import JobSpec, need
 from swarmsync.model.worker import WorkerOffer
 from swarmsync.protocol import codec
 from swarmsync.protocol.messages import Ended, Orders, Refusal, RunJob, StopJob, Welcome
+from tests.unit.worker.played_core import Core
 from worker import agent as module
 from worker.agent import Agent
 from worker.container_runtime import ContainerPlan, Seen
@@ -156,3 +157,13 @@ async def test_an_attempt_that_got_more_memory_shares_it_with_no_other_of_its_sp
 
 async def _publish(*_words):
     pass
+
+
+async def test_an_agent_that_was_stopped_ends_in_peace_although_its_caller_deals_with_an_exception():
+    """Compiled it raised that one as its own, or any other that a coroutine was dealing with at that moment."""
+    agent = make(Core())
+    agent.stop()
+    try:
+        int("no number")
+    except ValueError:
+        await agent.run()

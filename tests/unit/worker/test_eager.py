@@ -1,9 +1,8 @@
 import asyncio
-import sys
 
 import pytest
 
-from worker.eager import Begun, cancelled, within
+from worker.eager import Begun, within
 
 
 async def at_once():
@@ -83,25 +82,3 @@ async def test_a_timeout_counts_from_the_first_wait_and_not_for_what_never_waits
     event = asyncio.Event()
     event.set()
     assert await within(60, after(event)) == 7
-
-
-async def test_a_cancellation_that_meets_the_answer_is_made_again():
-    """As a report whose acknowledgement comes in the moment in which the agent leaves."""
-    answer, rounds = asyncio.get_running_loop().create_future(), []
-
-    async def asks_for_ever():
-        await asyncio.wait_for(asyncio.shield(answer), 60)
-        rounds.append("answered")
-        await asyncio.Event().wait()
-
-    async def fails():
-        raise ValueError("its own affair")
-
-    asking, failing = asyncio.ensure_future(asks_for_ever()), asyncio.ensure_future(fails())
-    await asyncio.sleep(0)
-    answer.set_result(None)
-    await asyncio.sleep(0)
-    await asyncio.wait_for(cancelled([asking, failing]), 60)
-    assert rounds == (["answered"] if sys.version_info < (3, 12) else [])  # before 3.12 the first one is lost
-    assert asking.cancelled()
-    assert isinstance(failing.exception(), ValueError)

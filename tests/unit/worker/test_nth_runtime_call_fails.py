@@ -22,7 +22,7 @@ from tests.unit.worker.played_core import Core
 from worker import agent, assignment, orphans
 from worker.agent import Agent
 from worker.container_runtime import RuntimeProblem
-from worker.eager import cancelled
+from worker.ending import cancelled
 from worker.watch import Watch
 
 #: How many calls of each kind fail in `make test`, and of those that a worker makes for ever when all do.

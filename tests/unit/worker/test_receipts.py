@@ -6,7 +6,7 @@ from swarmsync.errors import Unavailable
 from swarmsync.model.job import JobRef
 from swarmsync.protocol import codec
 from swarmsync.protocol.messages import Receipt
-from worker.eager import cancelled
+from worker.ending import cancelled
 from worker.receipts import TOLD_MAX, Receipts, Taken, may_wait
 
 PATIENCE_S = 10

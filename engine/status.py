@@ -1,4 +1,7 @@
-"""What the supervisor tells CoreInspect about its children, in a hash of Redis: more often while somebody looks."""
+"""What the supervisor tells CoreInspect about its children, in a hash of Redis: more often while somebody looks.
+
+While nobody does, a child that began or ended is told of within a second, and figures alone every five.
+"""
 
 import json
 from collections.abc import Sequence
@@ -12,10 +15,12 @@ from engine.pulse_system.pulse_page import PulsePage
 from engine.service_channels import CHANNELS, Channel, Role, Wiring
 from engine.service_handles import Handle, Phase
 from engine.shared_resource.stats_page import ring_stats
+from engine.supervision import Condition
 
-#: Looking at ten processes costs as much as a module at rest: every third look of the supervisor, or every tenth.
 WATCHED_EVERY_NS: Final = 250_000_000
 UNWATCHED_EVERY_NS: Final = 950_000_000
+#: Looking at ten processes costs more than a module at rest.
+FIGURES_EVERY_NS: Final = 4_700_000_000
 STATUS_KEY: Final = "swarmsync:modules"
 #: The API keeps it there while figures are asked for.
 WATCHED_KEY: Final = "swarmsync:modules:watched"
@@ -32,14 +37,19 @@ class Status:
         self._pulses = pulses
         self._processes: dict[int, psutil.Process] = {}
         self._gauges = {channel.name: RingGauge() for channel in CHANNELS}
-        self._told_ns = 0
+        self._looked_ns = self._told_ns = 0
         self._every_ns = WATCHED_EVERY_NS
+        self._told_of: list[tuple[int, int, Condition]] = []
 
     def tell(self, handles: Sequence[Handle], now_ns: int) -> None:
         """Write the figures when it is time again."""
-        if now_ns - self._told_ns < self._every_ns:
+        if now_ns - self._looked_ns < self._every_ns:
             return
-        self._told_ns = now_ns
+        self._looked_ns = now_ns
+        children = [(handle.pid, handle.starts, handle.condition) for handle in handles]
+        if children == self._told_of and now_ns - self._told_ns < FIGURES_EVERY_NS and not self._is_watched():
+            return
+        self._told_ns, self._told_of = now_ns, children
         rows = {handle.spec.name: json.dumps(self._row(handle, now_ns)) for handle in handles}
         self._wiring.let_go()  # reading their counters touched pages that would count as ours
         self._processes = {
@@ -54,6 +64,15 @@ class Status:
             self._every_ns = WATCHED_EVERY_NS if watched else UNWATCHED_EVERY_NS
         except redis.RedisError:
             return
+
+    def _is_watched(self) -> bool:
+        """Tell whether figures alone are asked for; a Redis that is away asks for none."""
+        if self._every_ns == WATCHED_EVERY_NS:
+            return True
+        try:
+            return bool(self._redis.exists(WATCHED_KEY))
+        except redis.RedisError:
+            return False
 
     def _row(self, handle: Handle, now_ns: int) -> dict[str, object]:
         name = handle.spec.name

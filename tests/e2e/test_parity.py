@@ -39,7 +39,8 @@ SAME = {
     "capabilities": (["{image}", "sh", "-c", "cat /proc/self/status | tr '\\n' ' '| tr '\\t' ' ' | sed 's/.*CapBnd: \\([0-9a-f]*\\).*NoNewPrivs: \\([0-9]\\).*/\\1 \\2/'"], 0),
     **{f"exit {code}": (["{image}", "sh", "-c", f"exit {code}"], code) for code in (0, 1, 3, 42, 125, 126, 127, 255)},
     "not there": (["{image}", "/no/such/program"], 127),
-    "a child killed by TERM": (["{image}", "sh", "-c", "sleep 5 & kill $!; wait $!; echo $?"], 0),
+    # Whether the shell also writes "Terminated" depends on what it sees first, with Docker alone as well.
+    "a child killed by TERM": (["{image}", "sh", "-c", "{ sleep 5 & kill $!; wait $!; } 2>/dev/null; echo $?"], 0),
     "a signal that it catches": (["{image}", "sh", "-c", "trap 'echo caught; exit 5' USR1; kill -USR1 $$; sleep 5"], 5),
 }  # fmt: skip
 #: Same stdout and `$?`; stderr has one line that says what happened.

@@ -45,12 +45,11 @@ if [ $# -gt 0 ]; then
 fi
 
 # The tests of whole Cores that run beside the others. Those that share the worker "e2e" (docker_core) stay together.
-computes=(tests/unit tests/tidy tests/golden tests/simulation tests/integration tests/contract tests/process
-    tests/e2e/test_dashboard.py)
-waits=(bench_chaos dockerd_restarts documents failover foreign_tls json_logs kills namespaces nine_deaths sick_worker stopped_agent
-    worker_upgrade)
+computes=(tests/unit tests/tidy tests/golden tests/simulation tests/integration)
+waits=(bench_chaos dashboard dockerd_restarts documents failover foreign_tls json_logs kills namespaces nine_deaths
+    sick_worker stopped_agent worker_upgrade)
 waits=("${waits[@]/#/tests/e2e/test_}")
-waits=("${waits[@]/%/.py}")
+waits=("${waits[@]/%/.py}" tests/contract tests/process)
 
 start() {
     local name=$1
@@ -60,7 +59,7 @@ start() {
 }
 # What is hot is tested compiled; where tests put parts of their own into it, interpreted; and the Scheduler as both, since
 # a machine without a C compiler interprets it.
-hot=(tests/unit/engine tests/unit/worker tests/simulation)
+hot=(tests/unit/engine tests/unit/worker tests/unit/bench tests/simulation)
 compute() {
     local worst=0
     trap 'kill -TERM "$now" 2>/dev/null; exit 1' TERM
@@ -78,7 +77,7 @@ compute() {
 compute >"$scratch/computes" 2>&1 &
 lanes[computes]=$!
 start waits "${waits[@]}"
-.venv/bin/python -m pytest --durations=40 tests/e2e "${waits[@]/#/--ignore=}" --ignore=tests/e2e/test_dashboard.py
+.venv/bin/python -m pytest --durations=40 tests/e2e "${waits[@]/#/--ignore=}"
 code=$?
 for name in waits computes; do
     wait "${lanes[$name]}" || code=$?

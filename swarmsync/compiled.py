@@ -51,9 +51,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "worker.stopwatch",
     ),
 }
-#: Versions of Python with which the tests have been run compiled; with others everything is interpreted. With 3.13 a
-#: worker that is drained waits for a container that it could not remove (`test_nth_runtime_call_fails.py`).
-TESTED: Final = ((3, 11),)
+#: Versions of Python with which the tests have been run compiled; with others everything is interpreted.
+TESTED: Final = ((3, 11), (3, 12), (3, 13))
 ROOT: Final = Path(__file__).parents[1]
 #: What a library was made from: the first line sums up it and them, the others are the files by their paths from ROOT.
 _SOURCES: Final = "sources.txt"

@@ -1,6 +1,7 @@
 """Compiled modules are used where they were made from what is here, and nowhere else."""
 
 import os
+import runpy
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -77,3 +78,13 @@ def test_a_library_that_cannot_be_loaded_is_left_alone(tmp_path):
     compiled.sign(place, ["engine/scheduler/rooms.py"])
     assert compiled.is_current(place)
     assert where(str(tmp_path)).endswith("rooms.py")
+
+
+def test_compilers_side_by_side_have_a_cache_each(monkeypatch, tmp_path):
+    """On a fresh clone one of them ended with "database is locked" now and then."""
+    compiler = runpy.run_path(str(compiled.ROOT / "scripts" / "compile.py"))
+    caches = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: caches.append(env["MYPY_CACHE_DIR"]))
+    for program in compiled.MODULES:
+        compiler["start"](program, tmp_path)
+    assert len(set(caches)) == len(compiled.MODULES)

@@ -49,7 +49,6 @@ class Status:
         children = [(handle.pid, handle.starts, handle.condition) for handle in handles]
         if children == self._told_of and now_ns - self._told_ns < FIGURES_EVERY_NS and not self._is_watched():
             return
-        self._told_ns, self._told_of = now_ns, children
         rows = {handle.spec.name: json.dumps(self._row(handle, now_ns)) for handle in handles}
         self._wiring.let_go()  # reading their counters touched pages that would count as ours
         self._processes = {
@@ -61,6 +60,7 @@ class Status:
                 pipeline.expire(STATUS_KEY, KEEP_S)
                 pipeline.exists(WATCHED_KEY)
                 *_, watched = pipeline.execute()
+            self._told_ns, self._told_of = now_ns, children
             self._every_ns = WATCHED_EVERY_NS if watched else UNWATCHED_EVERY_NS
         except redis.RedisError:
             return

@@ -243,13 +243,13 @@ class Assignment:
         timer = self._arm_timeout() if self._running else None
         if self._running and self._stop is not None:
             self.stop(self._stop)  # it came while the container was starting
-        ending = Begun(self._runtime.wait(self.container_id))
-        if ending.done:  # and so it writes nothing more: there is nothing to do beside reading
-            sampling, copying = None, None
-        else:
-            sampling = asyncio.get_running_loop().call_later(FIRST_USAGE_S, self._sample_usage)
-            copying = asyncio.create_task(self._copy_output())
+        sampling: asyncio.TimerHandle | None = None
+        copying: asyncio.Task[None] | None = None
         try:
+            ending = Begun(self._runtime.wait(self.container_id))
+            if not ending.done:  # else it writes nothing more, and there is nothing to do beside reading
+                sampling = asyncio.get_running_loop().call_later(FIRST_USAGE_S, self._sample_usage)
+                copying = asyncio.create_task(self._copy_output())
             exit_ = await ending.rest()
             self._running = False
             self._spent.begin("collect_ms")

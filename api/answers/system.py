@@ -155,7 +155,7 @@ class LogRecord(TypedDict):
 
 
 class ModuleDocument(TypedDict):
-    """A process of Core and its figures of the last second; `last_error` and `recent_logs` are for operators."""
+    """A process of Core and its figures of the last seconds; `last_error` and `recent_logs` are for operators."""
 
     name: str
     purpose: str

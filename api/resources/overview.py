@@ -133,7 +133,7 @@ class Durability(Resource):
 
 
 async def module_figures(call: Call) -> dict[str, dict[str, Any]]:
-    """Return each module with its purpose and the figures of the last second; without those its state is unknown."""
+    """Return each module with its purpose and the figures of the last seconds; without those its state is unknown."""
     with answering():
         async with call.services.redis.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(MODULES_KEY)

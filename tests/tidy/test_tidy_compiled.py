@@ -39,11 +39,22 @@ def test_no_compiled_coroutine_waits_in_a_finally_or_an_except():
     """Compiled it shows its exception to whoever runs meanwhile; and a `finally` raises again what it finds shown there."""
     waits = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
     nothing(
-        f"{shown(path, wait.lineno)}: waits in a finally or an except: go on behind it (worker/ending.py)"
+        f"{shown(path, entry.lineno)}: waits in a finally or an except: go on behind it (worker/ending.py)"
         for path in PATHS
         for entry in entries_of(path)
         if isinstance(entry, ast.Try)
         for part in (*entry.finalbody, *entry.handlers)
         for wait in ast.walk(part)
-        if isinstance(wait, waits)
+        if isinstance(wait, waits) or (isinstance(wait, ast.comprehension) and wait.is_async)
+    )
+
+
+def test_compiled_coroutines_enter_no_manager_whose_exit_may_wait():
+    """`async with` awaits its exit in an except and a finally of mypyc's; that of `asyncio.timeout` never waits."""
+    nothing(
+        f"{shown(path, entry.lineno)}: async with something else than asyncio.timeout"
+        for path in PATHS
+        for entry in entries_of(path)
+        if isinstance(entry, ast.AsyncWith)
+        if not all(ast.unparse(item.context_expr).startswith("asyncio.timeout(") for item in entry.items)
     )

@@ -64,6 +64,16 @@ def test_who_begins_to_look_gets_figures_within_a_second_and_then_four_a_second(
     assert desk.look(WATCHED_EVERY_NS) is None
 
 
+def test_what_could_not_be_told_is_told_as_soon_as_valkey_is_back(desk):
+    away, there = redis.Redis.from_url("redis://127.0.0.1:1"), desk.status._redis
+    desk.handle.start(1)
+    desk.status._redis = away
+    assert desk.look(UNWATCHED_EVERY_NS) is None
+    desk.status._redis = there
+    assert desk.look(UNWATCHED_EVERY_NS)["restarts"] == 1
+    away.close()
+
+
 def test_a_child_that_was_started_again_is_told_of_although_nobody_looks(desk):
     assert desk.look(UNWATCHED_EVERY_NS) is None
     desk.handle.start(1)

@@ -201,6 +201,7 @@ async def _play(world, name, fates):
         await world.until_empty()
     finally:
         await world.end()
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "something goes on for ever"
     assert {job.id: job.state for job in world.core.jobs.values()} == {job.id: state for job, state in ends.items()}
     for job in ends:
         assert job.crashes <= 1, job.ends

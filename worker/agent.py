@@ -326,8 +326,9 @@ class Agent:
 
     def _say(self, report: Report) -> None:
         if isinstance(report, Ended):
-            own = ids.encode(report.ref.job_id), report.ref.fence
-            report = as_told(report, put_down=self._watch is not None and self._watch.was_put_down(*own))
+            ref, watch = report.ref, self._watch
+            put_down = watch is not None and watch.was_put_down(ids.encode(ref.job_id), ref.fence)
+            report = as_told(report, put_down=put_down)
         due_ms = self._reactor.report(report, monotonic_ms())
         if due_ms:
             self._alarm.ring_in(due_ms)

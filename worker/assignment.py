@@ -127,11 +127,11 @@ class Assignment:
         """Take it to its end; the last thing said is Ended."""
         if self.own is None:
             self.own = asyncio.current_task()
-        surely_down = True
+        may_run = False
         try:
             end, exit_ = await self._steps()
         except RuntimeProblem as problem:
-            end, exit_, surely_down = steps.problem_end(problem), None, False
+            end, exit_, may_run = steps.problem_end(problem), None, True
         except asyncio.CancelledError:
             raise
         except Exception as problem:  # noqa: BLE001 whatever broke here is the worker's fault, and Core must hear of it
@@ -139,7 +139,7 @@ class Assignment:
                 End(EndReason.DOCKER_ERROR, f"the worker failed: {type(problem).__name__}: {problem}", None),
                 None,
             )
-        if not surely_down:
+        if may_run:
             self._spent.end()
             self._mark(end.reason)
             await self._surely_down()

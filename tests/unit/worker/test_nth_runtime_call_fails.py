@@ -80,16 +80,18 @@ class World:
         """Wait; raises what broke the worker, and TimeoutError."""
         async with asyncio.timeout(GIVES_UP_S):
             while not condition():
-                if self._process.done():
-                    self._process.result()
-                self.runtime.changed.clear()
-                await self.runtime.changed.wait()
+                await self._change()
 
     async def until_empty(self):
         async with asyncio.timeout(GIVES_UP_S):
             while await self.runtime.real.list():
-                self.runtime.changed.clear()
-                await self.runtime.changed.wait()
+                await self._change()
+
+    async def _change(self):
+        if self._process.done():
+            self._process.result()
+        self.runtime.changed.clear()
+        await self.runtime.changed.wait()
 
 
 # ------------------------------------------------ scenarios: each returns how its jobs must end

@@ -19,7 +19,8 @@ from msgspec import Struct, field
 
 from swarmsync.client import Client
 from swarmsync.errors import Unavailable
-from worker.docker_engine import DockerEngine, EngineAway
+from worker.demo_image import NoDemoImage, ensure_demo_image
+from worker.docker_engine import EngineAway
 
 PORTS: Final = range(20_000, 32_768)  # the kernel's own begin where these end
 _turn: Final = itertools.count()
@@ -82,10 +83,10 @@ def launcher(directory: Path, config: str, port: int, more: dict[str, str]) -> "
 def core(worker: str, *, config: str = "") -> Iterator[Core]:
     """Run `swarmsyncd` in a temporary directory with a runtime of this name; `config` is added to its TOML.
 
-    Raises Unavailable where the runtime is Docker, and none answers.
+    Raises Unavailable where the runtime is Docker, and none answers or it cannot have the demo image.
     """
     if worker == "docker":
-        asyncio.run(_docker_answers())
+        asyncio.run(_demo_image())
     with tempfile.TemporaryDirectory(prefix="swarmsync-bench-") as name:
         directory = Path(name)
         port = free_port()
@@ -107,13 +108,14 @@ def core(worker: str, *, config: str = "") -> Iterator[Core]:
                 process.wait(30)
 
 
-async def _docker_answers() -> None:
-    engine = DockerEngine()
+async def _demo_image() -> None:
+    """Make the image that scenarios run: an engine on which no tests ran yet has none."""
     try:
-        await engine.open()
+        await ensure_demo_image()
     except EngineAway as away:
         raise Unavailable(f"this needs a Docker engine, and none answers: {away}") from None
-    await engine.close()
+    except NoDemoImage as problem:
+        raise Unavailable(str(problem)) from None
 
 
 def _said(directory: Path) -> str:

@@ -60,7 +60,6 @@ def measure(*, quick: bool, say: Say, docker: bool = True, celery: bool = True) 
         alone["Celery"] = _celery(_ALONE[quick])
     if not docker:
         return figures
-    subprocess.run(["docker", "image", "inspect", TAG], check=True, capture_output=True)
     with core("docker", config="[api]\nrequests_per_s = 1000000\n") as there:
         client = there.client()
         wait_until(lambda: any(w["liveness"] == "ready" for w in client.get("/v1/workers")["items"]), 30)

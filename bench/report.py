@@ -211,6 +211,7 @@ _TABLES: Final[dict[str, Callable[[Mapping[str, Any]], _Rows]]] = {
     "api": _cells("requests_per_s", "jobs_per_s", "ms/p50", "ms/p99"),
     "latency": _cells("to_start/p50", "to_start/p90", "to_start/p99", "to_start/p99.9", "to_verdict/p50", "p50", "p99"),
     "containers": _cells("raw_per_s", "swarmsync_per_s", "ratio", "swarm_per_s", "to_swarm", "our_cpu_ms"),
+    "schedules": _cells("p50", "p90", "p99", "max"),
     "logs": _cells("mb", "mb_per_s", "our_cpu_ms_per_mb"),
     "lists": _cells("admin/p50", "admin/max", "user/p50", "user/max"),
     "fairness": _fairness,

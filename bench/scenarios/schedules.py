@@ -14,6 +14,7 @@ import asyncpg
 import psutil
 
 from bench.harness import Core, core
+from bench.plots import Chart
 from bench.results import Say, spread
 from swarmsync.embedded import load_secrets, plan_postgres
 from swarmsync.ids import IdSource
@@ -63,6 +64,15 @@ async def _measure(there: Core, *, quick: bool, say: Say) -> dict[str, Any]:
         "sleeping": SLEEPING // 10 if quick else SLEEPING,
         "hibernator_mb": {"before": before, "after": after},
     }
+
+
+def charts(figures: dict[str, Any]) -> list[Chart]:
+    late = {name: figure for name, figure in figures.items() if isinstance(figure, dict) and "p50" in figure}
+    series: dict[str, list[tuple[str | float, float]]] = {
+        part: [(name.replace("_", " "), max(figure[part], 0.1)) for name, figure in late.items()]
+        for part in ("p50", "p99")
+    }
+    return [Chart("From the due instant to the job", "ms", series, logarithmic=True)]
 
 
 class Bench:

@@ -1,4 +1,6 @@
+import importlib
 import json
+import pkgutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from bench import results
+from bench import results, scenarios
 from bench.bench import SCENARIOS, app, main, run_scenario
 from bench.results import Result
 
@@ -50,6 +52,21 @@ def test_every_scenario_has_a_command():
         done = runner.invoke(app, [name, "--help"])
         assert done.exit_code == 0, name
         assert "--quick" in done.stdout
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(scenarios.__path__)])
+def test_every_scenario_has_a_plot(name):
+    assert callable(importlib.import_module(f"bench.scenarios.{name}").charts)
+
+
+def test_schedules_are_drawn_by_how_late_they_fire():
+    late = {"p50": 3.0, "p90": 4.0, "p99": 40.0, "max": 40.0}
+    figures = {"unit": "ms", "idle": late, "burst_of_1000": late, "sleeping": 1, "hibernator_mb": {"before": 1.0}}
+    (chart,) = importlib.import_module("bench.scenarios.schedules").charts(figures)
+    assert chart.series == {
+        "p50": [("idle", 3.0), ("burst of 1000", 3.0)],
+        "p99": [("idle", 40.0), ("burst of 1000", 40.0)],
+    }
 
 
 def test_hard_chaos_has_all_kinds_and_no_scenario():

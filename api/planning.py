@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from api.waiting import dependency, shown
-from swarmsync import ids
+from api.waiting import PARENTS_NAMED, dependency, shown
 from swarmsync.clock import rfc3339
 from swarmsync.model.explanation import Explanation, in_order
 from swarmsync.model.job import Waiting
@@ -32,11 +31,10 @@ def waiting_of(made: Draft, user_id: int) -> Waiting:
     return Waiting(PLANNED_ID, made.shape, made.need, spec.priority, user_id, spec.queue, line, rules, array_id)
 
 
-def parents_of(after: Sequence[After], states: Mapping[int, str]) -> list[Parent]:
+def unmet(after: Sequence[After], numbers: Sequence[int | None], states: Mapping[int, str]) -> list[Parent]:
     """Return the parents whose condition does not hold yet, as `store.waits` would once the job is there."""
     found = []
-    for entry in after:
-        parent = ids.decode(entry.job)
+    for entry, parent in zip(after, numbers, strict=True):
         if parent is not None and parent in states:
             met = _met(entry.when, states[parent])
             if met is not True:
@@ -53,15 +51,26 @@ def _met(condition: str, state: str) -> bool | None:
 
 
 def plan(
-    made: Draft, now: datetime, answer: Explanation, parents: Sequence[Parent] = (), refused: str = ""
+    made: Draft,
+    now: datetime,
+    answer: Explanation,
+    parents: Sequence[Parent] = (),
+    siblings: Sequence[int] = (),
+    refused: str = "",
 ) -> dict[str, Any]:
-    """Return the answer of `POST /v1/jobs/plan`. `refused` is why it would not even be taken."""
+    """Return the answer of `POST /v1/jobs/plan`. `refused` is why it would not even be taken.
+
+    `siblings` are the places of specs of the same request that it comes after; they have no ids yet.
+    """
     start, moment = start_of(made.spec, now), rfc3339(now)
     blockers: list[dict[str, Any]] = []
     if start.run_at is not None and start.run_at > now:
         sentence = f"starts at {rfc3339(start.run_at)}"
         blockers.append({"reason": W.START_TIME.value, "message": sentence, "since": moment})
     blockers += dependency(parents, moment)
+    if siblings:
+        sentence = f"waits for {', '.join(f'#{place}' for place in siblings[:PARENTS_NAMED])} of the same request"
+        blockers.append({"reason": W.DEPENDENCY.value, "message": sentence, "since": moment, "parents": []})
     first = len(blockers)  # of those so far each keeps it from starting at once
     blockers += [shown(blocker, moment) for blocker in answer.blockers if blocker.reason is not W.EVALUATING]
     blockers = in_order(blockers)
@@ -70,11 +79,12 @@ def plan(
     never = bool(refused) or answer.verdict == "never" or any(entry["reason"] in _NEVER for entry in blockers)
     waits = bool(first) or answer.hindered or answer.verdict == "waits"
     verdict = "never" if never else "later" if waits else "now"
+    expected = None if parents or siblings else _starts_at(now, start.run_at, answer)
     return {
         "verdict": verdict,
         "message": _sentence(verdict, answer, blockers),
         "worker": answer.worker if verdict == "now" else None,
-        "starts_at": None if never else rfc3339(_starts_at(now, start.run_at, answer, parents)),
+        "starts_at": None if never else rfc3339(expected),
         "state": start.state.value,
         "blockers": blockers,
         "position": answer.position,
@@ -83,11 +93,9 @@ def plan(
     }
 
 
-def _starts_at(
-    now: datetime, run_at: datetime | None, answer: Explanation, parents: Sequence[Parent]
-) -> datetime | None:
+def _starts_at(now: datetime, run_at: datetime | None, answer: Explanation) -> datetime | None:
     """When it is expected to start; None where that is not known."""
-    if parents or (answer.start_in_ms is None and answer.hindered):
+    if answer.start_in_ms is None and answer.hindered:
         return None
     expected = now + timedelta(milliseconds=min(max(answer.start_in_ms or 0, 0), 10**14))
     return expected if run_at is None else max(expected, run_at)

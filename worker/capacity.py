@@ -42,6 +42,12 @@ def offer_of(settings: LocalWorkerSettings, runtime: str, info: RuntimeInfo, ver
     )
 
 
+def check_amounts(settings: LocalWorkerSettings) -> None:
+    """Raise ConfigError for an amount that cannot be read: before anything is connected, which may take for ever."""
+    for name in ("memory", "reserve_memory", "images_max"):
+        _size(name, getattr(settings, name))
+
+
 def _size(name: str, text: str) -> int | None:
     try:
         return parse_size(text) if text else None

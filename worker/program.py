@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -24,7 +25,7 @@ from swarmsync.model.policy import Allowance
 from swarmsync.model.resources import parse_size
 from worker import egress, gpus, identity
 from worker.agent import Agent
-from worker.capacity import default_name, offer_of
+from worker.capacity import check_amounts, default_name, offer_of
 from worker.container_runtime import ContainerRuntime, RuntimeInfo, RuntimeProblem
 from worker.docker_runtime import DockerRuntime
 from worker.process_runtime import ProcessRuntime
@@ -33,6 +34,7 @@ from worker.watch import Watch
 
 EXIT_CONFIG = 3
 TIDY_EVERY_S = 10.0
+PATIENCE_S = 3.0  # before a worker says that it has no connection yet
 EXIT_REFUSED = 4  # by Core; a supervisor tries again, ever more rarely
 
 log = structlog.get_logger()
@@ -110,15 +112,11 @@ def owner_of(name: str, join_token: str) -> str:
 
 async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> bool:
     """Run the agents; tell whether this program must begin anew and adopt what they left."""
-    if settings.runtime == "simulated":
-        bus = await Bus.connect(site.nats_url, "worker")
-    else:
-        name = settings.name or default_name()
-        bus = await identity.connect(site.nats_url, name, Path(site.state_dir), site.enroll_token)
-        if (
-            site.join_token == site.enroll_token
-        ):  # a machine of its own: its token is used once, and may be left out later
-            site = structs.replace(site, owner=identity.owner(Path(site.state_dir), name))
+    check_amounts(settings)
+    bus = await _connected(settings, site)
+    if settings.runtime != "simulated" and site.join_token == site.enroll_token:
+        # A machine of its own: its token is used once, and may be left out later.
+        site = structs.replace(site, owner=identity.owner(Path(site.state_dir), settings.name or default_name()))
     agents = [await _agent(bus, entry, site) for entry in workers_of(site)]
     loop = asyncio.get_running_loop()
     collector.relax()
@@ -154,6 +152,24 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> bool:
         for agent in agents:
             await agent.close()
     return any(agent.must_begin_anew for agent in agents)
+
+
+async def _connected(settings: LocalWorkerSettings, site: WorkerSite) -> Bus:
+    """Connect, however long that takes; say so when it takes long."""
+    if settings.runtime == "simulated":
+        connecting = asyncio.ensure_future(Bus.connect(site.nats_url, "worker"))
+    else:
+        name = settings.name or default_name()
+        connecting = asyncio.ensure_future(
+            identity.connect(site.nats_url, name, Path(site.state_dir), site.enroll_token)
+        )
+    try:
+        if not (await asyncio.wait({connecting}, timeout=PATIENCE_S))[0]:
+            address = urlsplit(site.nats_url).netloc.rpartition("@")[2]
+            log.warning("NATS does not let this worker in yet; it goes on trying", nats=address)
+        return await connecting
+    finally:
+        connecting.cancel()
 
 
 def _images_max(settings: LocalWorkerSettings) -> int | None:

@@ -34,13 +34,13 @@ class JobQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JobChanges(Struct, frozen=True, forbid_unknown_fields=True):
-    """A merge patch: what is absent stays; a label of null is removed. All but name and labels only while waiting."""
+    """A merge patch: what is absent stays; a label or a timeout of null is removed. Most change only while it waits."""
 
     name: Annotated[str, Meta(max_length=NAME_MAX)] | UnsetType = UNSET
     labels: dict[str, str | None] | UnsetType = UNSET
     priority: Annotated[int, Meta(ge=0, le=100)] | UnsetType = UNSET
     queue: str | UnsetType = UNSET
-    timeout: Duration | UnsetType = UNSET
+    timeout: Duration | UnsetType | None = UNSET
 
 
 async def read_detail(call: Call, job_id: int, text: str) -> JobDetail:
@@ -93,7 +93,7 @@ async def _checked(call: Call, wanted: JobChanges) -> Changes:
         errors += label_errors(wanted.labels)
     if wanted.queue is not UNSET and wanted.queue not in await call.services.queue_names(call.caller):
         errors.append(FieldError("$.queue", f"there is no queue {wanted.queue[:64]!r}"))
-    if wanted.timeout is not UNSET and wanted.timeout < 1:
+    if isinstance(wanted.timeout, Duration) and wanted.timeout < 1:
         errors.append(FieldError("$.timeout", "must be more than 0"))
     if errors:
         raise SpecError(errors[:20])

@@ -24,7 +24,7 @@ from swarmsync.store.details import JobDetail
 from swarmsync.store.jobs import waiting_of
 from swarmsync.store.ledgers import Past
 from swarmsync.store.submit import Draft
-from swarmsync.store.waits import Waits
+from swarmsync.store.waits import Parent, Waits
 
 ASK_S: Final = 1.0
 #: Specs of one request to plan: each is a question of its own.
@@ -90,30 +90,35 @@ class Plan(Resource):
         reader = Reader(await call.services.queue_names(call.caller), now)
         members = strict_json.split(body)
         if members is None or "jobs" not in members:
-            return await _plan(call, reader.one(body), now, "$")
+            return await _plan(call, reader.one(body), now, "$", 0)
         drafts = await reader.batch(members, PLANS_MAX)
-        return {"jobs": [await _plan(call, made, now, f"$.jobs[{index}]") for index, made in enumerate(drafts)]}
+        return {"jobs": [await _plan(call, made, now, f"$.jobs[{index}]", index) for index, made in enumerate(drafts)]}
 
 
-async def _plan(call: Call, made: Draft, now: datetime, root: str) -> dict[str, Any]:
-    async def work(connection: asyncpg.Connection) -> tuple[dict[int, str], str, lists.Row | None]:
-        wanted = [dependencies.parent_of(entry, ()) for entry in made.spec.after]
-        states = await waits.states(connection, [number for number in wanted if number is not None])
-        for index, number in enumerate(wanted):
-            if number not in states:
+async def _plan(call: Call, made: Draft, now: datetime, root: str, before: int) -> dict[str, Any]:
+    """`before`: how many specs stand before this one in the request."""
+    places = [dependencies.sibling_of(entry) for entry in made.spec.after]
+    siblings = [place for place in places if place is not None and place < before]
+
+    async def work(connection: asyncpg.Connection) -> tuple[list[Parent], str, lists.Row | None]:
+        numbers = await dependencies.parents_of(connection, made.spec.after)
+        states = await waits.states(connection, [number for number in numbers if number is not None])
+        for index, (number, place) in enumerate(zip(numbers, places, strict=True)):
+            if number not in states and place not in siblings:
                 name = made.spec.after[index].job[:40]
                 raise SpecError([FieldError(f"{root}.after[{index}].job", f"there is no job {name!r}")])
         job = planning.waiting_of(made, call.caller.user_id)
         told = await connection.fetchrow("SELECT reason, message FROM waiting_lines WHERE line = $1", job.line)
-        return states, await _refused(connection, made), told
+        parents = planning.unmet(made.spec.after, numbers, states)
+        return parents, await _refused(connection, made), told
 
-    states, refused, told = await call.services.store.run(work, **call.caller.settings)
+    parents, refused, told = await call.services.store.run(work, **call.caller.settings)
     answer = await _ask(call, "plan", planning.waiting_of(made, call.caller.user_id))
     if answer is None:
         if told is None:
             raise Unavailable("the Scheduler does not answer; try again in a moment")
         answer = Explanation((Blocker(WaitReason(told["reason"]), told["message"]),), verdict="waits")
-    return planning.plan(made, now, answer, planning.parents_of(made.spec.after, states), refused)
+    return planning.plan(made, now, answer, parents, siblings, refused)
 
 
 async def _refused(connection: asyncpg.Connection, made: Draft) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -13,19 +12,19 @@ from api.access import Access
 from api.answers.jobs import JobDocument, JobIds, ListedJob, Specs
 from api.answers.pages import Page
 from api.endpoint import Call, Resource, endpoint
-from api.finding import find_job
+from api.finding import find_job, find_schedule
+from api.idempotency import again, first_answer, key_of, with_answer
 from api.inputs import check_inputs
 from api.submissions import Reader, check_size
 from swarmsync import ids
-from swarmsync.errors import FieldError, RequestError, SpecError, Unavailable
+from swarmsync.errors import NotFound, RequestError, SpecError, Unavailable
 from swarmsync.model.spans import read_parent
 from swarmsync.model.spec import JobSpec
 from swarmsync.protocol.codec import encode_json
-from swarmsync.store import job_pages, submit, traces
+from swarmsync.store import dependencies, job_pages, submit, traces
 from swarmsync.store.job_pages import JobFilter
-from swarmsync.store.submit import Draft, Key, Wanted
+from swarmsync.store.submit import Draft, Wanted
 
-KEY_MAX: Final = 255
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 1_000
 
@@ -69,16 +68,37 @@ class Jobs(Resource):
         """Take the header `Idempotency-Key`: the same key and body give the first answer again, another body 409."""
         body = await call.body()
         now = datetime.now(UTC)
-        drafts, is_batch = await _read(call, body, now)
-        return await submit_drafts(call, drafts, body, now, is_batch=is_batch)
+        try:
+            drafts, is_batch = await _read(call, body, now)
+            return await submit_drafts(call, drafts, body, now, is_batch=is_batch)
+        except RequestError:
+            # What it names may have gone since it was answered: a secret, a queue, the job that it comes after.
+            first = await first_answer(call, key_of(call, body))
+            if first is None:
+                raise
+            return _located(call, first)
 
 
 class Validate(Resource):
     @endpoint(Access.USER, "Check a spec and show it in full; changes nothing", body=JobSpec, answer=JobSpec | Specs)
     async def on_post(self, call: Call) -> Any:
         drafts, is_batch = await _read(call, await call.body(), datetime.now(UTC))
+        await _check_parents(call, drafts, is_batch=is_batch)
         full = [_full(draft) for draft in drafts]
         return {"jobs": full} if is_batch else full[0]
+
+
+async def _check_parents(call: Call, drafts: list[Draft], *, is_batch: bool) -> None:
+    """Raise SpecError where a job that another is to come after is not there, as submitting them would."""
+    places = range(1, len(drafts) + 1)  # stand for ids: all real ones are larger
+    wanted = [
+        (place, entry.spec.after, f"$.jobs[{place - 1}]" if is_batch else "$")
+        for place, entry in zip(places, drafts, strict=True)
+        if entry.spec.after
+    ]
+    if wanted:
+        async with call.services.store.connection(**call.caller.settings) as connection:
+            await dependencies.check(connection, wanted, places)
 
 
 async def _read(call: Call, body: bytes, now: datetime) -> tuple[list[Draft], bool]:
@@ -115,7 +135,7 @@ async def submit_drafts(
         answer = encode_json({"ids": [ids.encode(number) for number in submission.ids]})
     else:
         answer = encode_json(documents.new_job(caller, submission, submission.jobs[0], rerun_of))
-    wanted = Wanted(caller, submission, _key(call, body, answer))
+    wanted = Wanted(caller, submission, with_answer(key_of(call, body), answer))
     if rerun_of is None and wanted.rides_along:
         first = await services.gatherer.submit(wanted)
     else:
@@ -125,11 +145,15 @@ async def submit_drafts(
     if first is None:
         await _remember_trace(call, [job.job_id for job in submission.jobs])
     else:
-        call.response.status = first.status
-        call.response.set_header("Idempotent-Replay", "true")
-        answer = first.response
-    if not is_batch:
-        call.response.location = f"/v1/jobs/{msgspec.json.decode(answer)['id']}"
+        answer = again(call, first)
+    return answer if is_batch else _located(call, answer)
+
+
+def _located(call: Call, answer: bytes) -> bytes:
+    """Say where the job is, if it is one."""
+    made = msgspec.json.decode(answer).get("id")
+    if made is not None:
+        call.response.location = f"/v1/jobs/{made}"
     return answer
 
 
@@ -140,22 +164,6 @@ async def _remember_trace(call: Call, job_ids: list[int]) -> None:
         return
     with contextlib.suppress(Unavailable):
         await traces.remember(call.services.store, call.caller, job_ids, header.strip())
-
-
-def _key(call: Call, body: bytes, answer: bytes) -> Key | None:
-    text = call.request.get_header("Idempotency-Key")
-    if text is None:
-        return None
-    if not 1 <= len(text) <= KEY_MAX or not text.isascii() or not text.isprintable():
-        raise HeaderError("Idempotency-Key", f"must be 1 to {KEY_MAX} printable ASCII characters")
-    target = f"{call.request.method} {call.request.path}\n".encode()
-    return Key(text, sha256(target + body).digest(), call.response.status_code, answer)
-
-
-class HeaderError(RequestError):
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"{name}: {message}")
-        self.errors = [FieldError(name, message)]
 
 
 def _full(draft: Draft) -> Any:
@@ -174,9 +182,6 @@ def _builtin(value: Any) -> Any:
 
 async def _filter(call: Call, query: JobsQuery) -> JobFilter:
     now = datetime.now(UTC)
-    schedule_id = None
-    if query.schedule:
-        schedule_id = ids.decode(query.schedule) or 0
     return JobFilter(
         limit=query.limit,
         before_id=query_strings.cursor("cursor", query.cursor),
@@ -185,8 +190,19 @@ async def _filter(call: Call, query: JobsQuery) -> JobFilter:
         queue=query.queue or None,
         name=query.name or None,
         labels=query_strings.labels("label", query.label),
-        schedule_id=schedule_id,
+        schedule_id=await _schedule_id(call, query.schedule) if query.schedule else None,
         worker=query.worker or None,
         since=query_strings.moment("since", query.since, now),
         array_id=await find_job(call, query.array) if query.array else None,
     )
+
+
+async def _schedule_id(call: Call, text: str) -> int:
+    try:
+        found: int = (await find_schedule(call, text))["id"]
+    except NotFound:
+        whole = ids.decode(text)
+        if whole is None:
+            raise
+        return whole  # jobs outlive their schedule
+    return found

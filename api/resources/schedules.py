@@ -14,27 +14,24 @@ from api.answers.jobs import JobDocument
 from api.answers.pages import Page
 from api.answers.system import FireDocument, PreviewDocument, ScheduleDocument
 from api.endpoint import Call, Resource, convert, endpoint
-from api.finding import PREFIX_MIN
+from api.finding import find_schedule
+from api.idempotency import first_answer, key_of, with_answer
 from api.inputs import check_inputs
 from api.query_strings import QueryError
 from api.resources.job import read_detail
 from api.resources.job_actions import Nothing
-from api.resources.jobs import KEY_MAX, HeaderError
 from api.strict_json import decode
 from swarmsync import ids
-from swarmsync.errors import Conflict, FieldError, NotFound, SpecError
+from swarmsync.errors import FieldError, SpecError
 from swarmsync.model.schedule import ScheduleSpec, check_schedule
-from swarmsync.model.spec import NAME_MAX
 from swarmsync.protocol.codec import convert_schedule, decode_stored_schedule, encode_json
-from swarmsync.protocol.schedule_forms import as_written_flat, is_flat, nested
+from swarmsync.protocol.schedule_forms import as_written_flat, is_flat, is_flat_patch, nested, nested_patch
 from swarmsync.store import answers, schedules
-from swarmsync.store.lists import Row
 from swarmsync.store.schedules import HistoryCursor, ScheduleFilter
-from swarmsync.store.submit import Answer, Key
+from swarmsync.store.submit import Key
 
 LIMIT_MAX: Final = 1_000
 PREVIEW_MAX: Final = 100
-CANDIDATES_MAX: Final = 5
 #: What a preview needs no more than a placeholder of.
 _ANY_NAME: Final = "preview"
 _ANY_JOB: Final = {"image": "preview"}
@@ -84,11 +81,10 @@ class Schedules(Resource):
     async def on_post(self, call: Call) -> Any:
         """Take `job: {...}`, or a flat spec with `cron` beside it; a name is made if there is none."""
         body = await call.body()
-        key = _key(call, body)
-        if key is not None:
-            first = await answers.find(call.services.store, call.caller, key.text, key.body_hash)
-            if first is not None:
-                return _again(call, first)
+        key = key_of(call, body)
+        first = await first_answer(call, key)
+        if first is not None:
+            return first
         written = decode(body)
         raw = nested(written) if isinstance(written, dict) else written
         if isinstance(raw, dict) and "name" not in raw:
@@ -102,8 +98,8 @@ class Schedules(Resource):
         )
         answer = encode_json(schedule_documents.schedule(made))
         call.response.location = f"/v1/schedules/{ids.encode(made['id'])}"
-        if key is not None:
-            kept = Key(key.text, key.body_hash, call.response.status_code, answer)
+        kept = with_answer(key, answer)
+        if kept is not None:
             await answers.keep(call.services.store, call.caller, kept)
         return answer
 
@@ -132,7 +128,7 @@ class Preview(Resource):
 class OneSchedule(Resource):
     @endpoint(Access.USER, "Show a schedule, by id, the beginning of one, or name", answer=ScheduleDocument)
     async def on_get(self, call: Call, schedule: str) -> Any:
-        return schedule_documents.schedule(await _find(call, schedule))
+        return schedule_documents.schedule(await find_schedule(call, schedule))
 
     @endpoint(
         Access.USER, "Change a schedule by a JSON merge patch", body="any part of a schedule", answer=ScheduleDocument
@@ -142,11 +138,15 @@ class OneSchedule(Resource):
         patch = decode(await call.body())
         if not isinstance(patch, dict):
             raise SpecError([FieldError("$", "must be an object of what is to change")])
-        row = await _find(call, schedule)
+        row = await find_schedule(call, schedule)
         queues = await call.services.queue_names(call.caller)
+        changes = nested_patch(patch)
 
         def change(before: ScheduleSpec) -> ScheduleSpec:
-            return _sound(convert_schedule(merge_patch(schedule_documents.written(before), patch)), queues)
+            try:
+                return _sound(convert_schedule(merge_patch(schedule_documents.written(before), changes)), queues)
+            except SpecError as error:
+                raise (as_written_flat(error) if is_flat_patch(patch) else error) from None
 
         await check_inputs(call, [("$.job", change(decode_stored_schedule(row["document"])).job)])
         next_id = await call.services.id_source(call.caller)
@@ -155,19 +155,19 @@ class OneSchedule(Resource):
 
     @endpoint(Access.USER, "Delete a schedule and its history; jobs that it made stay", status=204)
     async def on_delete(self, call: Call, schedule: str) -> None:
-        row = await _find(call, schedule)
+        row = await find_schedule(call, schedule)
         await schedules.delete(call.services.store, call.caller, row["id"])
 
     @endpoint(Access.USER, "Let due instants pass without a job", body=Nothing, answer=ScheduleDocument, status=202)
     async def on_post_pause(self, call: Call, schedule: str) -> Any:
         await call.document(Nothing, optional=True)
-        row = await _find(call, schedule)
+        row = await find_schedule(call, schedule)
         return schedule_documents.schedule(await schedules.pause(call.services.store, call.caller, row["id"]))
 
     @endpoint(Access.USER, "Let a paused schedule fire again", body=Nothing, answer=ScheduleDocument, status=202)
     async def on_post_resume(self, call: Call, schedule: str) -> Any:
         await call.document(Nothing, optional=True)
-        row = await _find(call, schedule)
+        row = await find_schedule(call, schedule)
         return schedule_documents.schedule(await schedules.resume(call.services.store, call.caller, row["id"]))
 
     @endpoint(Access.USER, "Make a job of a schedule now", body=Nothing, answer=JobDocument, status=202)
@@ -175,7 +175,7 @@ class OneSchedule(Resource):
         """Paused or not, and whatever its overlap policy says; its instants stay as they are."""
         await call.document(Nothing, optional=True)
         services = call.services
-        row = await _find(call, schedule)
+        row = await find_schedule(call, schedule)
         job_id = await schedules.trigger(services.store, call.caller, row["id"], await services.id_source(call.caller))
         detail = await read_detail(call, job_id, ids.encode(job_id))
         await services.hub.tell_changed([job_id] if detail.members is None else [])
@@ -190,7 +190,7 @@ class OneSchedule(Resource):
     )
     async def on_get_history(self, call: Call, schedule: str) -> Any:
         query: HistoryQuery = call.query
-        row = await _find(call, schedule)
+        row = await find_schedule(call, schedule)
         before = _history_cursor(query.cursor)
         rows = await schedules.history(call.services.store, call.caller, row["id"], query.limit, before)
         items = [schedule_documents.outcome(entry) for entry in rows[: query.limit]]
@@ -239,45 +239,6 @@ def _made_name(job: Any, key: Key | None) -> str:
     return f"{image}-{number}"
 
 
-async def _find(call: Call, text: str) -> Row:
-    """Return the schedule of this id, name, or unique beginning of an id, in this order. Raises NotFound, Conflict.
-
-    A name is looked for among the caller's own first; operators see the others' names, too.
-    """
-    store, caller = call.services.store, call.caller
-    if not 0 < len(text) <= NAME_MAX or "\x00" in text:
-        raise _missing(text)
-    number = ids.decode(text)
-    for which in (number, text):
-        try:
-            if which is not None:
-                return await schedules.one(store, caller, which)
-        except NotFound:
-            continue
-    rows: list[Row] = []
-    if caller.is_operator and not text.endswith("*"):
-        rows = await schedules.list_page(store, caller, ScheduleFilter(name=text), CANDIDATES_MAX)
-    bounds = ids.prefix_range(text) if PREFIX_MIN <= len(text) < len(ids.encode(0)) else None
-    if not rows and bounds is not None:
-        below = await schedules.list_page(
-            store, caller, ScheduleFilter(), CANDIDATES_MAX, min(bounds[1] + 1, (1 << 63) - 1)
-        )
-        rows = [row for row in below if row["id"] >= bounds[0]]
-    if not rows:
-        raise _missing(text)
-    if len(rows) > 1:
-        named = ", ".join(
-            f"{ids.encode(row['id'])} ({row['username']}'s {row['name']})" for row in rows[:CANDIDATES_MAX]
-        )
-        raise Conflict(f"several schedules are called or begin with {text}: {named}")
-    return rows[0]
-
-
-def _missing(text: str) -> NotFound:
-    """The same words for what does not exist and for what belongs to somebody else."""
-    return NotFound(f"there is no schedule {text[:40]!r}")
-
-
 def _history_cursor(text: str) -> HistoryCursor | None:
     if not text:
         return None
@@ -285,20 +246,3 @@ def _history_cursor(text: str) -> HistoryCursor | None:
     if match is None:
         raise QueryError("cursor", "is not a cursor of this list; take next_cursor of the page before")
     return HistoryCursor(_EPOCH + int(match[1]) * _MICROSECOND, int(match[2]))
-
-
-def _key(call: Call, body: bytes) -> Key | None:
-    """Return the request's idempotency key, still without its answer."""
-    text = call.request.get_header("Idempotency-Key")
-    if text is None:
-        return None
-    if not 1 <= len(text) <= KEY_MAX or not text.isascii() or not text.isprintable():
-        raise HeaderError("Idempotency-Key", f"must be 1 to {KEY_MAX} printable ASCII characters")
-    target = f"{call.request.method} {call.request.path}\n".encode()
-    return Key(text, sha256(target + body).digest(), call.response.status_code, b"")
-
-
-def _again(call: Call, first: Answer) -> bytes:
-    call.response.status = first.status
-    call.response.set_header("Idempotent-Replay", "true")
-    return first.response

@@ -18,13 +18,15 @@ from swarmsync.errors import FieldError
 from swarmsync.model.constraints import IMAGE_LOCAL, parse
 from swarmsync.model.fields import Duration, Environment, Size, Words
 from swarmsync.model.files import Output, SecretUse, output_problems, secret_problems
-from swarmsync.model.resources import Need, parse_duration_ms
+from swarmsync.model.resources import Need, format_duration, parse_duration_ms
 
 ARRAY_MAX: Final = 100_000
 NAME_MAX: Final = 128
 AFTER_MAX: Final = 1_000
 EXIT_CODE_MAX: Final = 255
 PLACEMENT_RULES_MAX: Final = 64
+#: Of anything that is counted. Checked at the door and not by the types: what was stored before must stay readable.
+COUNT_MAX: Final = 1_000_000_000
 LOG_MAX_DEFAULT: Final = Size(50 << 20)
 LOG_KEEP_MIN_MS: Final = 3_600_000
 
@@ -241,6 +243,8 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".resources.memory", "Docker's smallest limit is 6MiB"
     if spec.rate is not None and not 0 < spec.rate.interval_ms <= RATE_INTERVAL_MAX_MS:
         yield ".rate.limit", "the interval lies between 1 ms and 1 day; write it like 10/1m"
+    if spec.concurrency is not None and spec.concurrency.limit > COUNT_MAX:
+        yield ".concurrency.limit", f"{COUNT_MAX} at most"
     if spec.deadline is not None and spec.deadline.tzinfo is None:
         yield ".deadline", "has no offset; write it like 2026-11-24T02:00:00+01:00"
     if spec.deadline is not None and spec.deadline.year not in _RUN_YEARS:
@@ -252,6 +256,8 @@ def _problems(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield ".retry.memory_factor", "grows memory after an OOM kill: retry.on must contain oom"
     if spec.retry.memory_max is not None and spec.retry.memory_max < spec.resources.memory:
         yield ".retry.memory_max", "is less than resources.memory"
+    if spec.retry.attempts > 1 and spec.retry.delay > spec.retry.max_delay and spec.retry.backoff != "none":
+        yield ".retry.max_delay", f"is less than retry.delay; make it {format_duration(spec.retry.delay)} or more"
     if spec.working_dir is not None and not spec.working_dir.startswith("/"):
         yield ".working_dir", f"{spec.working_dir[:80]!r} is not an absolute path"
     if spec.user is not None and not _USER.fullmatch(spec.user):
@@ -334,6 +340,9 @@ def _array_problems(array: Array) -> Iterator[tuple[str, str]]:
         yield ".array.range", f"{size} members; {ARRAY_MAX} at most"
     elif len(set(array.indexes())) < size:
         yield ".array.range", f"{array.range[:40]} names an index twice"
+    for name in ("max_parallel", "max_failures"):
+        if (getattr(array, name) or 0) > COUNT_MAX:
+            yield f".array.{name}", f"{COUNT_MAX} at most"
 
 
 def _volume_problem(volume: str | VolumeSpec) -> str | None:
@@ -345,6 +354,10 @@ def _volume_problem(volume: str | VolumeSpec) -> str | None:
         return f"the target {mount.target[:80]!r} must be an absolute path"
     if mount.type == "bind" and (not mount.source.startswith("/") or ".." in mount.source.split("/")):
         return f"the path {mount.source[:80]!r} must be absolute, without '..'"
+    if mount.type != "tmpfs" and mount.size is not None:
+        return "size goes with a tmpfs only; a volume grows with what is written"
+    if mount.type == "tmpfs" and mount.source:
+        return "a tmpfs has no source: it begins empty"
     if mount.type == "volume" and not _VOLUME.fullmatch(mount.source):
         return f"{mount.source[:80]!r} is not a volume name; it has two letters, digits, '_', '.' or '-' at least"
     return None

@@ -12,21 +12,24 @@ from swarmsync.model import files
 from swarmsync.model import spec as model
 from swarmsync.model.schedule import ScheduleSpec
 
-_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
-    "": model.JobSpec,
-    "job": model.JobSpec,
-    "schedule": ScheduleSpec,
-    "resources": model.Resources,
-    "stop": model.Stop,
-    "retry": model.Retry,
-    "array": model.Array,
-    "logs": model.Logs,
-    "concurrency": model.Concurrency,
-    "volumes": model.VolumeSpec,
-    "after": model.After,
-    "affinity": model.Affinity,
-    "outputs": files.Output,
-    "secrets": files.SecretUse,
+_STRUCTS: Final[dict[str, tuple[type[msgspec.Struct], ...]]] = {
+    "": (model.JobSpec,),
+    "job": (model.JobSpec,),
+    "schedule": (ScheduleSpec,),
+    "flat": (model.JobSpec, ScheduleSpec),  # a schedule whose job is written beside its times
+    "resources": (model.Resources,),
+    "stop": (model.Stop,),
+    "security": (model.Security,),
+    "rate": (model.Rate,),
+    "retry": (model.Retry,),
+    "array": (model.Array,),
+    "logs": (model.Logs,),
+    "concurrency": (model.Concurrency,),
+    "volumes": (model.VolumeSpec,),
+    "after": (model.After,),
+    "affinity": (model.Affinity,),
+    "outputs": (files.Output,),
+    "secrets": (files.SecretUse,),
 }
 
 #: Words of other systems for fields of ours.
@@ -52,12 +55,12 @@ _SYNONYMS: Final = {
 def nearest_key(unknown: str, place: str, top: str = "") -> str:
     """Return `; did you mean X?`, or the list of known keys; `top` is the section of the document itself."""
     section = re.sub(r"\[[^]]*\]", "", place).removeprefix("$").strip(".").split(".")[-1] or top
-    struct = _STRUCTS.get(section)
-    if struct is None:
+    known = [entry.encode_name for struct in _STRUCTS.get(section, ()) for entry in msgspec.structs.fields(struct)]
+    if not known:
         return ""
-    if section in ("", "job") and unknown in _SYNONYMS:
+    if section in ("", "job", "flat") and unknown in _SYNONYMS:
         return f"; did you mean {_SYNONYMS[unknown]}?"
-    known = [entry.encode_name for entry in msgspec.structs.fields(struct)]
+    known = [name for name in dict.fromkeys(known) if section != "flat" or name != "job"]
     close = difflib.get_close_matches(unknown.lower(), known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from swarmsync import ids
 from swarmsync.errors import Conflict, NotFound
@@ -41,17 +41,17 @@ class Done(Struct, frozen=True):
 
 
 class Changes(Struct, frozen=True):
-    """What PATCH may change; None leaves it. A label of None is removed."""
+    """What PATCH may change; None leaves it, but for `timeout`, which it takes away. A label of None is removed."""
 
     name: str | None = None
     labels: dict[str, str | None] | None = None
     priority: int | None = None
     queue: str | None = None
-    timeout: Duration | None = None
+    timeout: Duration | UnsetType | None = UNSET
 
     @property
     def needs_waiting(self) -> bool:
-        return not (self.priority is None and self.queue is None and self.timeout is None)
+        return not (self.priority is None and self.queue is None and self.timeout is UNSET)
 
 
 async def stop(store: Store, caller: Caller, job_id: int, *, kill: bool, message: str) -> Done:
@@ -151,10 +151,10 @@ async def amend(store: Store, caller: Caller, job_id: int, changes: Changes, new
             raise Conflict(f"priority, queue and timeout change only while a job waits; this one {_standing(job)}")
         place = await connection.fetchrow(_PLACE, job_id)
         spec_id, rules, line = None, place["rules"], None
-        if changes.timeout is not None:
+        if changes.timeout is not UNSET:
             spec_id = new_spec_id()
             rules = await _with_timeout(connection, job_id, changes.timeout, spec_id)
-        if changes.timeout is not None or changes.queue is not None:
+        if changes.timeout is not UNSET or changes.queue is not None:
             queue = changes.queue or place["queue"]
             line = line_of(place["shape"], place["user_id"], queue, rules, place["array_id"])
         labels = changes.labels or {}
@@ -186,7 +186,9 @@ FROM jobs WHERE id = $1
 """
 
 
-async def _with_timeout(connection: asyncpg.Connection, job_id: int, limit: Duration, spec_id: int) -> str | None:
+async def _with_timeout(
+    connection: asyncpg.Connection, job_id: int, limit: Duration | None, spec_id: int
+) -> str | None:
     """Store the job's spec anew with another time-out, and return its rules: other jobs may share the old one."""
     query = "SELECT s.document, s.user_id FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = $1"
     row = await connection.fetchrow(query, job_id)

@@ -22,6 +22,7 @@ from swarmsync.store.queries import sql
 
 SWEEP_MAX: Final = 5_000
 NO_MEMBERS: Final[Mapping[str, int]] = MappingProxyType({})
+_SIBLING: Final = re.compile(r"#\d{1,6}", re.ASCII)
 _MEMBER: Final = re.compile(r"([0-9a-z]{1,13})\[(\d{1,9})\]")
 _MEMBERS: Final = """
     SELECT wanted.name, j.id FROM unnest($1::text[], $2::bigint[], $3::integer[]) AS wanted (name, array_id, place)
@@ -50,10 +51,21 @@ def parent_of(after: After, siblings: Sequence[int], members: Mapping[str, int] 
 
     `members` are the ids of what is written `ID[7]`.
     """
-    if after.job.startswith("#") and after.job[1:].isdigit():
-        index = int(after.job[1:])
+    index = sibling_of(after)
+    if index is not None:
         return siblings[index] if index < len(siblings) else None
     return members.get(after.job) or ids.decode(after.job)
+
+
+def sibling_of(after: After) -> int | None:
+    """Return the place in the request of a parent that is written `#N`."""
+    return int(after.job[1:]) if _SIBLING.fullmatch(after.job) else None
+
+
+async def parents_of(connection: asyncpg.Connection, wanted: Sequence[After]) -> list[int | None]:
+    """Return the ids that these name, as `parent_of` does where nothing else is in the request."""
+    members = await _members(connection, wanted)
+    return [parent_of(entry, (), members) for entry in wanted]
 
 
 async def _members(connection: asyncpg.Connection, wanted: Iterable[After]) -> dict[str, int]:

@@ -1,10 +1,10 @@
 -- Harvester: arrays with more failures than their max_failures: members that wait end here, the others are to be stopped.
 -- $1 arrays, $2 states that end here, $3 states to stop, $4 reason
 WITH over AS (
-    SELECT a.id, c.failed, (a.rules::jsonb ->> 'failures')::int AS failures FROM jobs a
+    SELECT a.id, c.failed, (a.rules::jsonb ->> 'failures')::numeric AS failures FROM jobs a
     CROSS JOIN LATERAL (SELECT count(*) AS failed FROM jobs m WHERE m.array_id = a.id AND m.state IN ('failed', 'timed_out')) c
     WHERE a.id = ANY ($1::bigint[]) AND a.finished_at IS NULL AND a.rules IS NOT NULL
-      AND c.failed > (a.rules::jsonb ->> 'failures')::int
+      AND c.failed > (a.rules::jsonb ->> 'failures')::numeric
 ), target AS (
     SELECT m.id, format('%s of its array failed, more than max_failures: %s', o.failed, o.failures) AS message
     FROM over o JOIN jobs m ON m.array_id = o.id AND m.finished_at IS NULL

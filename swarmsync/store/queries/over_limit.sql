@@ -1,9 +1,10 @@
 -- Dispatcher: which of these queued jobs may not start now, because their key, array or rate is used up; each counts what
--- is placed and what stands before it in this batch. $1 job ids
+-- is placed and what stands before it in this batch. Limits are numeric, for no stored number may stop all others' starts.
+-- $1 job ids
 WITH wanted AS (
-    SELECT j.id, j.concurrency_key AS key, (r.rules #>> '{concurrency,limit}')::int AS key_limit, j.array_id,
-           (r.rules ->> 'parallel')::int AS parallel, r.rules #>> '{rate,key}' AS rate_key,
-           (r.rules #>> '{rate,starts}')::int AS starts, (r.rules #>> '{rate,interval_ms}')::bigint AS interval_ms, i.place
+    SELECT j.id, j.concurrency_key AS key, (r.rules #>> '{concurrency,limit}')::numeric AS key_limit, j.array_id,
+           (r.rules ->> 'parallel')::numeric AS parallel, r.rules #>> '{rate,key}' AS rate_key,
+           (r.rules #>> '{rate,starts}')::numeric AS starts, (r.rules #>> '{rate,interval_ms}')::bigint AS interval_ms, i.place
     FROM unnest($1::bigint[]) WITH ORDINALITY AS i (id, place)
     JOIN jobs j ON j.id = i.id AND j.state || '' = 'queued'
     CROSS JOIN LATERAL (SELECT j.rules::jsonb AS rules) r

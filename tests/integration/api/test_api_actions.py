@@ -126,6 +126,15 @@ async def test_a_changed_timeout_leaves_the_other_jobs_of_the_batch_alone(ann):
     assert "timeout" not in (await ann.get(f"/v1/jobs/{second}")).json["spec"]
 
 
+async def test_a_timeout_of_null_is_none(ann, engine):
+    job = (await ann.submit(timeout="5m"))["id"]
+    changed = (await ann.call("PATCH", f"/v1/jobs/{job}", {"timeout": None})).json
+    assert "timeout" not in changed["spec"]
+    assert await events_of(engine, job) == ["queued", "queued"]
+    await engine.starts(job)
+    assert (await ann.call("PATCH", f"/v1/jobs/{job}", {"timeout": None})).status == 409
+
+
 @pytest.mark.parametrize(
     ("changes", "path"),
     [

@@ -46,6 +46,31 @@ async def test_two_processes_with_one_key_make_one_batch(ann, start_api, people,
     assert await count(engine, fresh_name) == 200
 
 
+@pytest.mark.parametrize("gone", ["secret", "queue", "parent"])
+async def test_the_first_answer_is_given_again_when_what_the_request_named_has_gone(ann, oscar, fresh_name, gone):
+    spec = {"image": "a", "name": fresh_name}
+    if gone == "secret":
+        await ann.post("/v1/secrets", {"name": fresh_name, "value": "x"})
+        spec, path, by = {**spec, "secrets": [fresh_name]}, f"/v1/secrets/{fresh_name}", ann
+    elif gone == "queue":
+        await oscar.post("/v1/queues", {"name": fresh_name})
+        spec, path, by = {**spec, "queue": fresh_name}, f"/v1/queues/{fresh_name}", oscar
+    else:
+        parent = (await ann.submit())["id"]
+        await ann.post(f"/v1/jobs/{parent}/cancel")
+        spec, path, by = {**spec, "after": [{"job": parent, "when": "finished"}]}, f"/v1/jobs/{parent}", ann
+    first = await ann.post("/v1/jobs", spec, Idempotency_Key=fresh_name)
+    assert first.status == 201, first.text
+    await ann.post(f"/v1/jobs/{first.json['id']}/cancel")
+    await ann.call("DELETE", f"/v1/jobs/{first.json['id']}")
+    assert (await by.call("DELETE", path)).status == 204
+    again = await ann.post("/v1/jobs", spec, Idempotency_Key=fresh_name)
+    assert (again.status, again.content) == (201, first.content)
+    assert again.headers["location"] == first.headers["location"]
+    assert (await ann.post("/v1/jobs", {**spec, "priority": 9}, Idempotency_Key=fresh_name)).status == 409
+    assert (await ann.post("/v1/jobs", spec)).status == 422
+
+
 async def test_keys_belong_to_their_user(ann, bob, fresh_name):
     first = await ann.post("/v1/jobs", {"image": "a"}, Idempotency_Key=fresh_name)
     second = await bob.post("/v1/jobs", {"image": "b"}, Idempotency_Key=fresh_name)

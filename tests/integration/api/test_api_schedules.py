@@ -199,6 +199,27 @@ async def test_patch_merges_and_null_takes_back_to_the_default(ann, make):
     assert (once["cron"], once["next_fire_at"]) == (None, "2035-12-31T23:00:00.000000Z")
 
 
+async def test_a_patch_may_be_flat_as_a_new_schedule_may(ann, make):
+    made = await make()
+    changes = {"cron": "@hourly", "image": "other:2", "priority": 70, "name": f"{made['name']}-2"}
+    changed = (await ann.call("PATCH", f"{PATH}/{made['id']}", changes)).json
+    assert (changed["cron"], changed["name"]) == ("@hourly", f"{made['name']}-2")
+    assert changed["job"] == {**made["job"], "image": "other:2", "priority": 70}
+
+
+@pytest.mark.parametrize(
+    ("key", "neighbour"),
+    [("timezoen", "timezone"), ("corn", "cron"), ("overlapp", "overlap"), ("enviroment", "environment")],
+)
+async def test_an_unknown_key_of_a_flat_schedule_names_the_nearest_of_both(ann, make, key, neighbour):
+    wrong = [{"path": f"$.{key}", "message": f"is not a known field; did you mean {neighbour}?"}]
+    made = await make()
+    flat = await ann.post(PATH, {"image": "a", "cron": "@daily", key: "x"})
+    patch = await ann.call("PATCH", f"{PATH}/{made['id']}", {key: "x"})
+    for answer in (flat, patch):
+        assert (answer.status, answer.json["errors"]) == (422, wrong)
+
+
 async def test_pause_and_resume_may_be_repeated(ann, make):
     made = await make()
     for verb, paused in (("pause", True), ("pause", True), ("resume", False), ("resume", False)):
@@ -215,8 +236,10 @@ async def test_trigger_makes_a_job_of_the_schedule(ann, make):
     shown = (await ann.get(f"/v1/jobs/{job['id']}")).json
     assert (shown.pop("ledger")[0]["phase"], shown.pop("obituary")) == ("evaluating", None)  # only a GET has these
     assert shown == job
-    listed = (await ann.get(f"/v1/jobs?schedule={made['id']}")).json["items"]
-    assert [item["id"] for item in listed] == [job["id"]]
+    for which in (made["id"], made["id"][:12], made["name"]):
+        listed = (await ann.get(f"/v1/jobs?schedule={which}")).json["items"]
+        assert [item["id"] for item in listed] == [job["id"]]
+    assert (await ann.get("/v1/jobs?schedule=no-such-schedule")).status == 404
     (entry,) = (await ann.get(f"{PATH}/{made['id']}/history")).json["items"]
     assert (entry["outcome"], entry["job_id"]) == ("triggered", job["id"])
     assert 0 <= entry["lateness_ms"] < 60_000
@@ -267,6 +290,7 @@ async def test_delete_takes_the_schedule_and_leaves_its_jobs(ann, make):
     assert (await ann.get(f"{PATH}/{made['id']}")).status == 404
     assert (await ann.call("DELETE", f"{PATH}/{made['id']}")).status == 404
     assert (await ann.get(f"/v1/jobs/{job}")).json["schedule_id"] == made["id"]
+    assert [item["id"] for item in (await ann.get(f"/v1/jobs?schedule={made['id']}")).json["items"]] == [job]
 
 
 async def test_the_same_key_gives_the_first_answer_again(ann, fresh_name):

@@ -210,6 +210,31 @@ async def test_a_plan_knows_what_parents_have_come_to(ann, engine, scheduler):
     assert (answer["verdict"], reasons(answer)) == ("never", ["DependencyNeverSatisfied"])
 
 
+async def test_a_plan_takes_the_parents_that_a_submission_takes(ann, scheduler):
+    scheduler.answer = write(Explanation(verdict="now", worker="w7"))
+    array = await ann.submit(array={"range": "0-2"})
+    answer = await plan(ann, after=[{"job": f"{array['id']}[1]"}])
+    assert (answer["verdict"], reasons(answer)) == ("later", ["Dependency"])
+    both = {"jobs": [{"image": "a"}, {"image": "b", "after": [{"job": "#0"}]}]}
+    first, second = (await ann.post("/v1/jobs/plan", both)).json["jobs"]
+    assert (first["verdict"], second["verdict"], second["starts_at"]) == ("now", "later", None)
+    assert second["message"] == "it would wait: Dependency, waits for #0 of the same request"
+    for wrong in ("#1", "#7", f"{array['id']}[3]"):
+        answer = await ann.post("/v1/jobs/plan", {"jobs": [{"image": "a"}, {"image": "b", "after": [{"job": wrong}]}]})
+        assert (answer.status, answer.wrong_paths) == (422, ["$.jobs[1].after[0].job"])
+
+
+async def test_a_check_looks_for_parents_as_a_submission_does(ann):
+    parent = (await ann.submit())["id"]
+    good = {"jobs": [{"image": "a"}, {"image": "b", "after": [{"job": "#0"}, {"job": parent}]}]}
+    assert (await ann.post("/v1/jobs/validate", good)).status == 200
+    for wrong in ("#1", "0000000000000", "no-id"):
+        spec = {"image": "b", "after": [{"job": wrong}]}
+        answer = await ann.post("/v1/jobs/validate", {"jobs": [{"image": "a"}, spec]})
+        assert (answer.status, answer.wrong_paths) == (422, ["$.jobs[1].after[0].job"])
+        assert (await ann.post("/v1/jobs/validate", spec)).wrong_paths == ["$.after[0].job"]
+
+
 async def test_a_wrong_spec_or_parent_is_refused_with_its_place(ann, scheduler):
     assert (await ann.post("/v1/jobs/plan", {"image": "a", "cpus": 1})).status == 422
     answer = await ann.post("/v1/jobs/plan", {"image": "a", "after": [{"job": "0000000000000"}]})

@@ -6,7 +6,7 @@ import pytest
 
 from swarmsync.model.job import Grown
 from swarmsync.model.lifecycle import EndReason
-from swarmsync.store import jobs
+from swarmsync.store import holders, jobs
 
 pytestmark = pytest.mark.integration
 
@@ -35,6 +35,23 @@ async def test_an_array_without_a_limit_goes_on(desk, verdict):
     array, *members = await desk.submit(array={"range": "0-2"})
     for ref in await desk.dispatch(*members[:2]):
         await jobs.settle(desk.engine, [verdict(ref, "failed", exit_code=1)])
+    assert await jobs.stop_overrun(desk.engine, [array]) == []
+
+
+#: More than PostgreSQL's int; such numbers were stored before specs were checked for them, and stopped a module each.
+HUGE = 3_000_000_000
+
+
+async def test_a_stored_number_that_is_too_large_stops_nothing(desk, verdict):
+    array, *members = await desk.submit(array={"range": "0-1", "max_failures": HUGE, "max_parallel": HUGE})
+    (keyed,) = await desk.submit(concurrency={"key": "huge", "limit": HUGE})
+    limited = [*members, keyed]
+    won = await jobs.dispatch(desk.engine, [(job_id, 1, 1) for job_id in limited], 1, limited)
+    assert [entry.ref.job_id for entry in won] == limited
+    for kind, name in (("key", "huge"), ("array", array)):
+        assert (await holders.standing(desk.api, desk.me, kind, name)).most == HUGE
+    for entry in won[:2]:
+        await jobs.settle(desk.engine, [verdict(entry.ref, "failed", exit_code=1)])
     assert await jobs.stop_overrun(desk.engine, [array]) == []
 
 

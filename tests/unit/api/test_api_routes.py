@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec import inspect
 
 from api import app as application
 from api import scopes
@@ -83,3 +84,30 @@ def test_the_configuration_is_read_from_a_file(tmp_path):
             load_config(str(path))
     with pytest.raises(ConfigError, match="cannot read"):
         load_config(str(tmp_path / "none.json"))
+
+
+def unbounded(kind, path=""):
+    """Yield where a document of this type takes a number of any size."""
+    match kind:
+        case inspect.IntType() | inspect.FloatType():
+            if kind.le is None and kind.lt is None:
+                yield path
+        case inspect.StructType():
+            for entry in kind.fields:
+                yield from unbounded(entry.type, f"{path}.{entry.encode_name}")
+        case inspect.UnionType():
+            for one in kind.types:
+                yield from unbounded(one, path)
+        case inspect.DictType():
+            yield from unbounded(kind.value_type, path)
+        case inspect.ListType() | inspect.VarTupleType():
+            yield from unbounded(kind.item_type, path)
+
+
+def test_no_route_takes_a_number_that_no_column_holds():
+    """Those of specs that are named here are bounded by `check`, each with a case of its own in test_spec_checks.py."""
+    taken = {what for _, _, responder in responders() for what in (declared(responder).query, declared(responder).body)}
+    types = [what for what in taken if isinstance(what, type)]
+    assert len(types) > 30
+    found = {path.removeprefix(".job") for what in types for path in unbounded(inspect.type_info(what))}
+    assert found == {".array.max_failures", ".array.max_parallel", ".concurrency.limit", ".retry.not_on_exit"}

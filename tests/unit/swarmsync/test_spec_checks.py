@@ -41,6 +41,9 @@ CASES = [
     ({"stop": {"grace": "61m"}}, ".stop.grace", "one hour at most"),
     ({"array": {"range": "5-4"}}, ".array.range", "5-4 is empty; write it like 0-999"),
     ({"array": {"range": "0-100000"}}, ".array.range", "100001 members; 100000 at most"),
+    ({"array": {"range": "0-1", "max_parallel": 1_000_000_001}}, ".array.max_parallel", "1000000000 at most"),
+    ({"array": {"range": "0-1", "max_failures": 1_000_000_001}}, ".array.max_failures", "1000000000 at most"),
+    ({"concurrency": {"key": "k", "limit": 1_000_000_001}}, ".concurrency.limit", "1000000000 at most"),
     ({"array": {"range": "1-3,2"}}, ".array.range", "1-3,2 names an index twice"),
     ({"deadline": "2026-01-01T00:00:00"}, ".deadline", "has no offset; write it like 2026-11-24T02:00:00+01:00"),
     (
@@ -53,6 +56,21 @@ CASES = [
         {"retry": {"memory_factor": 2, "on": ["error"]}},
         ".retry.memory_factor",
         "grows memory after an OOM kill: retry.on must contain oom",
+    ),
+    (
+        {"retry": {"attempts": 2, "delay": "1h"}},
+        ".retry.max_delay",
+        "is less than retry.delay; make it 1h or more",
+    ),
+    (
+        {"volumes": [{"target": "/a", "source": "data", "size": "1GiB"}]},
+        ".volumes[0]",
+        "size goes with a tmpfs only; a volume grows with what is written",
+    ),
+    (
+        {"volumes": [{"type": "tmpfs", "target": "/a", "source": "data"}]},
+        ".volumes[0]",
+        "a tmpfs has no source: it begins empty",
     ),
     ({"retry": {"memory_max": "256MiB"}}, ".retry.memory_max", "is less than resources.memory"),
     ({"retry": {"not_on_exit": ["x"]}}, ".retry.not_on_exit", "'x' is no exit code; write 2 or 64-78"),

@@ -98,6 +98,8 @@ def test_an_image_is_enough_and_the_defaults_are_the_documented_ones():
         ({"retry": {"attemps": 3}}, "$.retry.attemps", "attempts"),
         ({"stop": {"gracee": "1s"}}, "$.stop.gracee", "grace"),
         ({"array": {"ranges": "0-1"}}, "$.array.ranges", "range"),
+        ({"security": {"readonly": True}}, "$.security.readonly", "read_only"),
+        ({"rate": {"keyy": "k"}}, "$.rate.keyy", "key"),
         ({"logs": {"maxx": 1}}, "$.logs.maxx", "max"),
         ({"volumes": [{"targte": "/x"}]}, "$.volumes[0].targte", "target"),
         ({"after": ["x", {"job": "x", "whn": 1}]}, "$.after[1].whn", "when"),

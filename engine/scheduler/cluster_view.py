@@ -104,6 +104,7 @@ class Shape:
         "lines",
         "near",
         "need",
+        "nowhere",
         "plain",
         "queue",
         "spread",
@@ -124,6 +125,7 @@ class Shape:
         self.lines = 0
         self.queue: list[tuple[tuple[Any, ...], int, Line]] = []
         self.awake = False
+        self.nowhere = 0  # as of which change of workers (`keeping.py` counts them) none of them could run it
 
     def admits(self, view: WorkerView) -> bool:
         return not self.demands or all(demand.holds(view, self.image) for demand in self.demands)

@@ -13,7 +13,9 @@ from engine.scheduler.limits import Gate
 from engine.scheduler.reservation import Reservation, earliest, emptiest, forecast
 
 MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
-TRIED_MAX: Final = 8
+TRIED_MAX: Final = 8  # lines in a turn, of those that some worker could run
+LOOKS_MAX: Final = 65_536  # workers in a turn, for lines that none may be able to run
+PROMISES_MAX: Final = 256
 MANY_JOBS: Final = 512  # with more of them placed, which worker has room first is worked out only where it matters
 REVIEW_MS: Final = 60_000  # so often is looked whether time alone has put another job first
 
@@ -35,9 +37,12 @@ class Keeping:
         self._review_ms = 0
         self._looked = False  # in this turn, for lines that sleep and go before those that are awake
         self._asleep: tuple[Any, ...] | None = None  # the rank of the first that was not tried yet
+        self._workers = 1  # counts what happens to workers: a shape that none could run need not be looked at till then
+        self._promised: dict[int, int] = {}  # by job: from when on it was first told to have room, the oldest first
 
     def workers_changed(self) -> None:
         self.seek = self.reconsider = True
+        self._workers += 1
 
     def begin(self) -> None:
         """A turn begins."""
@@ -119,6 +124,7 @@ class Keeping:
             found = earliest(line.shape, machines, books.ends_of, books.now_ms)
             machine = None if found is None else found[1]
         if machine is None:
+            line.shape.nowhere = self._workers
             return False
         if self.reserved is not None:
             self.release()
@@ -141,11 +147,14 @@ class Keeping:
         blocked = [
             (line.rank, place, line)
             for place, shape in enumerate(books.cluster.shapes.values())
-            if shape not in books.awake and (line := books.top(shape)) is not None and line.rank is not None
+            if shape not in books.awake
+            and shape.nowhere != self._workers
+            and (line := books.top(shape)) is not None
+            and line.rank is not None
         ]
         heapify(blocked)
-        tried = 0
-        while blocked and tried < TRIED_MAX:
+        tried, looks = 0, max(LOOKS_MAX // (len(books.cluster.machines) or 1), TRIED_MAX)
+        while blocked and tried < TRIED_MAX and looks:
             rank, place, line = heappop(blocked)
             if before is not None and rank > before:
                 self._asleep = rank
@@ -156,10 +165,11 @@ class Keeping:
                 if (following := books.top(line.shape)) is not None and following.rank is not None:
                     heappush(blocked, (following.rank, place, following))
                 continue
-            tried += 1
+            looks -= 1
             if self.reserve(line):
                 return True
-        if before is None:
+            tried += line.shape.nowhere != self._workers
+        if before is None and (looks or not blocked):
             self.seek = False
         return False
 
@@ -193,5 +203,16 @@ class Keeping:
         if not held.fresh:
             seen = forecast(machine, held.shape.need, books.ends_of, books.now_ms)
             assert seen is not None
-            (held.shadow_ms, held.extra), held.fresh = seen, True
+            held.until_ms = min(seen[0], self._patience(held.job_id, seen[0]))
+            held.extra, held.fresh = seen[1], True
         return held.allows(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))
+
+    def _patience(self, job_id: int, shadow_ms: int) -> int:
+        """Return until when others may put a job off: till it has waited twice as long as was first forecast for it.
+
+        `shadow_ms` is the present forecast, which is the first one if there was none.
+        """
+        promised = self._promised.setdefault(job_id, shadow_ms)
+        if len(self._promised) > PROMISES_MAX:
+            del self._promised[next(iter(self._promised))]
+        return 2 * promised - self._books.backlog.since(job_id)

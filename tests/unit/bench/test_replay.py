@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,31 @@ def test_who_is_over_in_time_passes_and_who_is_not_does_not():
 
 def test_what_the_user_asked_for_counts_not_the_run_time_unless_it_is_told():
     assert ran("easy", (0, 100, 3, "a", 100), (1, 100, 4, "b", 100), (3, 90, 1, "d", 200), clairvoyant=True)[2] == 0
+
+
+@pytest.mark.parametrize("policy", ["easy", "default"])
+def test_jobs_that_no_worker_can_run_change_nothing_for_the_others(policy):
+    chance, at_s, jobs = random.Random(0), 0.0, []
+    for number in range(300):
+        at_s += chance.expovariate(0.8 * 8 / 75)
+        runs_s = 1 + chance.expovariate(1 / 50)
+        wide = 8 if number % 60 == 30 else chance.choice((1, 1, 2))
+        jobs.append((at_s, runs_s, wide, "s", runs_s * chance.choice((1, 2, 4))))
+    never = [(0, 10, 9 + number, "n", 10) for number in range(20)]
+    assert ran(policy, *never, *jobs, cpus=8) == ran(policy, *jobs, cpus=8)
+
+
+@pytest.mark.parametrize("policy", ["easy", "default"])
+def test_guesses_that_prove_wrong_again_and_again_put_nobody_off_for_good(policy):
+    """Without timeouts those that pass are taken to be over as soon as their user's last ones were."""
+    chance, at_s, jobs = random.Random(1), 0.0, []
+    for _ in range(1_500):
+        at_s += chance.expovariate(8 / 1009)  # half of what there is
+        jobs.append((at_s, 10_000 if chance.random() < 0.1 else 10, 1, "s", None))
+    comes_s = at_s / 10
+    before = [job for job in jobs if job[0] <= comes_s]
+    waits = ran(policy, *before, (comes_s, 10, 16, "w", None), *jobs[len(before) :], cpus=16)
+    assert waits[len(before)] < 3 * 10_000
 
 
 def test_who_fits_beside_the_blocked_job_passes_however_long_it_runs():

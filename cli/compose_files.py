@@ -5,7 +5,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cli.docker_lines import Converted
-from cli.docker_values import Refused, network, restart, size, tmpfs, volume
+from cli.docker_values import (
+    PRIVILEGED,
+    Refused,
+    cap_add,
+    cap_drop,
+    device,
+    network,
+    read_only,
+    restart,
+    security_opt,
+    settle_drop,
+    size,
+    tmpfs,
+    volume,
+)
 from swarmsync.errors import NotFound, RequestError
 from swarmsync.model.resources import format_size
 
@@ -19,15 +33,12 @@ _REASONS: Final = {
     "expose": "jobs publish no ports",
     "depends_on": "services do not wait for one another here; see after in the spec",
     "healthcheck": "a job is healthy while it runs",
-    "privileged": "jobs have no rights over the worker's machine",
-    "cap_add": "jobs have no rights over the worker's machine",
-    "devices": "jobs see no devices of the worker's machine but gpus",
+    "privileged": PRIVILEGED,
     "stdin_open": "a job has no stdin",
     "tty": "a job has no terminal",
     "extends": "give the service whole",
     "logging": "a job's log is SwarmSync's; see logs in the spec",
     "hostname": "a container's own name is Docker's",
-    "read_only": "the root of a job's container can be written",
     "configs": "put them into the image or a volume",
 }
 
@@ -59,6 +70,8 @@ def convert(document: Any, service: str, environ: Mapping[str, str], read: Calla
     if "image" not in found.spec:
         raise RequestError(f"the service {service} has no image; a job needs one")
     _name_volumes(found, document.get("volumes"))
+    if undropped := settle_drop(found.spec):
+        found.refused.append(("cap_drop: ALL", undropped))
     return found
 
 
@@ -154,6 +167,21 @@ def _tmpfs(found: Converted, value: Any, _read: Any) -> None:
     found.spec.setdefault("volumes", []).extend(map(tmpfs, entries))
 
 
+def _each(name: str, take: Callable[[Spec, str], None]) -> Callable[[Converted, Any, Any], None]:
+    def take_each(found: Converted, value: Any, _read: Any) -> None:
+        for entry in value:
+            try:
+                take(found.spec, str(entry))
+            except Refused as reason:
+                found.refused.append((f"{name}: {entry}", str(reason)))
+
+    return take_each
+
+
+def _read_only(found: Converted, _value: Any, _read: Any) -> None:
+    read_only(found.spec)
+
+
 def _networks(found: Converted, value: Any, _read: Any) -> None:
     names = list(value)
     if len(names) != 1 or (isinstance(value, dict) and value[names[0]]):
@@ -222,4 +250,9 @@ _TAKES: Final[Mapping[str, Callable[[Converted, Any, Callable[[str], str]], None
     "mem_limit": _put("resources", "memory", read=lambda value: format_size(size(str(value)))),
     "pids_limit": _put("resources", "pids", read=int),
     "deploy": _deploy,
+    "read_only": _read_only,
+    "cap_add": _each("cap_add", cap_add),
+    "cap_drop": _each("cap_drop", cap_drop),
+    "devices": _each("devices", device),
+    "security_opt": _each("security_opt", security_opt),
 }

@@ -64,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
         from cli import exits
         from swarmsync.errors import SwarmError
 
+        if isinstance(error, UnicodeEncodeError):  # an argument may be any bytes; in a request there is only text
+            exits.say(f"{str(error.object)[:80]!a} is not UTF-8 text, and cannot be sent to Core; write it as UTF-8")
+            return exits.SWARMSYNC_FAULT if arguments[:1] == ["run"] else exits.USAGE
         if not isinstance(error, SwarmError):
             if arguments[:1] != ["run"]:
                 raise

@@ -11,7 +11,25 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from cli.docker_values import Refused, environment, gpus, label, mount, network, restart, size, tmpfs, volume
+from cli.docker_values import (
+    PRIVILEGED,
+    Refused,
+    cap_add,
+    cap_drop,
+    device,
+    environment,
+    gpus,
+    label,
+    mount,
+    network,
+    read_only,
+    restart,
+    security_opt,
+    settle_drop,
+    size,
+    tmpfs,
+    volume,
+)
 from swarmsync.errors import RequestError
 from swarmsync.model.resources import format_size
 
@@ -28,13 +46,13 @@ _SHORT: Final = {
 _SAME: Final = {"--net": "--network", "--dns-option": "--dns-opt", "--net-alias": "--network-alias"}
 #: Switches that say what holds for every job: it is not attached, and its container is removed.
 _ALWAYS: Final = frozenset({"--detach", "--rm", "--quiet", "--sig-proxy", "--init"})
+_READ_ONLY: Final = "--read-only"
 #: Switches and flags with a value that no job has, each with the reason.
 _NO_SWITCH: Final = {
     "--interactive": "a job has no stdin",
     "--tty": "a job has no terminal",
-    "--privileged": "jobs have no rights over the worker's machine",
+    "--privileged": PRIVILEGED,
     "--publish-all": "jobs publish no ports",
-    "--read-only": "the root of a job's container can be written",
     "--oom-kill-disable": "a job is killed at its limit of memory",
     "--no-healthcheck": "health checks are not switched off",
     "--disable-content-trust": "images are taken as the worker's Docker takes them",
@@ -46,10 +64,9 @@ _REASONS: Final = {
     "a container's own name is Docker's": "hostname domainname",
     "a job sees no other container; name a volume in both": "volumes-from",
     "named volumes are of the worker's usual kind": "volume-driver",
-    "jobs see no devices of the worker's machine but gpus": "device device-cgroup-rule",
+    "a job gets devices by their paths: --device": "device-cgroup-rule",
     "an image runs on the worker's own platform and runtime": "platform runtime",
     "a job has an id; it is what create prints": "cidfile",
-    "jobs have no rights over the worker's machine": "cap-add",
     "a job sees no other container": "link",
     "names are found as the network of the job finds them": "add-host",
     "give the labels themselves": "label-file",
@@ -101,6 +118,8 @@ def convert(line: str | Sequence[str], environ: Mapping[str, str], read: Callabl
     if quota:
         found.spec.setdefault("resources", {}).setdefault("cpus", quota / period)
     _check_swap(found)
+    if reason := settle_drop(found.spec):
+        found.refused.append(("--cap-drop ALL", reason))
     return found
 
 
@@ -127,10 +146,10 @@ def _flags(word: str, words: list[str], takes: Mapping[str, Take]) -> list[tuple
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         flag = _SAME.get(name, name)
-        if flag in _ALWAYS or flag in _NO_SWITCH:
+        if flag in _ALWAYS or flag in _NO_SWITCH or flag == _READ_ONLY:
             return [(flag, value if equals else None, word)]
         if flag not in takes and flag not in _NO_VALUE:
-            near = get_close_matches(flag, [*takes, *_NO_VALUE, *_NO_SWITCH, *_ALWAYS], 1)
+            near = get_close_matches(flag, [*takes, *_NO_VALUE, *_NO_SWITCH, *_ALWAYS, _READ_ONLY], 1)
             raise RequestError(f"docker run has no flag {name}" + (f"; did you mean {near[0]}?" if near else ""))
         if equals:
             return [(flag, value, word)]
@@ -162,6 +181,8 @@ def _take(
         found.spec["init"] = value != "false"
     elif flag in _ALWAYS or value == "false":
         return
+    elif flag == _READ_ONLY:
+        read_only(found.spec)
     elif flag in _NO_SWITCH:
         found.refused.append((shown, _NO_SWITCH[flag]))
     elif flag == "--env-file":
@@ -232,8 +253,10 @@ def _takes(environ: Mapping[str, str]) -> dict[str, Take]:
         "--stop-signal": put("stop", "signal", read=_signal),
         "--stop-timeout": put("stop", "grace", read=lambda value: f"{_whole(value)}s"),
         "--restart": lambda spec, value: spec.update(restart(value)),
-        "--security-opt": _security,
-        "--cap-drop": _cap_drop,
+        "--security-opt": security_opt,
+        "--cap-add": cap_add,
+        "--cap-drop": cap_drop,
+        "--device": device,
         "--pull": _pull,
     }
 
@@ -276,20 +299,6 @@ def _signal(value: str) -> str:
     return value if value.startswith("SIG") else f"SIG{value}"
 
 
-def _security(_spec: Spec, value: str) -> None:
-    if value not in ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"):
-        raise Refused("only no-new-privileges, which every job has")
-
-
-def _cap_drop(_spec: Spec, value: str) -> None:
-    if value.upper().removeprefix("CAP_") not in DROPPED:
-        raise Refused(f"every job is without {', '.join(sorted(DROPPED))}, and no job without more")
-
-
 def _pull(_spec: Spec, value: str) -> None:
     if value != "missing":
         raise Refused("an image is pulled where it is missing")
-
-
-#: The capabilities that workers take from every container (tests compare this with the worker's list).
-DROPPED: Final = frozenset({"AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"})

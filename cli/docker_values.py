@@ -3,12 +3,25 @@
 import csv
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from swarmsync.model.resources import format_size, parse_size
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_MACHINE_PATH = "a job sees no path of the worker's machine; use a named volume"
+_BY_POLICY = "needs an administrator's policy; where there is one, write"
+_MACHINE_PATH = f"a path of the worker's machine {_BY_POLICY} it into volumes; else use a named volume"
+PRIVILEGED = f"a privileged container {_BY_POLICY} security.privileged: true"
+_STRICT = "security.profile: strict, which also makes the root read-only and runs as nobody"
+_DROP_ALL = "cap_drop_all"
+_CAPABILITY = re.compile(r"[A-Z_]{3,32}")
+_DEVICE = re.compile(r"/dev/[a-zA-Z0-9._/-]{1,128}")
+#: The capabilities that workers take from every container (tests compare this with the worker's list).
+DROPPED: Final = frozenset({"AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"})
+#: What is left of Docker's own: every job has these, and needs no policy for them.
+KEPT: Final = frozenset({
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID",
+    "SYS_CHROOT",
+})  # fmt: skip
 
 
 class Refused(Exception):
@@ -105,8 +118,10 @@ def gpus(value: str) -> int:
 
 def network(value: str) -> str:
     name = "bridge" if value == "default" else value
-    if name == "host" or name.startswith("container:"):
-        raise Refused("a job does not share the network of the worker's machine or of other containers")
+    if name == "host":
+        raise Refused(f"the network of the worker's machine {_BY_POLICY} network: {name}")
+    if name.startswith("container:"):
+        raise Refused("a job does not share the network of another container")
     if not _NAME.fullmatch(name):
         raise Refused("settings of the network are not known for jobs; give its name alone")
     return name
@@ -122,3 +137,63 @@ def restart(value: str) -> dict[str, Any]:
     if policy == "on-failure":
         raise Refused("say how often: on-failure:3")
     raise Refused("a job ends; what shall go on for ever is a service")
+
+
+def cap_add(spec: dict[str, Any], value: str) -> None:
+    name = _bare(value)
+    if not _CAPABILITY.fullmatch(name):
+        raise Refused(f"{value!r} is no capability; write it like NET_ADMIN")
+    if name not in KEPT:
+        _security(spec).setdefault("capabilities", []).append(name)
+
+
+def cap_drop(spec: dict[str, Any], value: str) -> None:
+    """Take what no job has; of `ALL` a mark stays in the spec, which `settle_drop` takes out at the end."""
+    name = _bare(value)
+    if name == "ALL":
+        spec[_DROP_ALL] = True
+    elif name not in DROPPED:
+        raise Refused(f"no job has {', '.join(sorted(DROPPED))}; the others are dropped together, by {_STRICT}")
+
+
+def settle_drop(spec: dict[str, Any]) -> str | None:
+    """Drop all capabilities where the rest of the spec is what the strict profile does, too; else say why not."""
+    if not spec.pop(_DROP_ALL, False):
+        return None
+    security, user = spec.get("security", {}), spec.get("user", "").partition(":")[0]
+    if not security.keys() <= {"read_only"}:
+        return f"all are dropped only by {_STRICT}; it does not go with capabilities or devices"
+    if not security or user in ("", "0", "root"):
+        return f"all are dropped only by {_STRICT}; give --read-only and --user, too"
+    spec["security"] = {"profile": "strict"}
+    return None
+
+
+def device(spec: dict[str, Any], value: str) -> None:
+    """Read `/dev/x[:/dev/x][:rwm]`."""
+    path, *more = value.split(":")
+    if not path.startswith("/"):
+        raise Refused("a job gets devices by their paths; for GPUs say how many: --gpus 1")
+    if not _DEVICE.fullmatch(path):
+        raise Refused("only devices below /dev are known for jobs")
+    if more not in ([], [path], ["rwm"], [path, "rwm"]):
+        raise Refused("a device has its own path in a job, and may be read, written and made (rwm)")
+    _security(spec).setdefault("devices", []).append(path)
+
+
+def read_only(spec: dict[str, Any]) -> None:
+    _security(spec)["read_only"] = True
+
+
+def security_opt(_spec: dict[str, Any], value: str) -> None:
+    if value not in ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"):
+        raise Refused("only no-new-privileges, which every job has")
+
+
+def _bare(capability: str) -> str:
+    return capability.upper().removeprefix("CAP_")
+
+
+def _security(spec: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = spec.setdefault("security", {})
+    return found

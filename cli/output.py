@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -23,6 +23,8 @@ Document = dict[str, Any]
 Format = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 WATCH_S: Final = 2.0
 _GAP: Final = "  "
+#: Fields that only jobs and their events, and webhooks, have.
+_NOT_BY_NAME: Final = frozenset({"fence", "url"})
 
 
 class Column(NamedTuple):
@@ -150,7 +152,17 @@ def _line(view: ListView, item: Document) -> str:
         return msgspec.json.encode(item).decode() + "\n"
     if view.quiet:
         return f"{plain(item.get('id') or item.get('name'))}\n"
-    return f"{plain(item.get('name') or item.get('id'))}\n"
+    return f"{plain(_handle(item))}\n"
+
+
+def _handle(item: Document) -> Any:
+    """Return what `-o name` prints: the word that names this in the next command.
+
+    That is the id where the name need not be unique (of a job), or names something else (a webhook's is that of jobs).
+    """
+    if item.keys() & _NOT_BY_NAME:
+        return item.get("id") or item.get("job")
+    return next((item[key] for key in ("registry", "username", "name", "id") if item.get(key)), None)
 
 
 def _table(view: ListView, columns: Sequence[Column], items: Sequence[Document]) -> str:
@@ -210,6 +222,34 @@ def aligned(rows: Sequence[Sequence[str]], *, terminal_columns: int = 0, style: 
 def show_one(view: OneView, document: Document, describe: Callable[[Document], str]) -> None:
     """Print one document; `describe` makes the text for people."""
     emit(one_text(view, document, describe))
+
+
+def show_each(
+    view: OneView, documents: Iterable[Document], describe: Callable[[Document], str], *, several: bool
+) -> None:
+    """Print documents as they come. Of several, JSON is one list, and YAML documents are set apart.
+
+    What came before a failure is printed: it may have been made.
+    """
+    if not several or view.output != "json":
+        for document in documents:
+            emit(stream_text(view, document, describe) if several else one_text(view, document, describe))
+        return
+    shown: list[Document] = []
+    try:
+        for document in documents:
+            shown.append(document)  # noqa: PERF402 what came before a failure stays
+    finally:
+        emit(to_json(shown))
+
+
+def stream_text(view: OneView, document: Document, describe: Callable[[Document], str]) -> str:
+    """Return one of many documents: an object of JSON in one line, or a YAML document that is set apart."""
+    if view.output in ("json", "jsonl"):
+        return _line(ListView(output="jsonl"), document)
+    if view.output == "yaml" or (describe is to_yaml and view.output != "name"):
+        return f"---\n{to_yaml(document)}"
+    return one_text(view, document, describe)
 
 
 def one_text(view: OneView, document: Document, describe: Callable[[Document], str]) -> str:

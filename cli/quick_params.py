@@ -44,7 +44,8 @@ class QuickParam(RuntimeParam):
         try:
             number = int(value) if whole else float(value)
         except ValueError:
-            raise typer.BadParameter(f"{value!r} is not a {'whole ' if whole else ''}number.", param=param) from None
+            said = f"{value!r} is not a {'whole ' if whole else ''}number; write it like {param.opts[-1]} 2."
+            raise typer.BadParameter(said, param=param) from None
         least, most = self.parameter_info.min, self.parameter_info.max
         if not math.isfinite(number) or (least is not None and number < least) or (most is not None and number > most):
             raise typer.BadParameter(f"{value!r} is out of range.", param=param)

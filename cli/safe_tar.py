@@ -23,8 +23,7 @@ def unpack(tar: IO[bytes], directory: Path) -> tuple[int, int]:
     Files are opened below a directory that was reached without following links, and are never written through one: not
     through one that the tar itself has made, nor through one that was there before.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    root = _made(directory)
     files = size = 0
     try:
         with tarfile.open(fileobj=tar, mode="r:") as archive:
@@ -44,6 +43,17 @@ def unpack(tar: IO[bytes], directory: Path) -> tuple[int, int]:
     finally:
         os.close(root)
     return files, size
+
+
+def _made(directory: Path) -> int:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileExistsError, NotADirectoryError):
+        problem = "there is a file where a directory is needed"
+    except OSError as error:
+        problem = str(error.strerror)
+    raise RequestError(f"cannot unpack into {directory}: {problem}; choose another place with -o DIR")
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """Reads specs from files: one document, a list, several YAML documents, `{"jobs": [...]}`, or JSON lines.
 
-YAML is read as YAML 1.2 means it: `yes` and `no` are words, times stay text, and a key that occurs twice is an error.
+YAML is read as YAML 1.2 means it: `yes` and `no` are words, times stay text. A key that occurs twice is an error in
+both forms: one of the two values would get lost without a word.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     import yaml
 
 FILE_MAX: Final = 256 << 20
+#: No field takes a longer number, and reading a very long one takes long.
+DIGITS_MAX: Final = 19
 _Spec = dict[str, Any]
 
 
@@ -36,8 +40,19 @@ def merged(spec: _Spec, flags: _Spec) -> _Spec:
     result = dict(spec)
     for key, value in flags.items():
         below = result.get(key)
-        result[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            result[key] = merged(below, value)
+        elif key == "environment" and isinstance(below, list) and isinstance(value, dict):
+            result[key] = _with_lines(below, value)
+        else:
+            result[key] = value
     return result
+
+
+def _with_lines(lines: list[Any], more: dict[str, str]) -> list[Any]:
+    """Return an environment that is written as a list of NAME=value, with `more` in it; Core judges what is no line."""
+    kept = [line for line in lines if not isinstance(line, str) or line.partition("=")[0] not in more]
+    return [*kept, *(f"{name}={value}" for name, value in more.items())]
 
 
 def _text(file: str) -> str:
@@ -51,24 +66,70 @@ def _text(file: str) -> str:
 
 
 def _documents(text: str, file: str) -> list[Any]:
-    if text.lstrip()[:1] in ("{", "["):
-        import json
+    try:
+        found = _json_documents(text, file) if text.lstrip()[:1] in ("{", "[") else None
+        return _yaml_documents(text, file) if found is None else found
+    except RecursionError:
+        raise typer.BadParameter(f"{file} is nested too deeply to be a spec") from None
 
-        try:
-            return [json.loads(text)]
-        except ValueError as error:
-            whole = error
-        try:  # JSON lines
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError:
-            if file.endswith((".json", ".jsonl")):
-                raise typer.BadParameter(f"{file}: {whole}") from None
+
+def _json_documents(text: str, file: str) -> list[Any] | None:
+    """Return the documents, or None for what may still be YAML: its flow style begins like JSON."""
+    import json
+
+    def read(part: str) -> Any:
+        return json.loads(
+            part, object_pairs_hook=lambda pairs: _once(pairs, file), parse_int=_whole, parse_constant=_no_number
+        )
+
+    try:
+        return [read(text)]
+    except json.JSONDecodeError as error:
+        whole = error
+    except ValueError as error:
+        raise typer.BadParameter(f"{file}: {error}") from None
+    try:  # JSON lines; other line breaks than this one may stand in a string
+        return [read(line) for line in text.split("\n") if line.strip()]
+    except json.JSONDecodeError:
+        if file.endswith((".json", ".jsonl")):
+            raise typer.BadParameter(f"{file}: {whole}") from None
+        return None
+    except ValueError as error:
+        raise typer.BadParameter(f"{file}: {error}") from None
+
+
+def _once(pairs: Iterable[tuple[str, Any]], file: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise typer.BadParameter(f"{file}: the key {key!r} occurs twice in one object")
+        made[key] = value
+    return made
+
+
+def _whole(digits: str) -> int:
+    _check_digits(digits)
+    return int(digits)
+
+
+def _check_digits(digits: str) -> None:
+    if len(digits) > DIGITS_MAX + 1:  # one for the sign
+        raise ValueError(f"a number of {len(digits)} digits, {DIGITS_MAX} at most; write it in quotes if it is a text")
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number that JSON has")
+
+
+def _yaml_documents(text: str, file: str) -> list[Any]:
     import yaml
 
     try:
         return [document for document in yaml.load_all(text, _yaml_loader()) if document is not None]
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise typer.BadParameter(f"{file}: {error}") from None
+    except (ValueError, LookupError, AttributeError) as error:  # a tag over what it cannot be said of: !!int abc
+        raise typer.BadParameter(f"{file}: a value is not what it is said to be: {error}") from None
 
 
 def _yaml_loader() -> "type[yaml.SafeLoader]":
@@ -90,7 +151,20 @@ def _yaml_loader() -> "type[yaml.SafeLoader]":
                         None, None, f"the key {key!r} occurs twice", entry.start_mark
                     )
                 seen.add(key if isinstance(key, str) else None)
-            return super().construct_mapping(mapping, deep)
+            made: dict[Any, Any] = super().construct_mapping(mapping, deep)
+            for key in made:
+                if isinstance(key, bool) or not isinstance(key, str | int | float):
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key!r} is no word; write it in quotes", mapping.start_mark
+                    )
+            return made
+
+        def construct_whole(self, scalar: Any) -> int:
+            try:
+                _check_digits(str(scalar.value))
+                return int(self.construct_yaml_int(scalar))
+            except ValueError as error:
+                raise yaml.constructor.ConstructorError(None, None, str(error), scalar.start_mark) from None
 
     for tag, pattern, first in (
         ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -100,4 +174,5 @@ def _yaml_loader() -> "type[yaml.SafeLoader]":
         ("merge", r"<<", "<"),
     ):
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_whole)
     return Loader

@@ -17,9 +17,11 @@ def since_filter(text: str, now: datetime | None = None, *, flag: str = "--since
         pass
     try:
         moment = datetime.fromisoformat(text)
+        return _written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time; write 2h, or 2026-11-24T02:00:00Z", param_hint=flag) from None
-    return _written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except OverflowError:  # its offset moves it out of the years that there are
+        raise typer.BadParameter(f"{text!r} in UTC lies outside the years 1 to 9999", param_hint=flag) from None
 
 
 def seconds(text: str, flag: str) -> float | None:
@@ -35,4 +37,4 @@ def seconds(text: str, flag: str) -> float | None:
 
 
 def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

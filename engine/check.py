@@ -74,13 +74,15 @@ def _server(
     if url:
         yield probe(url, name)
         return
-    if data_lock.in_use(settings.data_path):
-        yield True, name, "embedded; runs in the Core of this data directory"
-        return
     try:
+        if data_lock.in_use(settings.data_path):
+            yield True, name, "embedded; runs in the Core of this data directory"
+            return
         maker(settings.data_path, embedded.load_secrets(settings.data_path))
     except ConfigError as problem:
         yield False, name, str(problem)
+    except OSError as problem:
+        yield False, name, f"cannot be started: {problem.filename}: {problem.strerror}; choose another --data-dir"
     else:
         yield True, name, "embedded; starts with Core"
 
@@ -121,7 +123,7 @@ def _redis(url: str, name: str) -> Line:
     try:
         with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
             client.ping()
-    except redis.RedisError as problem:
+    except (redis.RedisError, ValueError) as problem:  # ValueError: this is no URL
         return False, name, f"does not answer ({problem}); check SWARMSYNC_REDIS_URL"
     return True, name, "answers"
 

@@ -1,19 +1,18 @@
 """`swarmsyncd`: the whole Core on this machine, its checks, and the worker program."""
 
 import contextlib
-import fcntl
 import importlib.metadata
 import os
-import signal
 import sys
 import time
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 from urllib.parse import quote
 
 import msgspec
 import typer
+from typer.core import TyperGroup
 
 from conf import settings as conf
 from engine import data_lock
@@ -59,6 +58,7 @@ def core(
         print(f"swarmsyncd {installed_version()}")
         raise typer.Exit
     if context.invoked_subcommand is not None:
+        _hand_on(context, context.invoked_subcommand)
         return
     _run_core(
         conf.load(
@@ -69,6 +69,20 @@ def core(
             worker__enabled=worker,
         )
     )
+
+
+def _hand_on(context: typer.Context, name: str) -> None:
+    """Let options that stand before a command count for it, where it does not have them itself.
+
+    Raises BadParameter for those that the command does not know: what is said must not be dropped without a word.
+    """
+    command = cast("TyperGroup", context.command).commands[name]
+    given = {key: value for key, value in context.params.items() if value is not None and key != "version"}
+    unknown = given.keys() - {param.name for param in command.params}
+    for param in context.command.params:
+        if param.name in unknown:
+            raise typer.BadParameter(f"swarmsyncd {name} does not take it", ctx=context, param_hint=param.opts[0])
+    context.default_map = {name: given}
 
 
 def _run_core(settings: conf.Settings) -> None:
@@ -117,19 +131,7 @@ def _run_core(settings: conf.Settings) -> None:
 def stop(data_dir: DataDir = None, config: Config = None) -> None:
     """Stop the Core that uses this data directory, and wait until it is gone."""
     settings = conf.load(config, data_dir=str(data_dir) if data_dir else None)
-    path = settings.data_path / "lock"
-    with path.open("a+") if path.parent.exists() else Path(os.devnull).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            pid = int(file.read() or 0)
-        else:
-            print("no Core runs here")
-            return
-        os.kill(pid, signal.SIGTERM)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    print("stopped")
+    print("stopped" if data_lock.stop_holder(settings.data_path) else "no Core runs here")
 
 
 @app.command()

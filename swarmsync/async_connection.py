@@ -5,16 +5,26 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
 from swarmsync import calls, errors
 from swarmsync.calls import BrokenError, Document, Effect, Manner, Pages, Pause, Program, Reply, Request, Send
-from swarmsync.errors import RequestError, Unavailable
+from swarmsync.errors import Unavailable
 from swarmsync.profiles import current
-from swarmsync.wire import LINE_MAX, STREAM_IDLE_S, Filters, NotSentError, cause, headers_of, refusal, target, trust
+from swarmsync.wire import (
+    LINE_MAX,
+    STREAM_IDLE_S,
+    Filters,
+    NotSentError,
+    address_of,
+    cause,
+    headers_of,
+    refusal,
+    target,
+    trust,
+)
 
 T = TypeVar("T")
 CONNECT_S: Final = 10.0
@@ -39,9 +49,7 @@ class AsyncConnection:
         if url is None:
             profile, _ = current()
             url, token, ca = profile.url, token or profile.token, ca or profile.ca
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RequestError(f"{url!r} is not the address of a Core; write it like http://127.0.0.1:8420")
+        parts = address_of(url)
         self.url = url.rstrip("/")
         self._token = token
         self._manner = Manner(timeout_s, patience_s, time.monotonic)

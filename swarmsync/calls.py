@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from swarmsync import errors
-from swarmsync.errors import SwarmError, Unavailable
+from swarmsync.errors import RequestError, SwarmError, Unavailable
 from swarmsync.wire import Fields, Filters, NotSentError, read_json, refusal, retry_after_s, target
 
 Document = dict[str, Any]
@@ -124,7 +124,7 @@ class Manner(Struct, frozen=True):
 
 def perform(request: Request[T], manner: Manner) -> Program[T]:
     """Make one call, again while Core is away. Raises Unavailable when patience ends, RequestError for a refusal."""
-    content = None if request.body is None else msgspec.json.encode(request.body)
+    content = None if request.body is None else _written(request.body)
     headers = {"Idempotency-Key": request.key} if request.key else {}
     timeout_s = (request.timeout_s or manner.timeout_s) + request.extra_s
     send = Send(request.method, target(request.path, request.query), content, headers, timeout_s)
@@ -151,6 +151,19 @@ def perform(request: Request[T], manner: Manner) -> Program[T]:
             raise failure
         yield Pause(delay_s)
         delay_s = min(delay_s * GROWTH, DELAY_MAX_S)
+
+
+def _written(body: Any) -> bytes:
+    """Return the JSON of a body. Raises RequestError for text that has no UTF-8 form, and for depths without end."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"{str(error.object)[:80]!a} cannot be sent: it has bytes that are not UTF-8, or half of a character;"
+            " write it as UTF-8"
+        ) from None
+    except RecursionError:
+        raise RequestError("this cannot be sent: it is nested too deeply, or contains itself") from None
 
 
 def _answer(request: Request[T], reply: Reply) -> T:

@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from select import POLLIN, poll
 from socket import IPPROTO_TCP, SHUT_RDWR, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 
@@ -67,9 +67,7 @@ class Wire:
     """Bytes to Core and back over one kept-alive connection, plus one per stream."""
 
     def __init__(self, url: str, token: str, authority: str = "") -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RequestError(f"{url!r} is not the address of a Core; write it like http://127.0.0.1:8420")
+        parts = address_of(url)
         self.url = url.rstrip("/")
         self.token = token
         self._authority = authority
@@ -80,14 +78,10 @@ class Wire:
     def exchange(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], timeout_s: float
     ) -> tuple[int, HTTPMessage, bytes]:
+        headers = headers_of(self.token, headers, has_content=content is not None)
         connection = self._take(timeout_s)
         try:
-            connection.request(
-                method,
-                self._parts.path.rstrip("/") + target,
-                content,
-                headers_of(self.token, headers, has_content=content is not None),
-            )
+            connection.request(method, self._parts.path.rstrip("/") + target, content, headers)
             response = connection.getresponse()
             answer = response.read()
         except BaseException:
@@ -100,12 +94,11 @@ class Wire:
         return response.status, response.headers, answer
 
     def lines(self, target: str, headers: Mapping[str, str], on_open: Callable[[], None]) -> Iterator[bytes]:
+        headers = headers_of(self.token, headers, has_content=False)
         connection = self._connect(STREAM_IDLE_S)
         self._streams.add(connection)
         try:
-            connection.request(
-                "GET", self._parts.path.rstrip("/") + target, headers=headers_of(self.token, headers, has_content=False)
-            )
+            connection.request("GET", self._parts.path.rstrip("/") + target, headers=headers)
             response = connection.getresponse()
             if response.status >= 400:
                 raise refusal(response.status, response.headers, response.read())
@@ -123,11 +116,10 @@ class Wire:
 
     def download(self, target: str, take: Callable[[bytes], object]) -> HTTPMessage:
         """Hand a body over piece by piece; return the header. Raises HTTPException when it breaks off."""
+        headers = headers_of(self.token, {}, has_content=False)
         connection = self._connect(STREAM_IDLE_S)
         try:
-            connection.request(
-                "GET", self._parts.path.rstrip("/") + target, headers=headers_of(self.token, {}, has_content=False)
-            )
+            connection.request("GET", self._parts.path.rstrip("/") + target, headers=headers)
             response = connection.getresponse()
             if response.status >= 400:
                 raise refusal(response.status, response.headers, response.read())
@@ -168,6 +160,8 @@ class Wire:
             connection.connect()
         except OSError as error:
             raise NotSentError(f"cannot reach Core at {self.url}: {cause(error)}") from None
+        except UnicodeError:  # a name that the DNS cannot be asked for
+            raise _no_address(self.url, "its name is none") from None
         for level, option, value in (
             (SOL_SOCKET, SO_KEEPALIVE, 1),
             (IPPROTO_TCP, TCP_KEEPIDLE, 15),
@@ -179,7 +173,34 @@ class Wire:
         return connection
 
 
+def address_of(url: str) -> SplitResult:
+    """Return the parts of a Core's address. Raises RequestError that says what is wrong with it."""
+    if not url.isprintable() or " " in url:
+        raise _no_address(url, "it has blanks or control characters")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _no_address(url, str(error)) from None
+    try:
+        _ = parts.port  # only now it is read
+    except ValueError:
+        raise _no_address(url, "its port is not a number up to 65535") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _no_address(url, "it begins with http:// or https:// and a name")
+    return parts
+
+
+def _no_address(url: str, problem: str) -> RequestError:
+    return RequestError(f"{url!r} is not the address of a Core: {problem}; write it like http://127.0.0.1:8420")
+
+
 def headers_of(token: str, more: Mapping[str, str], *, has_content: bool) -> dict[str, str]:
+    """Return the header of a request. Raises RequestError for a token that no header can carry."""
+    if not (token.isascii() and token.isprintable()):
+        raise RequestError(
+            "the token has a line break or another character that no token has;"
+            " look at SWARMSYNC_TOKEN, or log in again with: consumer login"
+        )
     headers = {"Accept": "application/json", "User-Agent": "swarmsync-client", **more}
     if token:
         headers["Authorization"] = f"Bearer {token}"

@@ -1,11 +1,12 @@
 """`job create` (alias `submit`) and `job validate`."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cli.bundles import bundled, examples
-from cli.output import OneView, emit, show_one, to_yaml
+from cli.output import OneView, emit, show_each, show_one, to_yaml
 from cli.spec_flags import SpecFlags, SubmitFlags, image_document
 
 if TYPE_CHECKING:
@@ -50,12 +51,22 @@ def create(
             job: dict[str, Any] = {**client.submit(specs[0])}
             show_one(view, job, lambda job: f"{job['id']}\n")
             return
-        for start in range(0, len(specs), BATCH_MAX):
-            ids = client.submit_many(specs[start : start + BATCH_MAX])
-            if view.output in ("json", "jsonl", "yaml"):
-                show_one(view, {"ids": ids}, lambda _: "")
-            else:
+        if view.output not in ("json", "jsonl", "yaml"):
+            for ids in _in_groups(client, specs):
                 emit("".join(f"{job_id}\n" for job_id in ids))
+            return
+        made: list[str] = []
+        try:
+            for ids in _in_groups(client, specs):
+                made += ids
+        finally:  # when a later group is refused, nobody must search for what was made before
+            if made:
+                show_one(view, {"ids": made}, lambda _: "")
+
+
+def _in_groups(client: "Client", specs: list[dict[str, Any]]) -> Iterator[list[str]]:
+    for start in range(0, len(specs), BATCH_MAX):
+        yield client.submit_many(specs[start : start + BATCH_MAX])
 
 
 @app.command(
@@ -75,8 +86,8 @@ def validate(
     from cli.profiles import connect
 
     with connect() as client:
-        for spec in read_given(file, image, command, {**flags.document(), **more.document()}):
-            show_one(view, client.validate(spec), to_yaml)
+        specs = read_given(file, image, command, {**flags.document(), **more.document()})
+        show_each(view, map(client.validate, specs), to_yaml, several=len(specs) > 1)
 
 
 @app.command("schema", epilog=examples("consumer job schema > job.schema.json"))

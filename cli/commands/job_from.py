@@ -58,7 +58,9 @@ def from_compose(
     folder = Path(file).parent if file != "-" else Path()
     try:
         document = yaml.safe_load(sys.stdin.read() if file == "-" else _read(file))
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise RequestError(f"{file} is nested too deeply to be a Compose file") from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # all that the loader raises for a value
         raise RequestError(f"{file} is no YAML: {error}") from None
     environ = {**_variables(folder / ".env"), **os.environ}
     _show(convert(document, service, environ, lambda path: _read(str(folder / path))), output)

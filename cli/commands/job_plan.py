@@ -1,6 +1,7 @@
 """`job plan`: where and when a job would start, before it is submitted."""
 
-from typing import Annotated, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -8,8 +9,11 @@ from cli import cells
 from cli.bundles import bundled, examples
 from cli.commands.job_create import read_given, with_parents
 from cli.exits import ANSWER_IS_NO, NEVER
-from cli.output import Document, OneView, show_one
+from cli.output import Document, OneView, show_each
 from cli.spec_flags import SpecFlags, SubmitFlags
+
+if TYPE_CHECKING:
+    from swarmsync.client import Client
 
 app = typer.Typer()
 #: With one of these in its way a job asks for more than its user may have.
@@ -42,14 +46,19 @@ def plan(
     """
     from cli.profiles import connect
 
-    code = 0
-    with connect() as client:
-        for spec in read_given(file, image, command, {**flags.document(), **more.document()}):
+    codes: list[int] = []
+
+    def planned(client: "Client", specs: list[Document]) -> Iterator[Document]:
+        for spec in specs:
             answer = client.plan(with_parents(client, spec))
-            show_one(view, answer, _told)
-            code = max(code, _code(answer))
-    if code:
-        raise typer.Exit(code)
+            codes.append(_code(answer))
+            yield answer
+
+    with connect() as client:
+        specs = read_given(file, image, command, {**flags.document(), **more.document()})
+        show_each(view, planned(client, specs), _told, several=len(specs) > 1)
+    if any(codes):
+        raise typer.Exit(max(codes))
 
 
 def _code(answer: Document) -> int:

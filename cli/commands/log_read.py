@@ -10,7 +10,19 @@ from msgspec import Struct
 from cli import cells
 from cli.bundles import bundled, examples
 from cli.completions import jobs, levels, modules
-from cli.output import Column, Document, ListView, OneView, emit, pages_of, show_list, show_one, styled, to_yaml
+from cli.output import (
+    Column,
+    Document,
+    ListView,
+    OneView,
+    emit,
+    pages_of,
+    show_list,
+    show_one,
+    stream_text,
+    styled,
+    to_yaml,
+)
 from cli.profiles import connect
 from cli.times import since_filter
 
@@ -96,7 +108,7 @@ def follow(filters: LogFilters, view: OneView) -> None:
             for item in reversed(items):
                 if item["id"] not in seen:
                     seen[item["id"]] = None
-                    emit(_line(item, view))
+                    emit(stream_text(view, item, _line))
             if items:
                 limit, query["since"] = 1_000, items[0]["at"]
             for old in list(seen)[:-2_000]:
@@ -104,11 +116,7 @@ def follow(filters: LogFilters, view: OneView) -> None:
             time.sleep(FOLLOW_S)
 
 
-def _line(item: Document, view: OneView) -> str:
-    if view.output in ("json", "jsonl"):
-        import msgspec
-
-        return msgspec.json.encode(item).decode() + "\n"
+def _line(item: Document) -> str:
     now = datetime.now(UTC)
     level = cells.plain(item.get("level")).ljust(7)
     parts = [

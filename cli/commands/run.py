@@ -28,6 +28,9 @@ def run(
     remove: Annotated[  # noqa: ARG001 fingers type it
         bool, typer.Option("--rm", help="Always so: no container is left behind.")
     ] = False,
+    terminal: Annotated[
+        bool, typer.Option("-i", "--interactive", "-t", "--tty", hidden=True, help="Refused: jobs have no terminal.")
+    ] = False,
 ) -> None:
     """Run a container to its end, as docker run does.
 
@@ -41,6 +44,11 @@ def run(
     from cli import exits
     from swarmsync.errors import SwarmError
 
+    if terminal:
+        raise typer.BadParameter(
+            "a job has no stdin and no terminal; leave -i and -t out, and give all that it shall do:"
+            " consumer run IMAGE sh -c 'first; second'"
+        )
     try:
         raise typer.Exit(_run({**image_document(image, command), **flags.document()}, detach=detach))
     except SwarmError as error:

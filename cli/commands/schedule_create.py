@@ -8,7 +8,7 @@ import typer
 
 from cli import cells
 from cli.bundles import bundled, examples
-from cli.output import Document, OneView, aligned, show_one
+from cli.output import Document, OneView, aligned, show_each
 from cli.schedules import PATH, TimeFlags, until
 from cli.spec_flags import SpecFlags, image_document
 
@@ -49,9 +49,8 @@ def create(
 
     documents = _documents(file, image, command, times, flags.document())
     with connect(SUBMIT_PATIENCE_S) as client:
-        for document in documents:
-            made = client.call("POST", PATH, document, key=str(uuid.uuid4()))
-            show_one(view, made, lambda schedule: f"{schedule['id']}\n")
+        made = (client.call("POST", PATH, document, key=str(uuid.uuid4())) for document in documents)
+        show_each(view, made, lambda schedule: f"{schedule['id']}\n", several=len(documents) > 1)
 
 
 def _documents(
@@ -91,9 +90,10 @@ def preview(
         raise typer.BadParameter("give --cron EXPR, --at TIME, --delay TIME or -f FILE")
     asked = {"count": count, **({"from": after} if after else {})}
     with connect() as client:
-        for document in documents:
-            fires = client.call("POST", f"{PATH}/preview", {**document, **asked}, repeatable=True)
-            show_one(view, fires, _describe)
+        fires = (
+            client.call("POST", f"{PATH}/preview", {**document, **asked}, repeatable=True) for document in documents
+        )
+        show_each(view, fires, _describe, several=len(documents) > 1)
 
 
 def _describe(answer: Document) -> str:

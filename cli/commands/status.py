@@ -7,7 +7,7 @@ import typer
 from cli import cells
 from cli.bundles import bundled, examples
 from cli.completions import jobs
-from cli.output import Document, OneView, emit, facts, once_or_again, one_text
+from cli.output import Document, OneView, emit, facts, once_or_again, one_text, stream_text
 from cli.profiles import connect
 
 app = typer.Typer()
@@ -60,14 +60,10 @@ def events(
         wanted = resolve_one(client, job) if job else ""
         stream = follow_events(client, {"job": wanted}) if follow else recent_events(client, {"job": wanted})
         for event in stream:
-            emit(_event(event, view))
+            emit(stream_text(view, {"id": event.get("job")} if view.output == "name" else event, _event))
 
 
-def _event(event: Document, view: OneView) -> str:
-    if view.output in ("json", "jsonl"):
-        import msgspec
-
-        return msgspec.json.encode(event).decode() + "\n"
+def _event(event: Document) -> str:
     order = ("at", "job", "state", "reason", "message", "worker", "attempt")
     known = [cells.plain(event[name]) for name in order if event.get(name) not in (None, "")]
     return "  ".join(known or [cells.plain(event)]) + "\n"

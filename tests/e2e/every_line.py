@@ -80,6 +80,7 @@ LINES = """
 3 run --name fails --cpus 0.1 -m 16m i sh -c 'exit 3'
 0 run --rm --cpus 0.1 -m 16m i true
 125 run --cpus nonsense i true
+125 run -i -t i sh
 0 run -d {spec} --name waits i true > waits
 0 job create {spec} --name later --run-at {soon} i true > later
 0 job create {spec} --delay 1h --after {waits} --array 0-3 --name arr i true > arr

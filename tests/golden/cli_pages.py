@@ -52,8 +52,10 @@ interrupted.
 JSON = """\
 ## JSON
 
-`-o json` prints what the API answers, with the schemas of `/v1/openapi.json` (docs/http.md shows them); `-o jsonl` of a
-list prints one entry a line. These documents are the command line's own:
+`-o json` prints what the API answers, with the schemas of `/v1/openapi.json` (docs/http.md shows them), and of several
+specs in one file a list of it; `-o jsonl` of a list prints one entry a line. `events` and `log follow` print one object
+a line, and with `-o yaml` documents that each begin with `---`. `-o name` prints the word that names a thing in the next
+command: the id of a job, of most others the name. These documents are the command line's own:
 """
 
 #: Said once, in the introduction.

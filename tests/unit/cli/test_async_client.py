@@ -155,7 +155,9 @@ async def test_a_client_without_an_address_is_the_one_of_the_profile(core, monke
     assert {request.headers["Authorization"] for request in core.requests} == {"Bearer from the environment"}
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "localhost:8420", ""])
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "localhost:8420", "", "http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://[::1"]
+)
 async def test_an_address_must_be_one(url):
     with pytest.raises(errors.RequestError, match="write it like http"):
         AsyncClient(url)

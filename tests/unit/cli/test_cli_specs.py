@@ -93,6 +93,7 @@ def test_pairs_need_names(flags):
         ('{"image": "a"}\n{"image": "b"}\n', [{"image": "a"}, {"image": "b"}]),
         ("{image: a, command: [x]}", [{"image": "a", "command": ["x"]}]),
         ("\ufeffimage: a\n", [{"image": "a"}]),
+        ('{"image": "a", "name": "x\u2028y"}\n{"image": "b"}', [{"image": "a", "name": "x\u2028y"}, {"image": "b"}]),
     ],
 )
 def test_files_of_every_form(tmp_path, text, specs):
@@ -127,6 +128,17 @@ def test_yaml_means_what_people_wrote(tmp_path):
         ("just words", "is not a spec but str"),
         ("", "there is no spec"),
         ("image: !!python/object/apply:os.system [id]\n", "could not determine a constructor"),
+        ("[" * 100_000, "nested too deeply"),
+        ("a: " + "[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        (f"priority: {'9' * 5000}\n", "5000 digits, 19 at most"),
+        (f'{{"priority": {"9" * 5000}}}', "5000 digits, 19 at most"),
+        ('{"image": "a", "image": "b"}', "'image' occurs twice"),
+        ('{"image": "a"}\n{"labels": {"x": "1", "x": "2"}}\n', "'x' occurs twice"),
+        ('{"priority": NaN}', "NaN is no number"),
+        ("priority: !!int abc\n", "invalid literal"),
+        ("run_at: !!timestamp abc\n", "not what it is said to be"),
+        ("environment: {~: a}\n", "the key None is no word"),
     ],
 )
 def test_bad_files_say_why(tmp_path, text, said):
@@ -152,3 +164,8 @@ def test_flags_go_before_the_files_values():
         "labels": {"a": "1", "b": "2"},
         "priority": 80,
     }
+
+
+def test_flags_are_laid_over_an_environment_that_is_a_list():
+    spec = {"environment": ["A=0", "B=2", "C", 7]}
+    assert merged(spec, {"environment": {"A": "1", "D": "x=y"}}) == {"environment": ["B=2", "C", 7, "A=1", "D=x=y"]}

@@ -6,7 +6,8 @@ import yaml
 from docker_run_lines import LINES
 
 from cli.compose_files import convert as convert_compose
-from cli.docker_lines import DROPPED, convert
+from cli.docker_lines import convert
+from cli.docker_values import DROPPED, KEPT
 from swarmsync.errors import NotFound, RequestError
 from swarmsync.model.fields import dec_hook
 from swarmsync.model.spec import JobSpec, check
@@ -52,6 +53,52 @@ def test_what_is_no_docker_run_line_is_refused(line, sentence):
 
 def test_the_capabilities_are_those_of_the_worker():
     assert set(CAPABILITIES_DROPPED) == DROPPED
+    assert (len(DROPPED | KEPT), DROPPED & KEPT) == (14, set())  # Docker gives a container 14
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("--cap-drop ALL", "security.profile: strict"),
+        ("--cap-drop ALL --read-only --user root", "give --read-only and --user"),
+        ("--cap-drop ALL --cap-add KILL --cap-add SYS_PTRACE", "does not go with capabilities"),
+        ("--cap-drop CHOWN", "dropped together"),
+        ("--cap-add net-admin", "no capability"),
+        ("--device /dev/a:/dev/b", "its own path"),
+        ("--device nvidia.com/gpu=all", "--gpus 1"),
+        ("--device /srv/file", "below /dev"),
+        ("--privileged", "security.privileged: true"),
+        ("-v /srv/data:/data", "needs an administrator's policy"),
+        ("--network 'host'", "needs an administrator's policy"),
+    ],
+)
+def test_a_reason_is_true(line, reason):
+    ((_, told),) = converted(f"docker run {line} alpine").refused
+    assert reason in told
+
+
+def test_what_the_strict_profile_does_becomes_the_strict_profile():
+    found = converted("docker run --cap-drop ALL --read-only -u 1000 --security-opt no-new-privileges alpine")
+    assert found.spec == {"image": "alpine", "user": "1000", "security": {"profile": "strict"}}
+    assert found.refused == []
+
+
+def test_a_service_with_what_a_job_may_have_of_the_machine():
+    service = {
+        "image": "a",
+        "read_only": True,
+        "cap_add": ["SYS_PTRACE", "CHOWN"],
+        "cap_drop": ["NET_RAW", "ALL"],
+        "devices": ["/dev/fuse:/dev/fuse", "/dev/a:/dev/b"],
+        "security_opt": ["no-new-privileges:true", "seccomp=unconfined"],
+        "privileged": True,
+    }
+    found = convert_compose({"services": {"a": service}}, "a", {}, FILES.__getitem__)
+    security = {"read_only": True, "capabilities": ["SYS_PTRACE"], "devices": ["/dev/fuse"]}
+    assert found.spec == {"name": "a", "image": "a", "security": security}
+    refused = ["devices: /dev/a:/dev/b", "security_opt: seccomp=unconfined", "privileged", "cap_drop: ALL"]
+    assert [part for part, _ in found.refused] == refused
+    assert check(msgspec.convert(found.spec, JobSpec, dec_hook=dec_hook)) == []
 
 
 def test_the_command_prints_yaml_and_names_flags(consumer, capsys):
@@ -168,6 +215,7 @@ def test_the_compose_command(consumer, capsys, tmp_path):
     assert yaml.safe_load(out) == {"name": "a", "image": "x:9", "environment": {"A": "1"}}
     assert err == "swarmsync: cannot honour ports: jobs publish no ports\n"
     assert consumer("job", "from-compose", str(file), "b") == 3
-    file.write_text("[")
-    assert consumer("job", "from-compose", str(file), "a") == 2
+    for text in ("[", "[" * 100_000, f"a: {'9' * 5000}", "a: !!timestamp b"):
+        file.write_text(text)
+        assert consumer("job", "from-compose", str(file), "a") == 2
     assert consumer("job", "from-compose", str(tmp_path / "none"), "a") == 2

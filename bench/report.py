@@ -8,13 +8,17 @@ from typing import Any, Final
 
 from bench import results
 from bench.results import BadResult, Result
+from swarmsync.errors import SwarmError
 
 _PART: Final = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _Rows = list[list[str]]
 
 
-def fill(document: str, found: Mapping[str, Result], pictures: str) -> str:
-    """Return the document with each part `bench: NAME` made anew from what was found; others stay as they are."""
+def fill(document: str, found: Mapping[str, Result], pictures: Mapping[str, str]) -> str:
+    """Return the document with each part `bench: NAME` made anew from what was found; others stay as they are.
+
+    `pictures` has the plots by scenario, as the document is to name them.
+    """
 
     def part(match: re.Match[str]) -> str:
         name = match[2]
@@ -22,14 +26,17 @@ def fill(document: str, found: Mapping[str, Result], pictures: str) -> str:
             return match[1] + machine(found) + match[3]
         if name not in found:
             return match[0]
-        return match[1] + section(found[name], pictures) + match[3]
+        return match[1] + section(found[name], pictures.get(name)) + match[3]
 
     return _PART.sub(part, document)
 
 
-def section(result: Result, pictures: str) -> str:
-    """Return the table of one result, how it was made, and its picture."""
-    rows = _TABLES.get(result.scenario, _plain)(result.figures)
+def section(result: Result, picture: str | None = None) -> str:
+    """Return the table of one result, how it was made, and its picture. Raises BadResult."""
+    try:
+        rows = _TABLES.get(result.scenario, _plain)(result.figures)
+    except (KeyError, IndexError) as problem:  # what another version measured
+        raise BadResult(f"the result of {result.scenario}, {result.at}, makes no table: {problem!r}") from None
     around = result.circumstances
     speed = around.get("loop_turns_per_s", 0) / 1e6
     changed = ", with changes" if around.get("changed") else ""
@@ -38,8 +45,7 @@ def section(result: Result, pictures: str) -> str:
         f"commit {around.get('commit', '?')}{changed}, load before {around.get('busy_cores_before', '?')}, "
         f"{speed:.0f} M loop turns/s.\n"
     )
-    picture = f"\n![{result.scenario}]({pictures}/{result.scenario}.svg)\n"
-    return f"{table(rows)}\n{made}{picture}"
+    return f"{table(rows)}\n{made}" + (f"\n![{result.scenario}]({picture})\n" if picture else "")
 
 
 def machine(found: Mapping[str, Result]) -> str:
@@ -132,7 +138,7 @@ def _fairness(figures: Mapping[str, Any]) -> _Rows:
 def _replay(figures: Mapping[str, Any]) -> _Rows:
     columns = ("bsld_mean", "bsld_p95", "bsld_max", "wait_mean_s", "utilisation", "queue_max", "jain_users")
     rows = [["policy", *(column.replace("bsld", "slowdown").replace("_", " ") for column in columns)]]
-    return rows + [[name, *(number(entry[c]) for c in columns)] for name, entry in figures["policies"].items()]
+    return rows + [[name, *(number(entry.get(c)) for c in columns)] for name, entry in figures["policies"].items()]
 
 
 def _pack(figures: Mapping[str, Any]) -> _Rows:
@@ -222,20 +228,38 @@ _TABLES: Final[dict[str, Callable[[Mapping[str, Any]], _Rows]]] = {
 
 
 def write(directory: Path, document: Path) -> list[str]:
-    """Fill the document from all results in a directory, copy their plots beside it; return what was used."""
-    found: dict[str, Result] = {}
-    for path in sorted(directory.glob("*.json")):
-        found |= results.read(path)
-    if not found:
-        raise BadResult(f"{directory} holds no results of bench --out")
-    text = document.read_text()
+    """Fill the document from all results in a directory, copy their plots beside it; return what was used.
+
+    Raises BadResult, and SwarmError where the document cannot be written.
+    """
+    found = _all_of(directory)
+    try:
+        text = document.read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadResult(f"{document} is no document: {problem}") from None
     asked = {match[2] for match in _PART.finditer(text)}
     found = {name: result for name, result in found.items() if name in asked}
-    pictures = document.parent / document.stem
-    pictures.mkdir(exist_ok=True)
-    for name in found:
-        plot = directory / f"{name}.svg"
-        if plot.exists():
+    plots = {name: directory / f"{name}.svg" for name in found if (directory / f"{name}.svg").exists()}
+    filled = fill(text, found, {name: f"{document.stem}/{plot.name}" for name, plot in plots.items()})
+    try:
+        for plot in plots.values():
+            pictures = document.parent / document.stem
+            pictures.mkdir(exist_ok=True)
             shutil.copy(plot, pictures / plot.name)
-    document.write_text(fill(text, found, document.stem))
+        document.write_text(filled)
+    except OSError as problem:
+        raise SwarmError(f"{document} cannot be written: {problem}") from None
     return list(found)
+
+
+def _all_of(directory: Path) -> dict[str, Result]:
+    found: dict[str, Result] = {}
+    places: dict[str, str] = {}
+    for path in sorted(directory.glob("*.json")):
+        for name, result in results.read(path).items():
+            if found.get(name, result) != result:
+                raise BadResult(f"{directory} holds two results of {name}: {places[name]} and {path.name}; keep one")
+            found[name], places[name] = result, path.name
+    if not found:
+        raise BadResult(f"{directory} holds no results of bench --out")
+    return found

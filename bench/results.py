@@ -21,6 +21,8 @@ PROJECT: Final = Path(__file__).parent.parent
 #: Tells people what goes on; the figures do not depend on it.
 Say = Callable[[str], None]
 
+#: Settings on which no figure depends: where a run is written down as well.
+HARMLESS: Final = frozenset({"ledger"})
 _PACKAGES: Final = ("uvloop", "msgspec", "asyncpg", "nats-py", "falcon", "gunicorn", "aiodocker", "xxhash")
 
 
@@ -125,11 +127,13 @@ def write(results: Sequence[Result], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Result]:
-    """Read results by scenario: one, a list of them, or one a line. Raises BadResult."""
+    """Read results by scenario: one, a list of them, or one a line. Raises BadResult, also where a choice is left."""
     try:
         text = path.read_text()
     except OSError as problem:
         raise BadResult(f"{path} cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
+        raise BadResult(f"{path} holds no results of bench --json: {problem}") from None
     try:
         try:
             plain = json.loads(text)
@@ -138,7 +142,12 @@ def read(path: Path) -> dict[str, Result]:
         results = msgspec.convert(plain if isinstance(plain, list) else [plain], list[Result])
     except (json.JSONDecodeError, msgspec.ValidationError) as problem:
         raise BadResult(f"{path} holds no results of bench --json: {problem}") from None
-    return {result.scenario: result for result in results}
+    found = {result.scenario: result for result in results}
+    for name, result in found.items():
+        several = [other for other in results if other.scenario == name and other != result]
+        if several:
+            raise BadResult(f"{path} holds {len(several) + 1} different results of {name}; keep one")
+    return found
 
 
 def numbers(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -164,3 +173,26 @@ def compare(before: Mapping[str, Result], after: Mapping[str, Result]) -> list[D
             if name in other
         ]
     return differences
+
+
+def unlike(before: Result, after: Result) -> list[str]:
+    """Say of two results of a scenario why their ratio is not one of the program: machine, or how it was called."""
+    said = []
+    one, other = {"quick": before.quick, **before.settings}, {"quick": after.quick, **after.settings}
+    names = [name for name in sorted((one.keys() | other.keys()) - HARMLESS) if _differ(one, other, name)]
+    if names:
+        pairs = ", ".join(f"{name} {one.get(name)} against {other.get(name)}" for name in names)
+        said.append(f"not measured alike: {pairs}")
+    speed = after.circumstances.get("loop_turns_per_s", 0) / (before.circumstances.get("loop_turns_per_s") or 1)
+    if before.circumstances.get("processor") != after.circumstances.get("processor"):
+        said.append("measured on different machines")
+    elif not 0.9 <= speed <= 1.1:
+        said.append(f"the machine itself was {speed:.2f} times as fast the second time")
+    return said
+
+
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    """An option that one result does not know, being older, was not given there."""
+    if name in one and name in other:
+        return bool(one[name] != other[name])
+    return bool(one.get(name) or other.get(name))

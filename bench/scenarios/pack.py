@@ -24,6 +24,7 @@ def measure(
     *, file: Path, workers: Path, seeds: int = 10, quick: bool = False, say: Say = lambda _: None
 ) -> dict[str, Any]:
     jobs, machines = read_jobs(file), read_workers(workers)
+    _demand_packable(file, jobs)
     asks = [ask_of(job) for job in jobs]
     if not any(machine.gpus for machine in machines) or not any(ask.devices for ask in asks):
         raise RequestError("there is no GPU in the workers' file, or none asked for in the log")
@@ -43,6 +44,16 @@ def measure(
         "best_fit_mean": round(sum(plain) / len(plain), 3),
         "best_fit_per_seed": plain,
     }
+
+
+def _demand_packable(file: Path, jobs: Sequence[LoggedJob]) -> None:
+    """A share is of one device: an ask for one and a half has no meaning in the protocol, and none is made up."""
+    mixed = [job.gpus for job in jobs if job.gpus > 1 and round(job.gpus * WHOLE) % WHOLE]
+    if mixed:
+        raise RequestError(
+            f"{file}: {len(mixed):,} of its {len(jobs):,} jobs ask for whole GPUs and a share of one more, "
+            f"the first for {mixed[0]:g}; a job may have a share of one GPU, or whole ones"
+        )
 
 
 def ask_of(job: LoggedJob) -> Ask:

@@ -2,12 +2,14 @@
 
 Slowdown is bounded: max(1, (wait + run) / max(run, 10 s)), over all jobs. `jain_users` is Jain's index of the users'
 mean slowdowns: 1 where all fare alike, 1/n where one has it all. A low mean bought with a huge maximum is starvation.
+`never` counts the jobs that fit no worker; they are in no other figure. Shares of a GPU are added up: three jobs of 0.6
+run side by side on a worker of two GPUs, although each device has room for one of them.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.joblogs import NUMBER_MAX, LoggedJob, LoggedWorker, read_jobs, read_workers
 from bench.plots import Chart
@@ -15,9 +17,13 @@ from bench.results import Say
 from bench.virtual import Outcome, Pool, run
 from engine.scheduler.ranking import POLICIES
 from swarmsync.errors import RequestError
+from swarmsync.model.resources import NOTHING
 
 QUICK_JOBS = 3_000
 POLICIES_DEFAULT = ("default", "easy", "easy-sjf")
+YEAR_S: Final = 365.25 * 86_400
+YEARS_MAX: Final = 10_000
+SAID_EVERY_S: Final = 10.0
 
 
 def measure(
@@ -38,12 +44,23 @@ def measure(
     if not 0 <= time_scale < NUMBER_MAX:
         raise RequestError(f"--time-scale is {time_scale}; give a number that is not negative, 1 for the log as it is")
     jobs = read_jobs(file)[: QUICK_JOBS if quick else None]
+    years = jobs[-1].submit_s * time_scale / YEAR_S
+    if time_scale > 1 and years > YEARS_MAX:
+        raise RequestError(
+            f"--time-scale {time_scale:g} lets the last job come after {years:,.0f} years; {YEARS_MAX:,} are the most"
+        )
     pool = _pool(cpus, gpus, workers)
+    if all(pool.need(job) == NOTHING for job in jobs):
+        what = {"cpus": "cpus", "gpus": "GPUs"}.get(pool.only, "cpus, memory or GPUs")
+        raise RequestError(f"{file}: no job asks for {what}, so that none would ever wait")
     figures = {}
     for name in policies or POLICIES_DEFAULT:
         began = time.monotonic()
-        outcome = run(jobs, pool, POLICIES[name], clairvoyant=clairvoyant, time_scale=time_scale)
-        say(f"{name}: {len(jobs)} jobs, mean slowdown {sum(outcome.slowdowns) / max(len(outcome.slowdowns), 1):.2f}")
+        progress = every_10_s(name, len(jobs), say)
+        outcome = run(jobs, pool, POLICIES[name], clairvoyant=clairvoyant, time_scale=time_scale, progress=progress)
+        say(f"{name}: {len(jobs)} jobs, mean slowdown {sum(outcome.slowdowns) / len(outcome.slowdowns):.2f}")
+        if outcome.never:
+            say(f"{name}: {outcome.never:,} of {len(jobs):,} jobs fit no worker and never run")
         figures[name] = {**_figures(jobs, outcome), "took_s": round(time.monotonic() - began, 2)}
     return {"jobs": len(jobs), "policies": figures}
 
@@ -59,16 +76,29 @@ def _pool(cpus: float | None, gpus: int | None, workers: Path | None) -> Pool:
     return Pool((LoggedWorker("pool", cpus or 0, 0, 0),), "cpus")
 
 
+def every_10_s(policy: str, jobs: int, say: Say, clock: Callable[[], float] = time.monotonic) -> Callable[[int], None]:
+    """Return a `progress` for `run`: it says how many jobs are over, at most once in so many seconds."""
+    said_s = clock()
+
+    def progress(over: int) -> None:
+        nonlocal said_s
+        now_s = clock()
+        if now_s - said_s >= SAID_EVERY_S:
+            said_s = now_s
+            say(f"{policy}: {over:,} of {jobs:,} jobs are over")
+
+    return progress
+
+
 def _figures(jobs: Sequence[LoggedJob], outcome: Outcome) -> dict[str, Any]:
     slow, waits = sorted(outcome.slowdowns), sorted(outcome.waits_s)
-    if not slow:
-        return {"placed": 0}
     users: dict[str, list[float]] = {}
     for place, slowdown in zip(outcome.placed, outcome.slowdowns, strict=True):
         users.setdefault(jobs[place].user, []).append(slowdown)
     means = {user: sum(values) / len(values) for user, values in users.items()}
     return {
         "placed": len(slow),
+        "never": outcome.never,
         "bsld_mean": round(sum(slow) / len(slow), 4),
         "bsld_p50": round(_at(slow, 0.5), 3),
         "bsld_p95": round(_at(slow, 0.95), 3),
@@ -94,10 +124,8 @@ def _jain(values: Sequence[float]) -> float:
 
 
 def charts(figures: Mapping[str, Any]) -> list[Chart]:
-    shown = {name: entry for name, entry in figures["policies"].items() if entry["placed"]}
-
     def points(figure: str) -> list[tuple[str | float, float]]:
-        return [(name, float(entry[figure])) for name, entry in shown.items()]
+        return [(name, float(entry[figure])) for name, entry in figures["policies"].items()]
 
     return [
         Chart("Bounded slowdown", "times", {"mean": points("bsld_mean"), "95 %": points("bsld_p95")}, logarithmic=True),

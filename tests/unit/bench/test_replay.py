@@ -189,6 +189,16 @@ def test_the_pack_command_tells_the_ratio(tmp_path):
     assert 80 <= figures["allocation_ratio_mean"] <= 100
 
 
+def test_a_job_asks_for_a_gpu_and_a_share_of_another_in_vain(tmp_path):
+    """A share is of one device: as one device it would count for too little, as two for too much."""
+    jobs = log(tmp_path, "0,10,1,0,1,u,0,", "0,10,1,0,1.5,u,0,", "0,10,1,0,2.25,u,0,")
+    workers = tmp_path / "workers.csv"
+    workers.write_text("name,cpus,mem_mb,gpus\nw1,16,65536,4\n")
+    done = runner.invoke(app, ["pack", str(jobs), "--workers", str(workers)])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "log.csv: 2 of its 3 jobs ask for whole GPUs and a share of one more, the first for 1.5; " in done.output
+
+
 if KTH.exists():  # the log is not part of the project
 
     @pytest.mark.parametrize(

@@ -54,14 +54,32 @@ def test_an_empty_directory_is_refused(tmp_path):
 
 def test_peers_that_did_not_run_are_told_with_the_reason():
     ran = {"what": "ours", "jobs_per_s": 9_000, "alone_ms": {"p50": 5.0, "p99": 9.0}}
-    text = report.section(_result("peers", systems={"SwarmSync": ran, "Ray": {"what": "r", "failed": "no room"}}), "p")
+    text = report.section(_result("peers", systems={"SwarmSync": ran, "Ray": {"what": "r", "failed": "no room"}}))
     assert "did not run: no room" in text
     assert "9,000" in text
 
 
 def test_of_tenants_the_worst_and_the_index_stand_below():
     entry = {"users": {"a": 1.0, "b": 300.0}, "worst_user_bsld": 300.0, "jain_users": 0.5, "bsld_mean": 7.0}
-    text = report.section(_result("fairness", policies={"default": entry}), "p")
+    text = report.section(_result("fairness", policies={"default": entry}))
     assert "| a                      |       1 |" in text
     assert "| **worst tenant**       |     300 |" in text
     assert "| **Jain's index**       |     0.5 |" in text
+
+
+def test_no_picture_is_linked_that_does_not_exist(tmp_path):
+    document = tmp_path / "performance.md"
+    document.write_text("<!-- bench: cli -->\n<!-- end -->\n")
+    found = tmp_path / "found"
+    found.mkdir()
+    results.write([_result("cli", commands={"help": {"p50": 1.5, "p90": 2, "max": 3}})], found / "cli.json")
+    report.write(found, document)
+    assert "![" not in document.read_text()
+    assert not (tmp_path / "performance").exists()
+    (found / "cli.svg").write_text("<svg/>")
+    report.write(found, document)
+    assert "![cli](performance/cli.svg)" in document.read_text()
+
+
+def test_a_policy_that_placed_nothing_has_a_row_without_figures():
+    assert "| easy   |             - |" in report.section(_result("replay", policies={"easy": {"placed": 0}}))

@@ -4,7 +4,6 @@ Workers send output here directly and get their answer after the commit: a flood
 placements (docs/decisions/0006).
 """
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from nats.aio.msg import Msg
 
 from conf.settings import WebhookSettings
+from engine.logger.checks import Checks
 from engine.logger.keeping import Keeper
 from engine.logger.sinks import JournalSink, OutputSink
 from engine.logger.tar_sink import TarSink
@@ -32,7 +32,6 @@ from swarmsync.store.queries import sql
 MESSAGES_PER_TURN = 256
 MESSAGES_WAITING_MAX = 4_096
 LINES_KEPT_MAX = 20_000
-CHECKS_MAX = 8
 HOUR_MS = 3_600_000
 
 
@@ -74,10 +73,9 @@ class LoggerService(Service):
         self._arrived: list[tuple[Msg, Any]] = []
         self._lines: list[JournalLine] = []
         self._journal_sink, self._output_sink = JournalSink(store), OutputSink(store)
-        self._tar_sink = TarSink(store)
+        self._checks = Checks(TarSink(store).check, self._checked)
         self._webhook_sink = WebhookSink(store, sealer, webhooks, self.journal)
         self._keeper, self._keeping = Keeper(store), False
-        self._checks: dict[tuple[int, int, int], asyncio.Task[None]] = {}
         self.lines_dropped = 0
 
     async def on_start(self) -> None:
@@ -97,23 +95,12 @@ class LoggerService(Service):
             self.journal("warning", f"{subjects.worker_of(message.subject)} sent what is no message: {problem}")
             return
         if isinstance(word, CheckOutput):
-            self._begin_check(message, word)
+            self._checks.ask(message, word)
             return
         self._arrived.append((message, word))
         self.poke()
 
-    def _begin_check(self, message: Msg, word: CheckOutput) -> None:
-        """Beside the turns: reading a large output takes longer than a pulse. One at a time for each output."""
-        key = (word.ref.job_id, word.ref.fence, word.stream)
-        if key not in self._checks and len(self._checks) < CHECKS_MAX:
-            self._checks[key] = check = asyncio.create_task(self._check(message, word))
-            check.add_done_callback(lambda _: self._checks.pop(key))
-
-    async def _check(self, message: Msg, word: CheckOutput) -> None:
-        try:
-            answer = await self._tar_sink.check(word)
-        except Unavailable:
-            return  # the worker asks again
+    async def _checked(self, message: Msg, word: CheckOutput, answer: OutputChecked) -> None:
         if not answer.same:
             self._output_sink.forget(word.ref)
             self.journal(
@@ -152,8 +139,7 @@ class LoggerService(Service):
             self._lines += reader.take(1_000)
         if self._lines:
             await self._journal_sink.write(self._lines)
-        for check in self._checks.values():
-            check.cancel()
+        self._checks.close()
         await self._bus.close()
         await self._store.close()
 

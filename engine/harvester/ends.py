@@ -62,21 +62,25 @@ class Ends:
         Tells whether the feed has news.
         """
         news = False
-        arrays, over = frozenset(self.arrays), frozenset(self.over)
+        arrays = frozenset(self.arrays)
         if arrays:
             news = bool(await jobs.stop_overrun(self._store, sorted(arrays)))
             for array_id in await jobs.finish_arrays(self._store, sorted(arrays)):
                 self._registry.stop_over(array_id)
                 self.changed.append(array_id)
-                over |= {array_id}
                 self.over.add(array_id)
             self.arrays -= arrays  # only now: a call that fails leaves them for the next turn
-        if over:
-            released = await dependencies.release(self._store, sorted(over))
-            self.over -= over
-            self.changed += released.changed
-            news |= bool(released.changed)
-        return news
+        return await self.release() or news
+
+    async def release(self) -> bool:
+        """Let those go on that waited for what has ended. Tells whether the feed has news."""
+        over = frozenset(self.over)
+        if not over:
+            return False
+        released = await dependencies.release(self._store, sorted(over))
+        self.over -= over
+        self.changed += released.changed
+        return bool(released.changed)
 
     async def settle_gone(self, batch: Sequence[Settlement]) -> None:
         if not batch:

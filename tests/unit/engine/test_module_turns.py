@@ -268,6 +268,23 @@ async def test_what_follows_from_an_end_follows_at_the_next_fast_pulse(harvester
     assert "arrays_overrun" in harvester.store.calls
 
 
+async def test_jobs_that_waited_for_an_end_go_on_in_the_same_turn(harvester, monkeypatch):
+    service, released = harvester.service, []
+
+    async def release(_store, parents):
+        released.extend(parents)
+        await service._on_changed(hint(xid=5))  # whoever says something meanwhile is heard
+        return Released([8], [])
+
+    monkeypatch.setattr("engine.harvester.ends.dependencies.release", release)
+    await service.duty()
+    service._due.clear()
+    service._ends.over.add(5)
+    await service.duty()
+    assert (released, service._ends.over, harvester.store.calls[-1]) == ([5], set(), "feed")
+    assert hints(harvester) == [Changed((8,), By.HARVESTER)]
+
+
 async def test_who_waits_for_an_end_hears_of_it_before_the_feed_is_read(harvester):
     harvester.service._registry.offered(offered(A))
     row = {"id": A.job_id, "fence": A.fence, "worker_id": 1, "state": "succeeded", "array_id": None, "waited_for": True}

@@ -2,6 +2,8 @@ import asyncio
 
 import pytest
 
+from swarmsync.seal import new_ring
+
 pytestmark = pytest.mark.integration
 
 
@@ -47,10 +49,14 @@ async def test_two_processes_with_one_key_make_one_batch(ann, start_api, people,
 
 
 @pytest.mark.parametrize("gone", ["secret", "queue", "parent"])
-async def test_the_first_answer_is_given_again_when_what_the_request_named_has_gone(ann, oscar, fresh_name, gone):
+async def test_the_first_answer_is_given_again_when_what_the_request_named_has_gone(
+    ann, oscar, fresh_name, gone, start_api, people
+):
     spec = {"image": "a", "name": fresh_name}
     if gone == "secret":
-        await ann.post("/v1/secrets", {"name": fresh_name, "value": "x"})
+        ann = (await start_api(server_id="tests", seal_keys=new_ring())).by(people.ann)
+        made = await ann.post("/v1/secrets", {"name": fresh_name, "value": "x"})
+        assert made.status == 201, made.text
         spec, path, by = {**spec, "secrets": [fresh_name]}, f"/v1/secrets/{fresh_name}", ann
     elif gone == "queue":
         await oscar.post("/v1/queues", {"name": fresh_name})

@@ -213,7 +213,8 @@ class Decision:
         head = books.backlog.head(line)
         assert head is not None
         if machine.reserved and self.keeping.reserved is not None:
-            self.keeping.reserved.admit(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))
+            end_ms = books.now_ms + books.run_times.bound_ms(line.terms)
+            self.keeping.reserved.admit(line.terms.need, end_ms, timed=line.terms.timed)
         rules = line.terms.rules
         books.place(line, head[1], machine)
         effects.append(Place(head[1], machine.view.worker_id, rules is not None and rules.limited))

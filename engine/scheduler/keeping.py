@@ -204,8 +204,10 @@ class Keeping:
             seen = forecast(machine, held.shape.need, books.ends_of, books.now_ms)
             assert seen is not None
             held.until_ms = min(seen[0], self._patience(held.job_id, seen[0]))
+            held.sure_ms = seen[0] if books.knows_ends(machine.holds) else held.until_ms
             held.extra, held.fresh = seen[1], True
-        return held.allows(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))
+        end_ms = books.now_ms + books.run_times.bound_ms(line.terms)
+        return held.in_time(end_ms, timed=line.terms.timed) or line.terms.need.fits(held.extra)
 
     def _patience(self, job_id: int, shadow_ms: int) -> int:
         """Return until when others may put a job off: till it has waited twice as long as was first forecast for it.

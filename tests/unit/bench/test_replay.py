@@ -210,6 +210,11 @@ if KTH.exists():  # the log is not part of the project
         slowdowns = run(read_jobs(KTH), pool, POLICIES[policy], clairvoyant=clairvoyant).slowdowns
         assert sum(slowdowns) / len(slowdowns) == pytest.approx(mean, rel=0.01)
 
+    def test_with_timeouts_others_pass_as_ever_also_whom_an_order_puts_back_again_and_again():
+        pool = Pool((LoggedWorker("pool", 100, 0, 0),), "cpus")
+        slowdowns = run(read_jobs(KTH), pool, POLICIES["saf-easy"]).slowdowns
+        assert sum(slowdowns) / len(slowdowns) == pytest.approx(41.61, rel=0.01)  # 60 where no forecast is trusted
+
     def test_the_default_is_better_than_the_best_of_easy_and_starves_nobody_more():
         pool = Pool((LoggedWorker("pool", 100, 0, 0),), "cpus")
         slowdowns = run(read_jobs(KTH), pool, POLICIES["default"]).slowdowns

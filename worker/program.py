@@ -165,8 +165,9 @@ async def _connected(settings: LocalWorkerSettings, site: WorkerSite) -> Bus:
         )
     try:
         if not (await asyncio.wait({connecting}, timeout=PATIENCE_S))[0]:
-            address = urlsplit(site.nats_url).netloc.rpartition("@")[2]
-            log.warning("NATS does not let this worker in yet; it goes on trying", nats=address)
+            log.warning(
+                "NATS does not let this worker in yet; it goes on trying", nats=urlsplit(site.nats_url).hostname
+            )
         return await connecting
     finally:
         connecting.cancel()

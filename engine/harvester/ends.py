@@ -33,6 +33,7 @@ class Ends:
         self._chance = random.Random()  # noqa: S311 spreads retries; no secret depends on it
         self.in_doubt: set[JobRef] = set()  # their verdicts may have been committed although the answer was lost
         self.arrays: set[int] = set()  # arrays of which a member ended
+        self._failed = False  # the last try to release others
         self.changed: list[int] = []  # jobs to hint about
         self.over: set[int] = set()  # jobs that are final now: others may wait for them
         self.requeued = False  # some are queued again: the feed has news
@@ -50,6 +51,11 @@ class Ends:
             return entry
         at_ms, slack_ms = self._restored
         return settlements.not_before(entry, at_ms + live.lease_ms + slack_ms - self._now_ms())
+
+    @property
+    def hurries(self) -> bool:
+        """Whether somebody waits for what has ended: each link of a chain does. After a failure it waits for a beat."""
+        return bool(self.over) and not self._failed
 
     @property
     def follows(self) -> bool:
@@ -77,7 +83,9 @@ class Ends:
         over = frozenset(self.over)
         if not over:
             return False
+        self._failed = True
         released = await dependencies.release(self._store, sorted(over))
+        self._failed = False
         self.over -= over
         self.changed += released.changed
         return bool(released.changed)

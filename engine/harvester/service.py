@@ -289,9 +289,7 @@ class HarvesterService(Service):
 
     async def _feed(self) -> int:
         now_ms = self.clock.monotonic_ms()
-        news = await self._ends.release()  # at once: each link of a chain waits for this
-        self._look_at_feed |= news
-        follows = bool(self._ends.arrays) and self.due(Beat.FAST)
+        follows = self._ends.hurries or (self._ends.follows and self.due(Beat.FAST))
         if not (self._look_at_feed or self._ends.requeued or follows) and now_ms < self._feed_at_ms:
             return 0  # hints may be lost: it looks each half second to second all the same, and more often without NATS
         self._look_at_feed = self._ends.requeued = False

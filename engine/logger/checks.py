@@ -11,6 +11,7 @@ from swarmsync.protocol.messages import CheckOutput, OutputChecked
 
 AT_ONCE: Final = 8
 RETRY_S: Final = 0.2
+TRIES_MAX: Final = 150  # for half a minute: then the worker asks again
 #: Beyond, a question is left without an answer: the worker asks again.
 WAITING_MAX: Final = 10_000
 
@@ -46,19 +47,19 @@ class Checks:
             check.cancel()
 
     async def _run(self, key: _Key) -> None:
+        """Look until PostgreSQL can say, and the latest question has its answer: who asks again does so late."""
         try:
-            async with self._places:
-                message, word = self._asked[key]
-                result = await self._known(word)
-            latest, again = self._asked[key]
-            await self._answer(latest if again == word else message, word, result)
+            for _ in range(TRIES_MAX):
+                try:
+                    async with self._places:
+                        message, word = self._asked[key]
+                        result = await self._check(word)
+                except Unavailable:
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                latest, again = self._asked[key]
+                await self._answer(latest if again == word else message, word, result)
+                if self._asked[key] in ((message, word), (latest, word)):
+                    return
         finally:
             del self._asked[key]
-
-    async def _known(self, word: CheckOutput) -> OutputChecked:
-        """Check until PostgreSQL can say: who asked would ask again only after half a minute."""
-        while True:
-            try:
-                return await self._check(word)
-            except Unavailable:
-                await asyncio.sleep(RETRY_S)

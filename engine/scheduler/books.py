@@ -250,14 +250,6 @@ class Books:
             ends.append((end_ms, job_id))
         return ends
 
-    def knows_ends(self, job_ids: Iterable[int]) -> bool:
-        """Whether all of these placed jobs have timeouts that are not over: none of their ends is a guess."""
-        for job_id in job_ids:
-            known = self.assigned.get(job_id)
-            if known is None or not known.terms.timed or known.at_ms + known.bound_ms <= self.now_ms:
-                return False
-        return True
-
     # ------------------------------------------------ limits
 
     def change_limits(self, queues: tuple[QueueLimits, ...], users: tuple[UserLimits, ...]) -> None:

@@ -213,8 +213,7 @@ class Decision:
         head = books.backlog.head(line)
         assert head is not None
         if machine.reserved and self.keeping.reserved is not None:
-            end_ms = books.now_ms + books.run_times.bound_ms(line.terms)
-            self.keeping.reserved.admit(line.terms.need, end_ms, timed=line.terms.timed)
+            self.keeping.reserved.admit(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))
         rules = line.terms.rules
         books.place(line, head[1], machine)
         effects.append(Place(head[1], machine.view.worker_id, rules is not None and rules.limited))

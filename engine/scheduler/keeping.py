@@ -15,7 +15,6 @@ from engine.scheduler.reservation import Reservation, earliest, emptiest, foreca
 MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
 TRIED_MAX: Final = 8  # lines in a turn, of those that some worker could run
 LOOKS_MAX: Final = 65_536  # workers in a turn, for lines that none may be able to run
-PROMISES_MAX: Final = 256
 MANY_JOBS: Final = 512  # with more of them placed, which worker has room first is worked out only where it matters
 REVIEW_MS: Final = 60_000  # so often is looked whether time alone has put another job first
 
@@ -38,7 +37,6 @@ class Keeping:
         self._looked = False  # in this turn, for lines that sleep and go before those that are awake
         self._asleep: tuple[Any, ...] | None = None  # the rank of the first that was not tried yet
         self._workers = 1  # counts what happens to workers: a shape that none could run need not be looked at till then
-        self._promised: dict[int, int] = {}  # by job: from when on it was first told to have room, the oldest first
 
     def workers_changed(self) -> None:
         self.seek = self.reconsider = True
@@ -114,8 +112,6 @@ class Keeping:
         assert line.rank is not None
         if books.now_ms < self._seek_ms and not exactly:
             return False
-        if len(books.cluster.machines) > MANY_WORKERS:
-            self._seek_ms = books.now_ms + len(books.cluster.machines) // 8
         machines = books.cluster.machines.values()
         rough = self._alone and len(books.assigned) > MANY_JOBS and not exactly
         if rough:
@@ -126,6 +122,8 @@ class Keeping:
         if machine is None:
             line.shape.nowhere = self._workers
             return False
+        if len(books.cluster.machines) > MANY_WORKERS:
+            self._seek_ms = books.now_ms + len(books.cluster.machines) // 8
         if self.reserved is not None:
             self.release()
         head = books.backlog.head(line)
@@ -203,18 +201,5 @@ class Keeping:
         if not held.fresh:
             seen = forecast(machine, held.shape.need, books.ends_of, books.now_ms)
             assert seen is not None
-            held.until_ms = min(seen[0], self._patience(held.job_id, seen[0]))
-            held.sure_ms = seen[0] if books.knows_ends(machine.holds) else held.until_ms
-            held.extra, held.fresh = seen[1], True
-        end_ms = books.now_ms + books.run_times.bound_ms(line.terms)
-        return held.in_time(end_ms, timed=line.terms.timed) or line.terms.need.fits(held.extra)
-
-    def _patience(self, job_id: int, shadow_ms: int) -> int:
-        """Return until when others may put a job off: till it has waited twice as long as was first forecast for it.
-
-        `shadow_ms` is the present forecast, which is the first one if there was none.
-        """
-        promised = self._promised.setdefault(job_id, shadow_ms)
-        if len(self._promised) > PROMISES_MAX:
-            del self._promised[next(iter(self._promised))]
-        return 2 * promised - self._books.backlog.since(job_id)
+            (held.shadow_ms, held.extra), held.fresh = seen, True
+        return held.allows(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))

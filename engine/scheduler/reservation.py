@@ -1,9 +1,7 @@
 """EASY backfill: the most urgent job without room keeps a worker, and others pass only if they do not delay it there.
 
-The reservation says from when on the worker will have room and what will be left beside the job then (`extra`). Another
-job may use the worker if it is expected to be over by then, or fits into what is left. Timeouts are certain; guesses
-may be wrong, and then the room comes later. So once a job has waited for twice as long as was first forecast for it,
-nobody passes it on the strength of a guess any more: each new pass could put it off again (decision 60).
+The reservation says from when on the worker will have room (`shadow_ms`) and what will be left beside the job then
+(`extra`). Another job may use the worker if it is expected to be over by then, or fits into what is left.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +18,7 @@ EndsOf: TypeAlias = Callable[[Iterable[int]], list[tuple[int, int]]]
 
 
 class Reservation:
-    __slots__ = ("extra", "fresh", "job_id", "line_name", "rank", "rough", "shape", "sure_ms", "until_ms", "worker_id")
+    __slots__ = ("extra", "fresh", "job_id", "line_name", "rank", "rough", "shadow_ms", "shape", "worker_id")
 
     def __init__(
         self, line_name: int, job_id: int, rank: tuple[Any, ...], shape: Shape, worker_id: int, *, rough: bool
@@ -30,19 +28,17 @@ class Reservation:
         self.rank = rank
         self.shape = shape
         self.worker_id = worker_id
-        self.sure_ms = 0  # who uses its room, and has a timeout, must be over by then
-        self.until_ms = 0  # and whose run time is a guess by then
+        self.shadow_ms = 0
         self.extra = NOTHING
         self.rough = rough  # nobody waited who could pass, so it was not worked out which worker is the best
-        self.fresh = False  # these three are of this turn
+        self.fresh = False  # shadow and extra are of this turn
 
-    def in_time(self, end_ms: int, *, timed: bool) -> bool:
-        """Whether a job that ends by then is out of the way."""
-        return end_ms <= (self.sure_ms if timed else self.until_ms)
+    def allows(self, need: Need, end_ms: int) -> bool:
+        return end_ms <= self.shadow_ms or need.fits(self.extra)
 
-    def admit(self, need: Need, end_ms: int, *, timed: bool) -> None:
+    def admit(self, need: Need, end_ms: int) -> None:
         """Another job was placed there."""
-        if not self.in_time(end_ms, timed=timed):
+        if end_ms > self.shadow_ms:
             self.extra = self.extra.minus(need)
 
 

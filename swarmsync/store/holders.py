@@ -31,13 +31,22 @@ _WAITING: Final = (
 )
 
 
+#: Of rules that were stored before their numbers were bounded, too.
+_KEY_LIMIT: Final = "LEAST((j.rules::jsonb #>> '{concurrency,limit}')::numeric, 1e18)::bigint"
+_PARALLEL: Final = "LEAST((rules::jsonb ->> 'parallel')::numeric, 1e18)::bigint"
+
+
 def _text(query: str) -> str:
-    return query.replace("PLACED", _PLACED).replace("WAITING", _WAITING)
+    for word, text in (
+        ("PLACED", _PLACED), ("WAITING", _WAITING), ("KEY_LIMIT", _KEY_LIMIT), ("PARALLEL", _PARALLEL),
+    ):  # fmt: skip
+        query = query.replace(word, text)
+    return query
 
 
 _HOLDERS: Final = _text("""
 SELECT j.id, j.name, u.username, j.queue, j.state, j.fence, w.name AS worker, j.offered_at, j.started_at, j.cpus_milli,
-    j.memory_bytes, j.gpus, j.array_index, (j.rules::jsonb #>> '{concurrency,limit}')::bigint AS key_limit,
+    j.memory_bytes, j.gpus, j.array_index, KEY_LIMIT AS key_limit,
     extract(epoch FROM clock_timestamp() - j.offered_at)::float8 AS age_s
 FROM jobs j JOIN users u ON u.id = j.user_id LEFT JOIN workers w ON w.id = j.worker_id
 WHERE PLACED AND j.id > $2 AND j.COLUMN = $1 ORDER BY j.id LIMIT $3
@@ -45,7 +54,7 @@ WHERE PLACED AND j.id > $2 AND j.COLUMN = $1 ORDER BY j.id LIMIT $3
 #: Each gives (limit, held, waiting) of one name.
 _STANDING: Final[Mapping[Kind, str]] = {
     "key": _text("""
-        SELECT max((j.rules::jsonb #>> '{concurrency,limit}')::bigint) AS most, slots_of_key($1) AS held,
+        SELECT max(KEY_LIMIT) AS most, slots_of_key($1) AS held,
             count(*) FILTER (WHERE WAITING) AS waiting
         FROM jobs j WHERE j.concurrency_key = $1 AND j.finished_at IS NULL"""),
     "queue": _text("""
@@ -56,13 +65,13 @@ _STANDING: Final[Mapping[Kind, str]] = {
             (SELECT count(*) FROM jobs j WHERE j.user_id = $1 AND PLACED) AS held,
             (SELECT count(*) FROM jobs j WHERE j.user_id = $1 AND WAITING) AS waiting"""),
     "array": _text("""
-        SELECT (SELECT (rules::jsonb ->> 'parallel')::bigint FROM jobs WHERE id = $1) AS most,
+        SELECT (SELECT PARALLEL FROM jobs WHERE id = $1) AS most,
             count(*) FILTER (WHERE PLACED) AS held, count(*) FILTER (WHERE WAITING) AS waiting
         FROM jobs j WHERE j.array_id = $1"""),
 }
 _KEYS: Final = _text("""
 SELECT k.name, k.most, slots_of_key(k.name) AS held, k.waiting FROM (
-    SELECT j.concurrency_key AS name, max((j.rules::jsonb #>> '{concurrency,limit}')::bigint) AS most,
+    SELECT j.concurrency_key AS name, max(KEY_LIMIT) AS most,
         count(*) FILTER (WHERE WAITING) AS waiting
     FROM jobs j WHERE j.concurrency_key > $1 AND j.finished_at IS NULL GROUP BY 1 ORDER BY 1 LIMIT $2) k
 """)

@@ -61,19 +61,6 @@ def test_jobs_that_no_worker_can_run_change_nothing_for_the_others(policy):
     assert ran(policy, *never, *jobs, cpus=8) == ran(policy, *jobs, cpus=8)
 
 
-@pytest.mark.parametrize("policy", ["easy", "default"])
-def test_guesses_that_prove_wrong_again_and_again_put_nobody_off_for_good(policy):
-    """Without timeouts those that pass are taken to be over as soon as their user's last ones were."""
-    chance, at_s, jobs = random.Random(1), 0.0, []
-    for _ in range(1_500):
-        at_s += chance.expovariate(8 / 1009)  # half of what there is
-        jobs.append((at_s, 10_000 if chance.random() < 0.1 else 10, 1, "s", None))
-    comes_s = at_s / 10
-    before = [job for job in jobs if job[0] <= comes_s]
-    waits = ran(policy, *before, (comes_s, 10, 16, "w", None), *jobs[len(before) :], cpus=16)
-    assert waits[len(before)] < 3 * 10_000
-
-
 def test_who_fits_beside_the_blocked_job_passes_however_long_it_runs():
     waits = ran("easy", (0, 100, 3, "a", 100), (1, 100, 2, "b", 100), (2, 900, 1, "c", 1_000))
     assert waits == [0, 99, 0]
@@ -209,11 +196,6 @@ if KTH.exists():  # the log is not part of the project
         pool = Pool((LoggedWorker("pool", 100, 0, 0),), "cpus")
         slowdowns = run(read_jobs(KTH), pool, POLICIES[policy], clairvoyant=clairvoyant).slowdowns
         assert sum(slowdowns) / len(slowdowns) == pytest.approx(mean, rel=0.01)
-
-    def test_with_timeouts_others_pass_as_ever_also_whom_an_order_puts_back_again_and_again():
-        pool = Pool((LoggedWorker("pool", 100, 0, 0),), "cpus")
-        slowdowns = run(read_jobs(KTH), pool, POLICIES["saf-easy"]).slowdowns
-        assert sum(slowdowns) / len(slowdowns) == pytest.approx(41.61, rel=0.01)  # 60 where no forecast is trusted
 
     def test_the_default_is_better_than_the_best_of_easy_and_starves_nobody_more():
         pool = Pool((LoggedWorker("pool", 100, 0, 0),), "cpus")

@@ -29,7 +29,7 @@ async def test_a_worker_that_has_no_connection_says_where_it_tries(monkeypatch):
     monkeypatch.setattr(program, "log", type("Log", (), {"warning": staticmethod(warning)}))
     settings = LocalWorkerSettings(runtime="simulated")
     assert await program._connected(settings, site(settings)) is bus
-    assert said == [("NATS does not let this worker in yet; it goes on trying", {"nats": "10.0.0.1:4222"})]
+    assert said == [("NATS does not let this worker in yet; it goes on trying", {"nats": "10.0.0.1"})]
 
 
 @pytest.mark.parametrize("name", ["memory", "reserve_memory", "images_max"])

@@ -65,13 +65,13 @@ async def test_who_asks_again_gets_the_answer_and_it_is_looked_at_once():
     assert desk.looked == [1]
 
 
-async def test_another_question_of_the_same_output_does_not_get_the_answer_to_the_first():
+async def test_another_question_of_the_same_output_gets_an_answer_of_its_own():
     desk = Desk()
     desk.checks.ask("first", question(1))
     await asyncio.sleep(0)  # it is being looked at
     desk.checks.ask("other", question(1, "b"))
     desk.open.set()
-    assert await desk.until(1) == [("first", 1, True)]
+    assert await desk.until(2) == [("first", 1, True), ("other", 1, False)]
 
 
 async def test_while_postgresql_is_away_it_is_looked_at_again_and_then_answered(monkeypatch):

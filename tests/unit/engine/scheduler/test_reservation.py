@@ -115,3 +115,26 @@ def test_a_worker_is_kept_for_whoever_stands_behind_a_line_that_met_its_limit():
     assert 21 in placed  # and so the gate is closed to the one that sleeps before the other
     turn(5, JobsSubmitted(tuple(job(number, 1_000, SECOND_MS, 10) for number in range(30, 60))))
     assert core.reserved.job_id == behind.job_id
+
+
+@pytest.mark.parametrize("others", [0, MANY_WORKERS])
+def test_lines_that_fit_no_worker_let_one_be_kept_for_who_could_run(others):
+    """Also while workers come again with news of them, and where so many are there that not all are looked at always."""
+    core, now_ms = Scheduler(), 0
+    workers = [WorkerView(number, f"w{number}", Need(4_000, GIB)) for number in range(1, 3 + others)]
+
+    def turn(*events):
+        core.handle(events, now_ms=now_ms, places_max=5_000)
+
+    turn(*[WorkerJoined(view) for view in workers], JobsSubmitted(tuple(job(n, 3_000, DAY_MS) for n in range(1, 700))))
+    turn(JobsSubmitted(tuple(job(1_000 + n, 8_000 + n, DAY_MS, priority=90) for n in range(20))))
+    wide = job(2_000, 4_000, DAY_MS, priority=80)
+    turn(JobsSubmitted((wide,)))
+    for number in range(1, 100):
+        now_ms += 100
+        view = workers[number % len(workers)]
+        again = WorkerView(view.worker_id, view.name, view.capacity, images=(str(number),))
+        holds = tuple(core.cluster.machines[view.worker_id].holds.items())
+        turn(WorkerJoined(again, holds), JobsSubmitted((job(3_000 + number, 1_000, SECOND_MS, priority=10),)))
+        assert core.reserved is not None
+        assert core.reserved.job_id == wide.job_id

@@ -36,6 +36,7 @@ class Keeping:
         self._review_ms = 0
         self._looked = False  # in this turn, for lines that sleep and go before those that are awake
         self._asleep: tuple[Any, ...] | None = None  # the rank of the first that was not tried yet
+        self._looks = TRIED_MAX  # for how many lines this turn may still look at all workers
         self._workers = 1  # counts what happens to workers: a shape that none could run need not be looked at till then
 
     def workers_changed(self) -> None:
@@ -45,6 +46,7 @@ class Keeping:
     def begin(self) -> None:
         """A turn begins."""
         self._looked = False
+        self._looks = max(LOOKS_MAX // (len(self._books.cluster.machines) or 1), TRIED_MAX)
         policy, now_ms = self._books.policy, self._books.now_ms
         if policy.ages or (policy.changes and now_ms >= self._review_ms):
             self.reconsider, self._review_ms = True, now_ms + REVIEW_MS
@@ -110,8 +112,10 @@ class Keeping:
         """Keep a worker for the first job of this line, which has no room now; False when no worker could be kept."""
         books = self._books
         assert line.rank is not None
-        if books.now_ms < self._seek_ms and not exactly:
-            return False
+        if not exactly:
+            if books.now_ms < self._seek_ms or not self._looks or line.shape.nowhere == self._workers:
+                return False
+            self._looks -= 1
         machines = books.cluster.machines.values()
         rough = self._alone and len(books.assigned) > MANY_JOBS and not exactly
         if rough:
@@ -151,8 +155,8 @@ class Keeping:
             and line.rank is not None
         ]
         heapify(blocked)
-        tried, looks = 0, max(LOOKS_MAX // (len(books.cluster.machines) or 1), TRIED_MAX)
-        while blocked and tried < TRIED_MAX and looks:
+        tried = 0
+        while blocked and tried < TRIED_MAX and self._looks:
             rank, place, line = heappop(blocked)
             if before is not None and rank > before:
                 self._asleep = rank
@@ -163,11 +167,10 @@ class Keeping:
                 if (following := books.top(line.shape)) is not None and following.rank is not None:
                     heappush(blocked, (following.rank, place, following))
                 continue
-            looks -= 1
             if self.reserve(line):
                 return True
             tried += line.shape.nowhere != self._workers
-        if before is None and (looks or not blocked):
+        if before is None and (self._looks or not blocked):
             self.seek = False
         return False
 

@@ -32,7 +32,7 @@ from swarmsync.store.submit import Key
 
 LIMIT_MAX: Final = 1_000
 PREVIEW_MAX: Final = 100
-#: What a preview needs no more than a placeholder of.
+#: What stands for a schedule's name and job where only its times are asked about.
 _ANY_NAME: Final = "preview"
 _ANY_JOB: Final = {"image": "preview"}
 _YEARS: Final = range(1970, 2900)

@@ -76,9 +76,9 @@ class Ends:
                 self.changed.append(array_id)
                 self.over.add(array_id)
             self.arrays -= arrays  # only now: a call that fails leaves them for the next turn
-        return await self.release() or news
+        return await self._release() or news
 
-    async def release(self) -> bool:
+    async def _release(self) -> bool:
         """Let those go on that waited for what has ended. Tells whether the feed has news."""
         over = frozenset(self.over)
         if not over:

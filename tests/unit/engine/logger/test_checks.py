@@ -16,20 +16,25 @@ def question(job_id, sha256="a"):
 class Desk:
     """Answers nothing until `open`; then everything, and says how many were looked at side by side."""
 
-    def __init__(self):
+    def __init__(self, begins=1):
+        """`begun` is set when so many are being looked at side by side."""
+        self.begins = begins
         self.open, self.busy, self.most, self.looked, self.answers = asyncio.Event(), 0, 0, [], []
         self.away = 0
-        self.answered = asyncio.Condition()
+        self.answered, self.begun, self.left = asyncio.Condition(), asyncio.Event(), asyncio.Event()
         self.checks = Checks(self.check, self.answer)
 
     async def check(self, word):
         self.busy += 1
         self.most = max(self.most, self.busy)
         self.looked.append(word.ref.job_id)
+        if self.busy == self.begins:
+            self.begun.set()
         try:
             await self.open.wait()
         finally:
             self.busy -= 1
+            self.left.set()
         if self.away:
             self.away -= 1
             raise Unavailable("PostgreSQL is away")
@@ -47,10 +52,10 @@ class Desk:
 
 
 async def test_all_are_answered_a_few_at_a_time_in_order():
-    desk = Desk()
+    desk = Desk(begins=AT_ONCE)
     for job_id in range(100):
         desk.checks.ask(f"m{job_id}", question(job_id))
-    await asyncio.sleep(0)  # as many as may are being looked at
+    await desk.begun.wait()
     desk.open.set()
     assert await desk.until(100) == [(f"m{job_id}", job_id, True) for job_id in range(100)]
     assert (desk.most, desk.looked) == (AT_ONCE, list(range(100)))
@@ -68,7 +73,7 @@ async def test_who_asks_again_gets_the_answer_and_it_is_looked_at_once():
 async def test_another_question_of_the_same_output_gets_an_answer_of_its_own():
     desk = Desk()
     desk.checks.ask("first", question(1))
-    await asyncio.sleep(0)  # it is being looked at
+    await desk.begun.wait()
     desk.checks.ask("other", question(1, "b"))
     desk.open.set()
     assert await desk.until(2) == [("first", 1, True), ("other", 1, False)]
@@ -98,7 +103,7 @@ async def test_beyond_a_bound_a_question_is_left_alone(monkeypatch):
 async def test_closing_ends_what_is_being_looked_at():
     desk = Desk()
     desk.checks.ask("first", question(1))
-    await asyncio.sleep(0)
+    await desk.begun.wait()
     desk.checks.close()
-    await asyncio.sleep(0)
+    await desk.left.wait()
     assert (desk.looked, desk.busy, desk.answers) == ([1], 0, [])

@@ -239,14 +239,24 @@ class Books:
 
     def ends_of(self, job_ids: Iterable[int]) -> list[tuple[int, int]]:
         """Return when placed jobs are expected to end, and which they are; none is expected to have ended."""
+        return self._ends(job_ids, latest=False)
+
+    def latest_ends_of(self, job_ids: Iterable[int]) -> list[tuple[int, int]]:
+        """Return the same as it would be if all took as long as the longest of their users' last ones."""
+        return self._ends(job_ids, latest=True)
+
+    def _ends(self, job_ids: Iterable[int], *, latest: bool) -> list[tuple[int, int]]:
         assigned, now_ms = self.assigned, self.now_ms
         ends = []
         for job_id in job_ids:
             known = assigned.get(job_id)
             if known is None:
                 end_ms = now_ms + GUESS_MS
-            elif (end_ms := known.at_ms + known.bound_ms) <= now_ms:
-                end_ms = known.at_ms + OVERDUE * max(now_ms - known.at_ms, 1)
+            else:
+                bound_ms = max(known.bound_ms, self.run_times.longest_ms(known.terms)) if latest else known.bound_ms
+                end_ms = known.at_ms + bound_ms
+                if end_ms <= now_ms:
+                    end_ms = known.at_ms + OVERDUE * max(now_ms - known.at_ms, 1)
             ends.append((end_ms, job_id))
         return ends
 

@@ -118,8 +118,7 @@ class Decision:
         else:
             books.unqueue(line)
             self._emptied(line, effects)
-        if self.keeping.reserved is not None and self.keeping.reserved.job_id == job_id:
-            self.keeping.release()
+        self.keeping.started(job_id)
 
     def _stand(self, line: Line, gate: Gate) -> None:
         rank = line.rank
@@ -217,5 +216,6 @@ class Decision:
         rules = line.terms.rules
         books.place(line, head[1], machine)
         effects.append(Place(head[1], machine.view.worker_id, rules is not None and rules.limited))
+        self.keeping.started(head[1])
         if not line.jobs:
             self._emptied(line, effects)

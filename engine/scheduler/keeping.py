@@ -15,6 +15,10 @@ from engine.scheduler.reservation import Reservation, earliest, emptiest, foreca
 MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
 TRIED_MAX: Final = 8  # lines in a turn, of those that some worker could run
 LOOKS_MAX: Final = 65_536  # workers in a turn, for lines that none may be able to run
+#: Guesses may put a job off for so many times as long as it was told first, and as emptying its worker would take.
+PATIENCE: Final = 4
+PATIENCE_MIN_MS: Final = 60_000
+PROMISES_MAX: Final = 256  # of so many blocked jobs is remembered what was forecast for them
 MANY_JOBS: Final = 512  # with more of them placed, which worker has room first is worked out only where it matters
 REVIEW_MS: Final = 60_000  # so often is looked whether time alone has put another job first
 
@@ -37,7 +41,12 @@ class Keeping:
         self._looked = False  # in this turn, for lines that sleep and go before those that are awake
         self._asleep: tuple[Any, ...] | None = None  # the rank of the first that was not tried yet
         self._looks = TRIED_MAX  # for how many lines this turn may still look at all workers
+        self._promised: dict[int, tuple[int, int]] = {}  # by job, oldest first: when its wait was forecast, how long
         self._workers = 1  # counts what happens to workers: a shape that none could run need not be looked at till then
+
+    def inherit(self, old: Keeping) -> None:
+        """Remember for how long the old core let others pass."""
+        self._promised.update(old._promised)
 
     def workers_changed(self) -> None:
         self.seek = self.reconsider = True
@@ -79,10 +88,20 @@ class Keeping:
         assert head is not None
         self.reconsider |= head[1] != held.job_id  # that one is gone: a line that sleeps may go before its next
         held.job_id, held.rank, held.fresh = head[1], self._books.rank(line), False
+        if held.strict and not self._drains(held, machine):
+            self.release()  # which wakes those that may pass again
+            self._seek_ms = 0
+            return
         if self.reconsider:
             self.reconsider = False
             self.reserve_for_first(held.rank)
             self._looked = False
+
+    def started(self, job_id: int) -> None:
+        """The job was placed."""
+        self._promised.pop(job_id, None)
+        if self.reserved is not None and self.reserved.job_id == job_id:
+            self.release()
 
     def release(self) -> None:
         held = self.reserved
@@ -102,16 +121,22 @@ class Keeping:
         return len(self._books.backlog.lines) == 1
 
     def foresee(self) -> None:
-        """Keep the right worker, before somebody is told what another job would meet."""
+        """Keep the right worker, before somebody is told what another job would meet; and see whom it lets pass."""
         held = self.reserved
-        line = None if held is None or not held.rough else self._books.backlog.lines.get(held.line_name)
+        if held is None:
+            return
+        line = self._books.backlog.lines.get(held.line_name) if held.rough else None
         if line is not None and line.rank is not None:
             self.reserve(line, exactly=True)
+        elif held.job_id in self._promised and (machine := self._books.cluster.machines.get(held.worker_id)):
+            held.strict = self._drains(held, machine)
 
     def reserve(self, line: Line, *, exactly: bool = False) -> bool:
         """Keep a worker for the first job of this line, which has no room now; False when no worker could be kept."""
-        books = self._books
+        books, held = self._books, self.reserved
         assert line.rank is not None
+        if held is not None and held.strict and held.line_name == line.name:
+            return True  # another may have room sooner by now, but this one empties
         if not exactly:
             if books.now_ms < self._seek_ms or not self._looks or line.shape.nowhere == self._workers:
                 return False
@@ -205,4 +230,24 @@ class Keeping:
             seen = forecast(machine, held.shape.need, books.ends_of, books.now_ms)
             assert seen is not None
             (held.shadow_ms, held.extra), held.fresh = seen, True
-        return held.allows(line.terms.need, books.now_ms + books.run_times.bound_ms(line.terms))
+            held.strict = self._drains(held, machine)
+        return held.allows(line.terms, books.now_ms + books.run_times.bound_ms(line.terms))
+
+    def _drains(self, held: Reservation, machine: Machine) -> bool:
+        """Whether nobody may pass on the strength of a guess, so that the worker empties for the job it is kept for.
+
+        That is so once the job has waited for a multiple of what was first forecast, for then the guesses are wrong,
+        and of the longest that emptying may still take. So no job that ends is outwaited for good: the wait grows, what
+        emptying takes does not. And nobody stands still for a job without an end: it has soon run for too long.
+        """
+        books = self._books
+        if not books.policy.bounds:
+            return False
+        first_ms, forecast_ms = self._promised.setdefault(held.job_id, (books.now_ms, held.shadow_ms - books.now_ms))
+        if len(self._promised) > PROMISES_MAX:
+            del self._promised[next(iter(self._promised))]
+        waited_ms = books.now_ms - first_ms
+        if waited_ms < max(PATIENCE * forecast_ms, PATIENCE_MIN_MS):
+            return False
+        seen = forecast(machine, held.shape.need, books.latest_ends_of, books.now_ms)
+        return seen is not None and waited_ms >= PATIENCE * (seen[0] - books.now_ms)

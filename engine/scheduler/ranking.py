@@ -59,7 +59,8 @@ class Policy(NamedTuple):
     """`backfill`: others may pass a blocked job. `learns`: run times are learned, not only asked for.
 
     `changes`: ranks depend on time or on what users have had, and are renewed while jobs wait. `ages`: time alone may
-    put one waiting job before another.
+    put one waiting job before another. `bounds`: guesses may put a blocked job off only for so long
+    (`keeping.py`); those that others published set no bound.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Policy(NamedTuple):
     learns: bool = False
     changes: bool = False
     ages: bool = False
+    bounds: bool = False
 
 
 def width(need: Need) -> float:
@@ -141,7 +143,7 @@ def soonest_over(job: Standing) -> tuple[Any, ...]:
     return (-job.priority, job.bound_ms, *aged(job)[1:])
 
 
-DEFAULT: Final = Policy("default", aged, soonest_over, learns=True, changes=True)
+DEFAULT: Final = Policy("default", aged, soonest_over, learns=True, changes=True, bounds=True)
 
 POLICIES: Final[Mapping[str, Policy]] = {
     policy.name: policy

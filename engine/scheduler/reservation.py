@@ -1,13 +1,15 @@
 """EASY backfill: the most urgent job without room keeps a worker, and others pass only if they do not delay it there.
 
 The reservation says from when on the worker will have room (`shadow_ms`) and what will be left beside the job then
-(`extra`). Another job may use the worker if it is expected to be over by then, or fits into what is left.
+(`extra`). Another job may use the worker if it is expected to be over by then, or fits into what is left. A timeout is
+certain, a guess is not: when guesses have put the job off for too long, they count no more (decision 61).
 """
 
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, nsmallest
 from typing import Any, Final, TypeAlias
 
+from engine.scheduler.backlog import Terms
 from engine.scheduler.cluster_view import Machine, Shape
 from swarmsync.model.resources import NOTHING, Need
 
@@ -18,7 +20,7 @@ EndsOf: TypeAlias = Callable[[Iterable[int]], list[tuple[int, int]]]
 
 
 class Reservation:
-    __slots__ = ("extra", "fresh", "job_id", "line_name", "rank", "rough", "shadow_ms", "shape", "worker_id")
+    __slots__ = ("extra", "fresh", "job_id", "line_name", "rank", "rough", "shadow_ms", "shape", "strict", "worker_id")
 
     def __init__(
         self, line_name: int, job_id: int, rank: tuple[Any, ...], shape: Shape, worker_id: int, *, rough: bool
@@ -31,10 +33,15 @@ class Reservation:
         self.shadow_ms = 0
         self.extra = NOTHING
         self.rough = rough  # nobody waited who could pass, so it was not worked out which worker is the best
-        self.fresh = False  # shadow and extra are of this turn
+        self.strict = False  # guesses have put the job off for too long: only who has a timeout may pass
+        self.fresh = False  # these three are of this turn
 
-    def allows(self, need: Need, end_ms: int) -> bool:
-        return end_ms <= self.shadow_ms or need.fits(self.extra)
+    def lets(self, terms: Terms) -> bool:
+        """Whether a job with these terms may pass at all."""
+        return terms.timed or not self.strict
+
+    def allows(self, terms: Terms, end_ms: int) -> bool:
+        return self.lets(terms) and (end_ms <= self.shadow_ms or terms.need.fits(self.extra))
 
     def admit(self, need: Need, end_ms: int) -> None:
         """Another job was placed there."""

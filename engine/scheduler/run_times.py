@@ -36,6 +36,10 @@ class RunTimes:
         """Return how long a job may run as far as others rely on it."""
         return self.both_ms(terms)[1]
 
+    def longest_ms(self, terms: Terms) -> int:
+        """Return how long a job may run as its user's last ones tell; 0 where nothing does, or a timeout does."""
+        return 0 if terms.timed else max(self._last.get(terms.user_id, ()), default=0)
+
     def both_ms(self, terms: Terms) -> tuple[int, int]:
         """Return the run time hoped for, which is never more than the timeout, and the bound."""
         timeout = None if terms.rules is None else terms.rules.timeout_ms

@@ -148,6 +148,8 @@ def at_workers(
         seen = forecast(machine, reserved.shape.need, books.ends_of, books.now_ms)
         when = "" if seen is None else f", which is to start within {format_duration(_whole(seen[0] - books.now_ms))}"
         message = f"{machine.view.name} has room for it, but keeps it for job {encode(reserved.job_id)}{when}"
+        if not reserved.lets(terms):
+            message += "; that one was put off for so long that only jobs with a timeout may go before it"
         return Blocker(
             reason, message, (reserved.job_id,), until=f"job {encode(reserved.job_id)} has started",
             opens_ms=None if seen is None else seen[0],
@@ -176,7 +178,7 @@ def _until_workers(books: Books, shape: Shape, reason: WaitReason) -> str:
 def passes(books: Books, reserved: Reservation, terms: Terms, machine: Machine) -> bool:
     """Tell whether a job with these terms may use the reserved worker now; changes nothing."""
     seen = forecast(machine, reserved.shape.need, books.ends_of, books.now_ms)
-    if seen is None or not machine.fits(terms.need):
+    if seen is None or not machine.fits(terms.need) or not reserved.lets(terms):
         return False
     end_ms = books.now_ms + books.run_times.bound_ms(terms)
     return end_ms <= seen[0] or terms.need.fits(seen[1])

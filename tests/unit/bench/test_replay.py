@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from bench.bench import app
 from bench.joblogs import BadLog, LoggedJob, LoggedWorker, read_jobs
 from bench.virtual import Pool, run
+from engine.scheduler.keeping import PATIENCE
 from engine.scheduler.ranking import POLICIES
 
 HEADER = "submit_s,runtime_s,cpus,mem_mb,gpus,user,priority,walltime_s"
@@ -59,6 +60,30 @@ def test_jobs_that_no_worker_can_run_change_nothing_for_the_others(policy):
         jobs.append((at_s, runs_s, wide, "s", runs_s * chance.choice((1, 2, 4))))
     never = [(0, 10, 9 + number, "n", 10) for number in range(20)]
     assert ran(policy, *never, *jobs, cpus=8) == ran(policy, *jobs, cpus=8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_guesses_that_prove_wrong_again_and_again_put_nobody_off_for_good(seed):
+    """Without timeouts those that pass are taken to be over as soon as their user's last ones were."""
+    long_s, chance, at_s, jobs = 10_000, random.Random(seed), 0.0, []
+    for number in range(1_500):
+        at_s += chance.expovariate(8 / 1009)  # half of what there is
+        jobs.append((at_s, long_s if chance.random() < 0.1 else 10, 1, f"s{number % 20}", None))
+    comes_s = at_s / 10
+    before = [job for job in jobs if job[0] <= comes_s]
+    waits = ran("default", *before, (comes_s, 10, 16, "w", None), *jobs[len(before) :], cpus=16)
+    assert waits[len(before)] < (PATIENCE + 2) * long_s
+
+
+def test_nobody_stands_still_for_a_job_that_waits_for_one_without_an_end():
+    chance, at_s, jobs = random.Random(0), 0.0, []
+    for _ in range(2_000):
+        at_s += chance.expovariate(0.5 * 7 / 60)
+        jobs.append((at_s, 1 + chance.expovariate(1 / 60), 1, "s", None))
+    service, wide = (0, 100 * at_s, 1, "v", None), (jobs[200][0], 10, 8, "w", None)
+    beside = ran("default", service, *jobs[:200], wide, *jobs[200:], cpus=8)
+    assert beside.pop(201) > 98 * at_s
+    assert sum(beside) < 1.5 * sum(ran("default", service, *jobs, cpus=8)) + len(jobs)
 
 
 def test_who_fits_beside_the_blocked_job_passes_however_long_it_runs():

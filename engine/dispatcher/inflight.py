@@ -75,6 +75,10 @@ class InFlight:
             return []
         for ref in closed:
             del orders[ref.job_id]
+        if not orders:
+            self._open.pop(worker_id, None)
+        if not self._open:
+            self._due_ms = _NEVER_MS
         return closed
 
     def unheard(self, worker_id: int, seq: int, now_ms: int) -> None:

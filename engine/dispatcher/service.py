@@ -48,8 +48,8 @@ SPECS_KEPT = 1_024
 RESENDS_PER_TURN = 2_000
 #: How many words may wait here while PostgreSQL is away; more stay on the ring.
 WORDS_MAX = 20_000
-#: Pulses are not left out when an order may have to be sent again within this time.
-SOON_MS = 500
+#: Pulses are not left out when an order may have to be sent again within this time: the next would come too late.
+SOON_MS = 300
 NOBODY = "503"  # no responders, in the words of NATS
 MESSAGE_BYTES_MAX = 512 << 10
 #: The values that go into an order, and a sentence about what is missing.

@@ -290,6 +290,10 @@ class Limits:
         if gate.kind is Kind.RATE:
             heappush(self._timers, (gate.opens_ms(line.terms), self._order, gate))
 
+    def due(self, now_ms: int) -> bool:
+        """Whether `wake` may have lines for a turn at that time, without news of ends."""
+        return bool(self.opened) or bool(self._timers and self._timers[0][0] <= now_ms)
+
     def wake(self, now_ms: int) -> Iterator[Line]:
         """Yield lines whose gates may be open now, the most urgent first.
 

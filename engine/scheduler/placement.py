@@ -69,10 +69,13 @@ class Scheduler:
     def reserved(self) -> Reservation | None:
         return self._decision.keeping.reserved
 
-    @property
-    def restless(self) -> bool:
-        """Whether time alone may change something: jobs wait, or there is more to tell or to read."""
-        return len(self.backlog) > 0 or self.wants_resync or self._telling.unfinished
+    def restless(self, now_ms: int) -> bool:
+        """Whether a turn at that time may do what the last one left undone; all else has a second."""
+        if self.wants_resync or self._telling.due(now_ms):
+            return True
+        if not len(self.backlog):
+            return False
+        return bool(self.books.awake) or self._decision.keeping.seek or self.books.limits.due(now_ms)
 
     @property
     def cluster(self) -> ClusterView:

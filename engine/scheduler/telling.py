@@ -15,6 +15,7 @@ from swarmsync.model.lifecycle import WaitReason
 from swarmsync.protocol.messages import LineWaits, ToDispatcher
 
 REPORT_MS: Final = 1_000  # a line's sentence is renewed at most this often (less often where workers are many)
+NEVER_MS: Final = 1 << 60
 LINES_PER_TURN: Final = 500
 WORKERS_PER_TURN: Final = 5_000  # how many workers the sentences of one turn may look at
 
@@ -40,12 +41,13 @@ class Telling:
         self._stale: dict[Line, None] = {}  # lines whose sentence may have changed
         self._all = False
         self._all_ms = 0
+        self._due_ms = NEVER_MS  # when the first of the stale may be told anew
         self._crowd = _Crowd(-REPORT_MS)
         self._reserved: dict[Line, None] = {}  # told that the room for them is kept for another
 
-    @property
-    def unfinished(self) -> bool:
-        return bool(self._told or self._stale or self._all)
+    def due(self, now_ms: int) -> bool:
+        """Whether a turn at that time has more to tell, though nothing happens."""
+        return now_ms >= self._due_ms
 
     def may_have_changed(self, line: Line) -> None:
         self._stale[line] = None
@@ -70,8 +72,11 @@ class Telling:
         if self._all and books.now_ms >= self._all_ms:
             self._all, self._all_ms = False, books.now_ms + REPORT_MS
             self._stale.update(dict.fromkeys(books.backlog.lines.values()))
+        self._due_ms = self._all_ms if self._all else NEVER_MS
         if not self._stale:
             return
+        if len(self._stale) > LINES_PER_TURN:
+            self._due_ms = books.now_ms
         asked: dict[Shape, tuple[WaitReason, str]] = {}
         pause_ms = max(REPORT_MS, len(books.cluster.machines) // 2)
         shapes_left = max(1, WORKERS_PER_TURN // max(len(books.cluster.machines), 1))
@@ -81,23 +86,28 @@ class Telling:
             if not line.jobs:
                 continue
             if told is not None and books.now_ms - told.at_ms < pause_ms:
-                self._stale[line] = None  # looked at again in a later turn
+                self._later(line, told.at_ms + pause_ms)
                 continue
             if line.gate is None and line.shape in books.awake:
-                self._stale[line] = None  # about to be decided
+                self._later(line, books.now_ms)  # about to be decided
                 continue
             if line.shape not in asked and len(asked) >= shapes_left:
-                self._stale[line] = None
+                self._later(line, books.now_ms)
                 continue
             reason, message = self._first(line, reserved, asked)
             self._note_reserved(line, reason)
             if reason is WaitReason.EVALUATING:
                 books.wake(line.shape)
-                self._stale[line] = None
+                self._later(line, books.now_ms)
                 continue
             self._told[line.name] = _Told(reason, message, books.now_ms)
             if told is None or (told.reason, told.message) != (reason, message):
                 effects.append(LineWaits(line.name, reason, message, line.jobs))
+
+    def _later(self, line: Line, at_ms: int) -> None:
+        """Look at the line again in a later turn."""
+        self._stale[line] = None
+        self._due_ms = min(self._due_ms, at_ms)
 
     def _note_reserved(self, line: Line, reason: WaitReason) -> None:
         if reason is WaitReason.RESERVED:

@@ -141,7 +141,10 @@ class World:
         events = [self.event() for _ in range(pick([0, 1, 4]))]
         effects = self.core.handle(events, now_ms=self.now_ms, places_max=pick([0, 1, 1_000]))
         self.placed |= {effect.job_id: effect.worker_id for effect in effects if isinstance(effect, Place)}
-        self.said += [*map(repr, effects), repr((self.core.restless, self.core.wants_resync, len(self.core.backlog)))]
+        self.said += [
+            *map(repr, effects),
+            repr((self.core.restless(self.now_ms), self.core.wants_resync, len(self.core.backlog))),
+        ]
 
     def run(self):
         self.core.handle([WorkerJoined(self.view(number)) for number in self.workers], now_ms=self.now_ms, places_max=0)

@@ -251,7 +251,7 @@ class ClusterView:
             self._rooms.take_out(machine)
             return
         if not machine.reserved:
-            self._rooms.put(machine)
+            self._rooms.grew(machine)
         for shape in _fitting(self._parked, machine):
             if not machine.reserved:
                 del self._parked[shape]

@@ -36,6 +36,8 @@ _COMPARED_MIN: Final = 4
 _USES_MAX: Final = 40
 _CHOICES_MAX: Final = 400
 _AS_GOOD: Final = 12_000
+#: Of so many needs is remembered that nobody has room for them.
+_MISSES_MAX: Final = 64
 
 State = tuple[int, int, int, int]
 
@@ -209,12 +211,15 @@ def _column(memory_bytes: int) -> int:
 
 
 class Rooms:
-    """All workers that may be given work now; `put` after each change, and `take_out` when it may get none.
+    """All workers that may be given work now.
+
+    `put` one after each job that it gets, and `grew` after all else; `take_out` it when it may get none.
 
     A worker moves to the cell of its present room only when a search looks at cells: of a flood most decisions do not.
+    What had no room is remembered until some worker has more: whatever needs as much of everything is not searched for.
     """
 
-    __slots__ = ("_choices", "_counts", "_grids", "_moved", "bytes_per_milli")
+    __slots__ = ("_choices", "_counts", "_grids", "_misses", "_moved", "bytes_per_milli")
 
     def __init__(self) -> None:
         self.bytes_per_milli = 1 << 21  # memory to cpus, of the whole cluster
@@ -222,9 +227,16 @@ class Rooms:
         self._counts: list[int] = []  # the numbers of free GPUs that occur, in order
         self._choices = 0
         self._moved: dict[Machine, None] = {}  # put since the last search
+        self._misses: list[State] = []  # since a worker grew; none of them needs as much of everything as another
 
     def put(self, machine: Machine) -> None:
+        """The worker has less room than it had."""
         self._moved[machine] = None
+
+    def grew(self, machine: Machine) -> None:
+        """The worker may have more room than it had, or is new here."""
+        self._moved[machine] = None
+        self._misses.clear()
 
     def _move(self, machine: Machine) -> None:
         state = (machine.cpus_milli, machine.memory_bytes, machine.gpus, machine.disk_bytes)
@@ -263,6 +275,10 @@ class Rooms:
             machine = self._again(need, near)
             if machine is not None:
                 return machine
+        if self._misses and self._known_miss(need):
+            if near is not None:
+                near.uses = 0
+            return None
         if self._moved:
             for moved in self._moved:
                 self._move(moved)
@@ -280,7 +296,26 @@ class Rooms:
                 return best
         if near is not None:
             near.uses = 0
+        self._miss(need)
         return None
+
+    def _miss(self, need: Need) -> None:
+        """Remember that nobody has room for it; and no longer what asks for as much."""
+        cpus, memory, gpus, disk = need.cpus_milli, need.memory_bytes, need.gpus, need.disk_bytes
+        self._misses = [
+            miss
+            for miss in self._misses
+            if not (miss[0] >= cpus and miss[1] >= memory and miss[2] >= gpus and miss[3] >= disk)
+        ]
+        if len(self._misses) < _MISSES_MAX:
+            self._misses.append((cpus, memory, gpus, disk))
+
+    def _known_miss(self, need: Need) -> bool:
+        cpus_milli, memory_bytes, gpus, disk_bytes = need.cpus_milli, need.memory_bytes, need.gpus, need.disk_bytes
+        for cpus, memory, of_gpus, disk in self._misses:
+            if cpus_milli >= cpus and memory_bytes >= memory and gpus >= of_gpus and disk_bytes >= disk:
+                return True
+        return False
 
     def _again(self, need: Need, near: Near) -> Machine | None:
         """Return one that is about as good as what the last search found was, as it is now, or None.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct, field
@@ -18,6 +19,7 @@ REPORT_MS: Final = 1_000  # a line's sentence is renewed at most this often (les
 NEVER_MS: Final = 1 << 60
 LINES_PER_TURN: Final = 500
 WORKERS_PER_TURN: Final = 5_000  # how many workers the sentences of one turn may look at
+WORKERS_PER_MS: Final = 100  # and of many turns: about a twelfth of the Scheduler's time
 
 
 class _Told(Struct):
@@ -41,6 +43,7 @@ class Telling:
         self._stale: dict[Line, None] = {}  # lines whose sentence may have changed
         self._all = False
         self._all_ms = 0
+        self._look_ms = 0  # not before, sentences look at workers again
         self._due_ms = NEVER_MS  # when the first of the stale may be told anew
         self._crowd = _Crowd(-REPORT_MS)
         self._reserved: dict[Line, None] = {}  # told that the room for them is kept for another
@@ -75,12 +78,16 @@ class Telling:
         self._due_ms = self._all_ms if self._all else NEVER_MS
         if not self._stale:
             return
+        if books.now_ms < self._look_ms:
+            self._due_ms = min(self._due_ms, self._look_ms)
+            return
         if len(self._stale) > LINES_PER_TURN:
             self._due_ms = books.now_ms
         asked: dict[Shape, tuple[WaitReason, str]] = {}
         pause_ms = max(REPORT_MS, len(books.cluster.machines) // 2)
-        shapes_left = max(1, WORKERS_PER_TURN // max(len(books.cluster.machines), 1))
-        for line in list(self._stale)[:LINES_PER_TURN]:
+        workers = max(len(books.cluster.machines), 1)
+        looks, looks_max = 0, max(1, WORKERS_PER_TURN // workers)
+        for line in list(islice(self._stale, LINES_PER_TURN)):
             del self._stale[line]
             told = self._told.get(line.name)
             if not line.jobs:
@@ -91,9 +98,12 @@ class Telling:
             if line.gate is None and line.shape in books.awake:
                 self._later(line, books.now_ms)  # about to be decided
                 continue
-            if line.shape not in asked and len(asked) >= shapes_left:
-                self._later(line, books.now_ms)
-                continue
+            if line.shape not in asked:
+                if looks >= looks_max:
+                    self._later(line, max(books.now_ms, self._look_ms))
+                    continue
+                looks += 1
+                self._look_ms = books.now_ms + looks * workers // WORKERS_PER_MS
             reason, message = self._first(line, reserved, asked)
             self._note_reserved(line, reason)
             if reason is WaitReason.EVALUATING:

@@ -40,12 +40,12 @@ def test_something_is_found_if_and_only_if_something_fits_and_never_for_what_was
             rooms.take_out(machine)
             inside.pop(machine.view.worker_id, None)
         else:
-            need = need_of(chance)
+            need, more = need_of(chance), machine.view.worker_id not in inside
             if machine.fits(need):
                 machine.hold(job_id, need)
             elif machine.holds:
-                machine.release(next(iter(machine.holds)))
-            rooms.put(machine)
+                more |= machine.release(next(iter(machine.holds)))
+            (rooms.grew if more else rooms.put)(machine)
             inside[machine.view.worker_id] = machine
         wanted = need_of(chance)
         able = [other for other in inside.values() if other.fits(wanted)]

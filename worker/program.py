@@ -113,24 +113,26 @@ def owner_of(name: str, join_token: str) -> str:
 async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> bool:
     """Run the agents; tell whether this program must begin anew and adopt what they left."""
     check_amounts(settings)
-    bus = await _connected(settings, site)
-    if settings.runtime != "simulated" and site.join_token == site.enroll_token:
-        # A machine of its own: its token is used once, and may be left out later.
-        site = structs.replace(site, owner=identity.owner(Path(site.state_dir), settings.name or default_name()))
-    agents = [await _agent(bus, entry, site) for entry in workers_of(site)]
     loop = asyncio.get_running_loop()
-    collector.relax()
+    starting = asyncio.ensure_future(_started(settings, site))
 
     def stop() -> None:
-        for agent in agents:
-            agent.stop()
+        if not starting.cancel() and not starting.cancelled():
+            for agent in starting.result()[1]:
+                agent.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):  # from the start: a container's first process is not ended by them
+        loop.add_signal_handler(number, stop)
+    await asyncio.wait({starting})
+    if starting.cancelled():
+        return False
+    bus, agents = starting.result()
+    collector.relax()
 
     def leave() -> None:
         for agent in agents:
             agent.leave()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, leave)
 
     async def run(agent: Agent) -> None:
@@ -152,6 +154,14 @@ async def _main(settings: LocalWorkerSettings, site: WorkerSite) -> bool:
         for agent in agents:
             await agent.close()
     return any(agent.must_begin_anew for agent in agents)
+
+
+async def _started(settings: LocalWorkerSettings, site: WorkerSite) -> tuple[Bus, list[Agent]]:
+    bus = await _connected(settings, site)
+    if settings.runtime != "simulated" and site.join_token == site.enroll_token:
+        # A machine of its own: its token is used once, and may be left out later.
+        site = structs.replace(site, owner=identity.owner(Path(site.state_dir), settings.name or default_name()))
+    return bus, [await _agent(bus, entry, site) for entry in workers_of(site)]
 
 
 async def _connected(settings: LocalWorkerSettings, site: WorkerSite) -> Bus:

@@ -1,6 +1,8 @@
 """What the worker's program says before it has a connection."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 
@@ -38,3 +40,15 @@ async def test_an_amount_that_cannot_be_read_is_told_before_anything_is_connecte
     settings = LocalWorkerSettings(runtime="simulated", **{name: "zz"})
     with pytest.raises(ConfigError, match=f"worker.{name}: "):
         await program._main(settings, site(settings))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_worker_that_is_told_to_stop_ends_though_it_has_no_connection_yet(monkeypatch, number):
+    async def connect(_url, _name):
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(program.Bus, "connect", connect)
+    settings = LocalWorkerSettings(runtime="simulated")
+    async with asyncio.timeout(10):
+        assert await program._main(settings, site(settings)) is False

@@ -15,7 +15,7 @@ from engine.scheduler.cluster_view import ClusterView, Machine, Shape
 from engine.scheduler.fair_share import FairShare, dominant
 from engine.scheduler.limits import Gate, Limits
 from engine.scheduler.ranking import Policy, Standing, width
-from engine.scheduler.run_times import GUESS_MS, OVERDUE, RunTimes
+from engine.scheduler.run_times import GUESS_MS, NEVER_MS, OVERDUE, RunTimes
 from swarmsync.model.job import Waiting
 from swarmsync.model.limits import QueueLimits, UserLimits
 
@@ -242,7 +242,7 @@ class Books:
         return self._ends(job_ids, latest=False)
 
     def latest_ends_of(self, job_ids: Iterable[int]) -> list[tuple[int, int]]:
-        """Return the same as it would be if all took as long as the longest of their users' last ones."""
+        """Return the same at the worst: until their timeout, or as long as the longest of their users' last ones."""
         return self._ends(job_ids, latest=True)
 
     def _ends(self, job_ids: Iterable[int], *, latest: bool) -> list[tuple[int, int]]:
@@ -251,7 +251,7 @@ class Books:
         for job_id in job_ids:
             known = assigned.get(job_id)
             if known is None:
-                end_ms = now_ms + GUESS_MS
+                end_ms = now_ms + (NEVER_MS if latest else GUESS_MS)
             else:
                 bound_ms = max(known.bound_ms, self.run_times.longest_ms(known.terms)) if latest else known.bound_ms
                 end_ms = known.at_ms + bound_ms

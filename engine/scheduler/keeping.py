@@ -10,15 +10,12 @@ from engine.scheduler.backlog import Line
 from engine.scheduler.books import Books
 from engine.scheduler.cluster_view import Machine, Shape
 from engine.scheduler.limits import Gate
-from engine.scheduler.reservation import Reservation, earliest, emptiest, forecast
+from engine.scheduler.patience import Patience
+from engine.scheduler.reservation import Reservation, earliest, emptiest, forecast, passes
 
 MANY_WORKERS: Final = 256  # beyond, a worker to keep is looked for less often
 TRIED_MAX: Final = 8  # lines in a turn, of those that some worker could run
 LOOKS_MAX: Final = 65_536  # workers in a turn, for lines that none may be able to run
-#: Guesses may put a job off for so many times as long as it was told first, and as emptying its worker would take.
-PATIENCE: Final = 4
-PATIENCE_MIN_MS: Final = 60_000
-PROMISES_MAX: Final = 256  # of so many blocked jobs is remembered what was forecast for them
 MANY_JOBS: Final = 512  # with more of them placed, which worker has room first is worked out only where it matters
 REVIEW_MS: Final = 60_000  # so often is looked whether time alone has put another job first
 
@@ -41,12 +38,9 @@ class Keeping:
         self._looked = False  # in this turn, for lines that sleep and go before those that are awake
         self._asleep: tuple[Any, ...] | None = None  # the rank of the first that was not tried yet
         self._looks = TRIED_MAX  # for how many lines this turn may still look at all workers
-        self._promised: dict[int, tuple[int, int]] = {}  # by job, oldest first: when its wait was forecast, how long
+        self.patience = Patience()
+        self._in_vain: dict[int, Line] = {}  # of this turn: whose first job waits for what may never end
         self._workers = 1  # counts what happens to workers: a shape that none could run need not be looked at till then
-
-    def inherit(self, old: Keeping) -> None:
-        """Remember for how long the old core let others pass."""
-        self._promised.update(old._promised)
 
     def workers_changed(self) -> None:
         self.seek = self.reconsider = True
@@ -55,6 +49,7 @@ class Keeping:
     def begin(self) -> None:
         """A turn begins."""
         self._looked = False
+        self._in_vain.clear()
         self._looks = max(LOOKS_MAX // (len(self._books.cluster.machines) or 1), TRIED_MAX)
         policy, now_ms = self._books.policy, self._books.now_ms
         if policy.ages or (policy.changes and now_ms >= self._review_ms):
@@ -86,20 +81,22 @@ class Keeping:
             return
         head = self._books.backlog.head(line)
         assert head is not None
-        self.reconsider |= head[1] != held.job_id  # that one is gone: a line that sleeps may go before its next
-        held.job_id, held.rank, held.fresh = head[1], self._books.rank(line), False
-        if held.strict and not self._drains(held, machine):
+        new = head[1] != held.job_id
+        self.reconsider |= new  # a line that sleeps may go before its next
+        if held.strict and (new or not self._empties(held.job_id, held.shape, machine)):
             self.release()  # which wakes those that may pass again
             self._seek_ms = 0
             return
+        held.job_id, held.rank, held.fresh = head[1], self._books.rank(line), False
         if self.reconsider:
             self.reconsider = False
-            self.reserve_for_first(held.rank)
+            in_vain = not held.strict and self.patience.is_over(held.job_id, self._books.now_ms)
+            self.reserve_for_first(None if in_vain else held.rank)
             self._looked = False
 
     def started(self, job_id: int) -> None:
         """The job was placed."""
-        self._promised.pop(job_id, None)
+        self.patience.started(job_id)
         if self.reserved is not None and self.reserved.job_id == job_id:
             self.release()
 
@@ -128,39 +125,73 @@ class Keeping:
         line = self._books.backlog.lines.get(held.line_name) if held.rough else None
         if line is not None and line.rank is not None:
             self.reserve(line, exactly=True)
-        elif held.job_id in self._promised and (machine := self._books.cluster.machines.get(held.worker_id)):
-            held.strict = self._drains(held, machine)
+        held = self.reserved
+        machine = None if held is None else self._books.cluster.machines.get(held.worker_id)
+        if held is None or machine is None or not self.patience.is_over(held.job_id, self._books.now_ms):
+            return
+        empties = self._empties(held.job_id, held.shape, machine)
+        if held.strict and not empties:
+            self.release()
+        else:
+            held.strict = empties
 
-    def reserve(self, line: Line, *, exactly: bool = False) -> bool:
-        """Keep a worker for the first job of this line, which has no room now; False when no worker could be kept."""
+    def reserve(self, line: Line, *, exactly: bool = False, last: bool = False) -> bool:
+        """Keep a worker for the first job of this line, which has no room now; False when no worker could be kept.
+
+        Who may wait for what never ends has one only as the `last`, when nobody else needs one.
+        """
         books, held = self._books, self.reserved
         assert line.rank is not None
         if held is not None and held.strict and held.line_name == line.name:
+            self.seek = False
             return True  # another may have room sooner by now, but this one empties
         if not exactly:
             if books.now_ms < self._seek_ms or not self._looks or line.shape.nowhere == self._workers:
                 return False
             self._looks -= 1
-        machines = books.cluster.machines.values()
-        rough = self._alone and len(books.assigned) > MANY_JOBS and not exactly
+        head = books.backlog.head(line)
+        assert head is not None
+        rough, strict = self._alone and len(books.assigned) > MANY_JOBS and not exactly, False
         if rough:
-            machine = emptiest(line.shape, machines)
+            machine = emptiest(line.shape, books.cluster.machines.values())
         else:
-            found = earliest(line.shape, machines, books.ends_of, books.now_ms)
-            machine = None if found is None else found[1]
+            machine, strict = self._worker_for(line, head[1], last=last or exactly)
         if machine is None:
-            line.shape.nowhere = self._workers
+            if line.name not in self._in_vain:
+                line.shape.nowhere = self._workers
             return False
         if len(books.cluster.machines) > MANY_WORKERS:
             self._seek_ms = books.now_ms + len(books.cluster.machines) // 8
         if self.reserved is not None:
             self.release()
-        head = books.backlog.head(line)
-        assert head is not None
         books.cluster.reserve(machine)
         self.reserved = Reservation(line.name, head[1], line.rank, line.shape, machine.view.worker_id, rough=rough)
+        self.reserved.strict = strict
         self.seek = False
         return True
+
+    def _worker_for(self, line: Line, job_id: int, *, last: bool) -> tuple[Machine | None, bool]:
+        """Return which worker to keep for this job, the first of its line, and whether that is to empty."""
+        books, machines = self._books, self._books.cluster.machines.values()
+        if self.patience.is_over(job_id, books.now_ms):
+            found = earliest(line.shape, machines, books.latest_ends_of, books.now_ms)
+            if found is not None and self.patience.empties(job_id, books.now_ms, found[0]):
+                return found[1], True
+            if found is not None and not last and self.patience.in_vain(job_id, books.now_ms, found[0]):
+                self._in_vain[line.name] = line
+                return None, False
+        found = earliest(line.shape, machines, books.ends_of, books.now_ms)
+        if found is None:
+            return None, False
+        if books.policy.bounds:
+            self.patience.kept(job_id, books.now_ms, found[0], books.backlog)
+        return found[1], False
+
+    def _empties(self, job_id: int, shape: Shape, machine: Machine) -> bool:
+        """Whether this worker is to empty for the job, whose patience is over."""
+        books = self._books
+        seen = forecast(machine, shape.need, books.latest_ends_of, books.now_ms)
+        return seen is not None and self.patience.empties(job_id, books.now_ms, seen[0])
 
     def asleep_before(self, rank: tuple[Any, ...]) -> bool:
         return not self._looked or (self._asleep is not None and self._asleep < rank)
@@ -178,6 +209,7 @@ class Keeping:
             and shape.nowhere != self._workers
             and (line := books.top(shape)) is not None
             and line.rank is not None
+            and line.name not in self._in_vain
         ]
         heapify(blocked)
         tried = 0
@@ -194,10 +226,15 @@ class Keeping:
                 continue
             if self.reserve(line):
                 return True
-            tried += line.shape.nowhere != self._workers
+            tried += line.shape.nowhere != self._workers and line.name not in self._in_vain
+        if before is None and self._in_vain and self.reserve(self._first_in_vain(), last=True):
+            return True
         if before is None and (self._looks or not blocked):
             self.seek = False
         return False
+
+    def _first_in_vain(self) -> Line:
+        return min(self._in_vain.values(), key=self._books.rank)
 
     def goes_after(self, line: Line) -> bool:
         held = self.reserved
@@ -227,27 +264,19 @@ class Keeping:
             return False
         books = self._books
         if not held.fresh:
-            seen = forecast(machine, held.shape.need, books.ends_of, books.now_ms)
-            assert seen is not None
-            (held.shadow_ms, held.extra), held.fresh = seen, True
-            held.strict = self._drains(held, machine)
-        return held.allows(line.terms, books.now_ms + books.run_times.bound_ms(line.terms))
+            self._look(held, machine)
+        end_ms = books.now_ms + books.run_times.bound_ms(line.terms)
+        return passes((held.shadow_ms, held.extra), held, machine, line.terms, end_ms)
 
-    def _drains(self, held: Reservation, machine: Machine) -> bool:
-        """Whether nobody may pass on the strength of a guess, so that the worker empties for the job it is kept for.
-
-        That is so once the job has waited for a multiple of what was first forecast, for then the guesses are wrong,
-        and of the longest that emptying may still take. So no job that ends is outwaited for good: the wait grows, what
-        emptying takes does not. And nobody stands still for a job without an end: it has soon run for too long.
-        """
-        books = self._books
-        if not books.policy.bounds:
-            return False
-        first_ms, forecast_ms = self._promised.setdefault(held.job_id, (books.now_ms, held.shadow_ms - books.now_ms))
-        if len(self._promised) > PROMISES_MAX:
-            del self._promised[next(iter(self._promised))]
-        waited_ms = books.now_ms - first_ms
-        if waited_ms < max(PATIENCE * forecast_ms, PATIENCE_MIN_MS):
-            return False
-        seen = forecast(machine, held.shape.need, books.latest_ends_of, books.now_ms)
-        return seen is not None and waited_ms >= PATIENCE * (seen[0] - books.now_ms)
+    def _look(self, held: Reservation, machine: Machine) -> None:
+        """See what this turn's forecast is, and whether guesses count."""
+        books, need = self._books, held.shape.need
+        seen = forecast(machine, need, books.ends_of, books.now_ms)
+        assert seen is not None
+        self.patience.passing(held.job_id, books.now_ms, seen[0])
+        held.strict = False
+        if self.patience.is_over(held.job_id, books.now_ms):
+            latest = forecast(machine, need, books.latest_ends_of, books.now_ms)
+            if latest is not None and self.patience.empties(held.job_id, books.now_ms, latest[0]):
+                seen, held.strict = latest, True
+        (held.shadow_ms, held.extra), held.fresh = seen, True

@@ -90,7 +90,7 @@ class Scheduler:
         self.books.now_ms = now_ms
         self.books.run_times = old.books.run_times
         self.books.shares.inherit(old.books.shares, now_ms)
-        self._decision.keeping.inherit(old._decision.keeping)
+        self._decision.keeping.patience.inherit(old._decision.keeping.patience)
 
     def recall(self, placed: Iterable[Recalled], starts: Iterable[tuple[str, int, int]], now_ms: int) -> None:
         """Learn of jobs placed before this core began, and of starts (key, job, ms ago; oldest first) that still count.

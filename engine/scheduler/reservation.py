@@ -33,20 +33,31 @@ class Reservation:
         self.shadow_ms = 0
         self.extra = NOTHING
         self.rough = rough  # nobody waited who could pass, so it was not worked out which worker is the best
-        self.strict = False  # guesses have put the job off for too long: only who has a timeout may pass
-        self.fresh = False  # these three are of this turn
-
-    def lets(self, terms: Terms) -> bool:
-        """Whether a job with these terms may pass at all."""
-        return terms.timed or not self.strict
-
-    def allows(self, terms: Terms, end_ms: int) -> bool:
-        return self.lets(terms) and (end_ms <= self.shadow_ms or terms.need.fits(self.extra))
+        self.strict = False  # guesses have put the job off for too long, and count no more (`patience.py`)
+        self.fresh = False  # shadow and extra are of this turn
 
     def admit(self, need: Need, end_ms: int) -> None:
         """Another job was placed there."""
         if end_ms > self.shadow_ms:
             self.extra = self.extra.minus(need)
+
+
+def passes(seen: tuple[int, Need], held: Reservation, machine: Machine, terms: Terms, end_ms: int) -> bool:
+    """Whether a job that is expected to end by then may use the reserved worker, whose forecast is `seen`."""
+    if held.strict and not terms.timed:
+        return _beside(terms.need, machine, held.shape.need)
+    return end_ms <= seen[0] or terms.need.fits(seen[1])
+
+
+def _beside(need: Need, machine: Machine, kept: Need) -> bool:
+    """Whether it takes nothing that the worker is kept for, however long it runs."""
+    amounts = (
+        (need.cpus_milli, kept.cpus_milli, machine.cpus_milli),
+        (need.memory_bytes, kept.memory_bytes, machine.memory_bytes),
+        (need.gpus, kept.gpus, machine.gpus),
+        (need.disk_bytes, kept.disk_bytes, machine.disk_bytes),
+    )
+    return all(not (asked and wanted) or asked <= free - wanted for asked, wanted, free in amounts)
 
 
 def forecast(machine: Machine, need: Need, ends_of: EndsOf, now_ms: int) -> tuple[int, Need] | None:

@@ -14,6 +14,7 @@ from typing import Final
 from engine.scheduler.backlog import Terms
 
 GUESS_MS: Final = 3_600_000
+NEVER_MS: Final = 1 << 60
 KEPT: Final = 100_000
 REMEMBERED: Final = 8  # run times of each user
 #: A job that outlives its estimate is taken to have run for so much of its time.

@@ -12,11 +12,11 @@ from engine.scheduler.backlog import Line
 from engine.scheduler.books import Books
 from engine.scheduler.cluster_view import Shape
 from engine.scheduler.reservation import Reservation
+from engine.scheduler.run_times import NEVER_MS
 from swarmsync.model.lifecycle import WaitReason
 from swarmsync.protocol.messages import LineWaits, ToDispatcher
 
 REPORT_MS: Final = 1_000  # a line's sentence is renewed at most this often (less often where workers are many)
-NEVER_MS: Final = 1 << 60
 LINES_PER_TURN: Final = 500
 WORKERS_PER_TURN: Final = 5_000  # how many workers the sentences of one turn may look at
 WORKERS_PER_MS: Final = 100  # and of many turns: about a twelfth of the Scheduler's time
@@ -105,7 +105,6 @@ class Telling:
                 looks += 1
                 self._look_ms = books.now_ms + looks * workers // WORKERS_PER_MS
             reason, message = self._first(line, reserved, asked)
-            self._note_reserved(line, reason)
             if reason is WaitReason.EVALUATING:
                 books.wake(line.shape)
                 self._later(line, books.now_ms)
@@ -143,6 +142,7 @@ class Telling:
             room = said.reason, said.message
             if said.reason not in (WaitReason.RESERVED, WaitReason.EVALUATING):
                 asked[line.shape] = room  # what depends on the shape alone
+        self._note_reserved(line, room[0])  # whatever stands before that in the sentence
         found = [(entry.reason, entry.message) for entry in why.at_gates(books, line.terms)]
         found.append(room)
         if room[0] in (WaitReason.RESOURCES, WaitReason.RESERVED):

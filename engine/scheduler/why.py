@@ -17,13 +17,13 @@ from engine.scheduler.fair_share import dominant
 from engine.scheduler.limits import REASONS, Gate, Kind
 from engine.scheduler.ranking import Standing, width
 from engine.scheduler.refusals import explain
-from engine.scheduler.reservation import Reservation, earliest, forecast
+from engine.scheduler.reservation import Reservation, earliest, forecast, passes
 from swarmsync.ids import encode
 from swarmsync.model import explanation
 from swarmsync.model.explanation import Explanation, write
 from swarmsync.model.job import Waiting
 from swarmsync.model.lifecycle import Eligibility, Liveness, WaitReason
-from swarmsync.model.resources import format_cpus, format_duration, format_size
+from swarmsync.model.resources import Need, format_cpus, format_duration, format_size
 from swarmsync.protocol.messages import Ask
 
 HOLDERS_SHOWN: Final = 20
@@ -143,12 +143,12 @@ def at_workers(
     if reason is WaitReason.RESERVED and reserved is not None:
         machine = books.cluster.machines[reserved.worker_id]
         before = rank is not None and rank < reserved.rank
-        if before or reserved.job_id == job_id or passes(books, reserved, terms, machine):
+        if before or reserved.job_id == job_id or may_pass(books, reserved, terms, machine):
             return Blocker(WaitReason.EVALUATING, f"{machine.view.name} has room for it now")
-        seen = forecast(machine, reserved.shape.need, books.ends_of, books.now_ms)
+        seen = foreseen(books, reserved, machine)
         when = "" if seen is None else f", which is to start within {format_duration(_whole(seen[0] - books.now_ms))}"
         message = f"{machine.view.name} has room for it, but keeps it for job {encode(reserved.job_id)}{when}"
-        if not reserved.lets(terms):
+        if reserved.strict and not terms.timed:
             message += "; that one was put off for so long that only jobs with a timeout may go before it"
         return Blocker(
             reason, message, (reserved.job_id,), until=f"job {encode(reserved.job_id)} has started",
@@ -175,13 +175,18 @@ def _until_workers(books: Books, shape: Shape, reason: WaitReason) -> str:
             return ""
 
 
-def passes(books: Books, reserved: Reservation, terms: Terms, machine: Machine) -> bool:
+def foreseen(books: Books, reserved: Reservation, machine: Machine) -> tuple[int, Need] | None:
+    """Return what `forecast` says of the reserved worker, by guesses or at the worst."""
+    ends_of = books.latest_ends_of if reserved.strict else books.ends_of
+    return forecast(machine, reserved.shape.need, ends_of, books.now_ms)
+
+
+def may_pass(books: Books, reserved: Reservation, terms: Terms, machine: Machine) -> bool:
     """Tell whether a job with these terms may use the reserved worker now; changes nothing."""
-    seen = forecast(machine, reserved.shape.need, books.ends_of, books.now_ms)
-    if seen is None or not machine.fits(terms.need) or not reserved.lets(terms):
+    seen = foreseen(books, reserved, machine)
+    if seen is None or not machine.fits(terms.need):
         return False
-    end_ms = books.now_ms + books.run_times.bound_ms(terms)
-    return end_ms <= seen[0] or terms.need.fits(seen[1])
+    return passes(seen, reserved, machine, terms, books.now_ms + books.run_times.bound_ms(terms))
 
 
 def before_it(books: Books, case: Case) -> list[Blocker]:
@@ -282,7 +287,7 @@ def choose(books: Books, reserved: Reservation | None, case: Case) -> Machine | 
     if fitting and reserved is not None:
         machine = fitting[0]
         before = case.rank < reserved.rank or reserved.job_id == case.job_id
-        return machine if before or passes(books, reserved, case.terms, machine) else None
+        return machine if before or may_pass(books, reserved, case.terms, machine) else None
     return None
 
 

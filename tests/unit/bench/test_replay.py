@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bench.bench import app
 from bench.joblogs import BadLog, LoggedJob, LoggedWorker, read_jobs
 from bench.virtual import Pool, run
-from engine.scheduler.keeping import PATIENCE
+from engine.scheduler.patience import PATIENCE
 from engine.scheduler.ranking import POLICIES
 
 HEADER = "submit_s,runtime_s,cpus,mem_mb,gpus,user,priority,walltime_s"

@@ -260,6 +260,10 @@ class Books:
             ends.append((end_ms, job_id))
         return ends
 
+    def are_guesses(self, job_ids: Iterable[int]) -> bool:
+        """Whether it is a guess when some of these placed jobs end."""
+        return any((known := self.assigned.get(job_id)) is None or not known.terms.timed for job_id in job_ids)
+
     # ------------------------------------------------ limits
 
     def change_limits(self, queues: tuple[QueueLimits, ...], users: tuple[UserLimits, ...]) -> None:

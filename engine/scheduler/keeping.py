@@ -90,7 +90,7 @@ class Keeping:
         held.job_id, held.rank, held.fresh = head[1], self._books.rank(line), False
         if self.reconsider:
             self.reconsider = False
-            in_vain = not held.strict and self.patience.is_over(held.job_id, self._books.now_ms)
+            in_vain = not held.strict and self._that_empties(held.shape, held.job_id)[1]
             self.reserve_for_first(None if in_vain else held.rank)
             self._looked = False
 
@@ -172,20 +172,31 @@ class Keeping:
 
     def _worker_for(self, line: Line, job_id: int, *, last: bool) -> tuple[Machine | None, bool]:
         """Return which worker to keep for this job, the first of its line, and whether that is to empty."""
-        books, machines = self._books, self._books.cluster.machines.values()
-        if self.patience.is_over(job_id, books.now_ms):
-            found = earliest(line.shape, machines, books.latest_ends_of, books.now_ms)
-            if found is not None and self.patience.empties(job_id, books.now_ms, found[0]):
-                return found[1], True
-            if found is not None and not last and self.patience.in_vain(job_id, books.now_ms, found[0]):
-                self._in_vain[line.name] = line
-                return None, False
-        found = earliest(line.shape, machines, books.ends_of, books.now_ms)
+        books = self._books
+        empties, in_vain = self._that_empties(line.shape, job_id)
+        if empties is not None:
+            return empties, True
+        if in_vain and not last:
+            self._in_vain[line.name] = line
+            return None, False
+        found = earliest(line.shape, books.cluster.machines.values(), books.ends_of, books.now_ms)
         if found is None:
             return None, False
         if books.policy.bounds:
             self.patience.kept(job_id, books.now_ms, found[0], books.backlog)
         return found[1], False
+
+    def _that_empties(self, shape: Shape, job_id: int) -> tuple[Machine | None, bool]:
+        """Return the worker that is to empty for this job, and where there is none whether it may wait in vain."""
+        books = self._books
+        if not self.patience.is_over(job_id, books.now_ms):
+            return None, False
+        found = earliest(shape, books.cluster.machines.values(), books.latest_ends_of, books.now_ms)
+        if found is None:
+            return None, False
+        if self.patience.empties(job_id, books.now_ms, found[0]):
+            return found[1], False
+        return None, books.are_guesses(found[1].holds) and self.patience.in_vain(job_id, books.now_ms, found[0])
 
     def _empties(self, job_id: int, shape: Shape, machine: Machine) -> bool:
         """Whether this worker is to empty for the job, whose patience is over."""

@@ -12,7 +12,7 @@ from bench.bench import app
 from bench.joblogs import BadLog, LoggedJob, LoggedWorker, read_jobs
 from bench.virtual import Pool, run
 from engine.scheduler.patience import PATIENCE
-from engine.scheduler.ranking import POLICIES
+from engine.scheduler.ranking import DEFAULT, POLICIES
 
 HEADER = "submit_s,runtime_s,cpus,mem_mb,gpus,user,priority,walltime_s"
 TRACES = Path(__file__).parents[3].parent / "shared" / "traces"
@@ -73,6 +73,18 @@ def test_guesses_that_prove_wrong_again_and_again_put_nobody_off_for_good(seed):
     before = [job for job in jobs if job[0] <= comes_s]
     waits = ran("default", *before, (comes_s, 10, 16, "w", None), *jobs[len(before) :], cpus=16)
     assert waits[len(before)] < (PATIENCE + 2) * long_s
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_all_have_timeouts_the_order_does_not_know_of_patience(seed):
+    chance, at_s, jobs = random.Random(seed), 0.0, []
+    for number in range(600):
+        at_s += chance.expovariate(0.9 * 16 / 400)
+        runs_s = 1 + chance.expovariate(1 / 100)
+        wide = 16 if number % 20 == 10 else chance.choice((1, 2, 4, 8))
+        jobs.append(LoggedJob(at_s, runs_s, wide, user=f"u{number % 5}", walltime_s=runs_s * chance.choice((1, 5, 50))))
+    pool = Pool((LoggedWorker("pool", 16, 0, 0),), "cpus")
+    assert run(jobs, pool, DEFAULT).waits_s == run(jobs, pool, DEFAULT._replace(bounds=False)).waits_s
 
 
 def test_nobody_stands_still_for_a_job_that_waits_for_one_without_an_end():

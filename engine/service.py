@@ -52,6 +52,7 @@ class Service(ABC):
         self._bell = wiring.bells[self.role]
         self._fast_s, self._medium_s = pulse.fast_ms / 1000, pulse.medium_ms / 1000
         self._calm_skips = min(SKIPS_MAX, max(0, pulse.late_ms // 4 // pulse.fast_ms - 1))  # never late by it
+        self.calm_ms = pulse.fast_ms * (1 + self._calm_skips)  # from a pulse at which it is not restless to the next
         self._skips = 0
         self._fast_at_s = 0.0  # when a fast pulse was last due
         self._beat = beat

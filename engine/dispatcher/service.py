@@ -48,8 +48,6 @@ SPECS_KEPT = 1_024
 RESENDS_PER_TURN = 2_000
 #: How many words may wait here while PostgreSQL is away; more stay on the ring.
 WORDS_MAX = 20_000
-#: Pulses are not left out when an order may have to be sent again within this time: the next would come too late.
-SOON_MS = 300
 NOBODY = "503"  # no responders, in the words of NATS
 MESSAGE_BYTES_MAX = 512 << 10
 #: The values that go into an order, and a sentence about what is missing.
@@ -154,7 +152,7 @@ class DispatcherService(Service):
         return found
 
     def restless(self) -> bool:
-        return bool(self._words) or self._in_doubt or self._inflight.is_due(self.clock.monotonic_ms() + SOON_MS)
+        return bool(self._words) or self._in_doubt or self._inflight.is_due(self.clock.monotonic_ms() + self.calm_ms)
 
     async def on_stop(self) -> None:
         await self._bus.close()

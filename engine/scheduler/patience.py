@@ -12,9 +12,10 @@ from typing import Final
 
 from engine.scheduler.backlog import Backlog
 
-#: A job is put off for so many times as long as it was told at best, and as emptying a worker would take at the worst.
+#: A job is put off for so many times as long as it was told first, and as emptying a worker would take at the worst.
 PATIENCE: Final = 4
 PATIENCE_MIN_MS: Final = 60_000
+#: What it was told first counts no more when it is told so much less: what was to be waited for has gone.
 FELL: Final = 16
 JOBS_MAX: Final = 256  # of so many blocked jobs is known how long they have waited
 
@@ -29,7 +30,7 @@ class _Clock:
         self.told_ms = room_ms - now_ms
 
     def hear(self, room_ms: int) -> None:
-        """It is told anew. That counts only when it is so much less that what was to be waited for must have gone."""
+        """It is told anew."""
         told_ms = room_ms - self.began_ms
         if told_ms < self.told_ms // FELL:
             self.told_ms = told_ms

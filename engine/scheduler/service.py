@@ -31,7 +31,6 @@ RESYNC_SHARE = 10
 RESYNC_PAUSE_MIN_MS = 100
 RESYNC_PAUSE_MAX_MS = 1_000
 RATE_STARTS_MAX = 1_000_000
-PULSE_MS = 300  # so long may pass until the next pulse, where this one finds nothing to do
 VOID_PATIENCE_MS = 1_000
 VOID_LOOK_S = 0.002
 
@@ -83,7 +82,7 @@ class SchedulerService(Service):
 
     def restless(self) -> bool:
         replaced = self._placements.ring.reader_epoch != self._dispatcher
-        return replaced or bool(self._unsent) or self._core.restless(self.clock.monotonic_ms() + PULSE_MS)
+        return replaced or bool(self._unsent) or self._core.restless(self.clock.monotonic_ms() + self.calm_ms)
 
     async def on_stop(self) -> None:
         await self._store.close()
